@@ -1,0 +1,2 @@
+DROP TABLE keyring_canaries;
+DROP TABLE data_keys;

@@ -1,0 +1,62 @@
+//! The first half of an authorization-code flow: state, PKCE and the authorize URL.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use crate::platforms::{Pkce, Platform};
+use crate::random;
+
+/// SHA-256: one-time values are found by it and never stored in the clear.
+#[must_use]
+pub fn hash(secret: &str) -> Vec<u8> {
+    Sha256::digest(secret.as_bytes()).to_vec()
+}
+
+/// A PKCE verifier of 43 characters (RFC 7636 §4.1), if the platform takes PKCE.
+#[must_use]
+pub fn new_verifier(platform: &Platform) -> Option<SecretString> {
+    match platform.pkce {
+        Pkce::S256 => Some(random::token().into()),
+        Pkce::None => None,
+    }
+}
+
+/// What one authorization asks for.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The client id of the app.
+    pub client_id: &'a str,
+    /// Where the platform sends the browser back to.
+    pub redirect_uri: &'a str,
+    /// What is asked for.
+    pub scopes: &'a [String],
+    /// Comes back with the browser; found by its hash.
+    pub state: &'a str,
+    /// The PKCE verifier; only its challenge is sent.
+    pub verifier: Option<&'a SecretString>,
+}
+
+/// Where the person approves: RFC 6749 §4.1.1, RFC 7636 §4.3.
+#[must_use]
+pub fn authorize_url(platform: &Platform, request: &Request<'_>) -> Url {
+    let mut url = platform.authorize_url.clone();
+    {
+        let mut query = url.query_pairs_mut();
+        query
+            .append_pair("response_type", "code")
+            .append_pair("client_id", request.client_id)
+            .append_pair("redirect_uri", request.redirect_uri)
+            .append_pair("scope", &request.scopes.join(platform.scope_separator))
+            .append_pair("state", request.state);
+        if let Some(verifier) = request.verifier {
+            let challenge = Sha256::digest(verifier.expose_secret().as_bytes());
+            query
+                .append_pair("code_challenge", &URL_SAFE_NO_PAD.encode(challenge))
+                .append_pair("code_challenge_method", "S256");
+        }
+    }
+    url
+}

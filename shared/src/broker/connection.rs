@@ -1,0 +1,180 @@
+//! Keeps one connection to the broker, and says how it is.
+//!
+//! The client's automatic recovery stays off: it hides errors, and deliveries from before a
+//! reconnection would be settled after it. When a connection breaks, everything on it is rebuilt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use lapin::{Connection, ConnectionProperties, Event};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Topology;
+use crate::backoff::Policy;
+
+/// A frozen broker is noticed after twice this; the server's own suggestion would take minutes.
+const HEARTBEAT_SECONDS: u16 = 10;
+/// Every call to the broker ends within this.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+const RETRY: Policy = Policy::new(Duration::from_millis(200), Duration::from_secs(5));
+
+/// How a connection is.
+#[derive(Clone, Debug)]
+pub enum BrokerState {
+    /// Not connected; being retried.
+    Down,
+    /// Connected, topology declared.
+    Up(Arc<Connection>),
+    /// Connected, but the broker takes no messages (memory or disk alarm).
+    Blocked(Arc<Connection>),
+}
+
+impl BrokerState {
+    /// `up`, `blocked` or `down`.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Up(_) => "up",
+            Self::Blocked(_) => "blocked",
+        }
+    }
+}
+
+/// Watches over one connection until it is told to stop.
+#[derive(Clone, Debug)]
+pub struct Supervisor {
+    state: watch::Receiver<BrokerState>,
+    topology: Topology,
+}
+
+impl Supervisor {
+    /// Starts supervising. `name` is what the broker's operators see.
+    #[must_use]
+    pub fn start(url: &str, topology: Topology, name: &str, stop: CancellationToken) -> Self {
+        let (sender, state) = watch::channel(BrokerState::Down);
+        let task = Supervise {
+            url: url.to_owned(),
+            name: name.to_owned(),
+            topology: topology.clone(),
+            sender,
+        };
+        tokio::spawn(async move { stop.run_until_cancelled(task.run()).await });
+        Self { state, topology }
+    }
+
+    /// How the connection is now.
+    #[must_use]
+    pub fn state(&self) -> BrokerState {
+        self.state.borrow().clone()
+    }
+
+    /// Names of exchanges and queues.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Waits for a connection; `None` once the supervisor has ended.
+    pub async fn connected(&self) -> Option<Arc<Connection>> {
+        let mut state = self.state.clone();
+        let state = state
+            .wait_for(|state| !matches!(state, BrokerState::Down))
+            .await
+            .ok()?;
+        match &*state {
+            BrokerState::Up(connection) | BrokerState::Blocked(connection) => {
+                Some(connection.clone())
+            }
+            BrokerState::Down => None,
+        }
+    }
+}
+
+struct Supervise {
+    url: String,
+    name: String,
+    topology: Topology,
+    sender: watch::Sender<BrokerState>,
+}
+
+impl Supervise {
+    async fn run(self) {
+        let mut failures = 0;
+        loop {
+            match self.connect().await {
+                Ok(connection) => {
+                    failures = 0;
+                    tracing::info!(connection = self.name, "connected to the broker");
+                    self.watch(connection).await;
+                    tracing::warn!(connection = self.name, "lost the broker");
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(
+                        connection = self.name,
+                        failures,
+                        "cannot reach the broker: {error:#}"
+                    );
+                }
+            }
+            self.sender.send_replace(BrokerState::Down);
+            metrics::gauge!("latchkey_broker_up", "connection" => self.name.clone()).set(0.0);
+            tokio::time::sleep(RETRY.delay(failures.max(1))).await;
+        }
+    }
+
+    async fn connect(&self) -> anyhow::Result<Connection> {
+        let mut uri: lapin::uri::AMQPUri = self
+            .url
+            .parse()
+            .map_err(|error| anyhow::anyhow!("the AMQP URL: {error}"))?;
+        uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
+        let properties = ConnectionProperties::default()
+            .with_connection_name(self.name.clone().into())
+            .configure_backoff(|backoff| backoff.with_max_times(0));
+        let connection =
+            tokio::time::timeout(CALL_TIMEOUT, Connection::connect_uri(uri, properties)).await??;
+        let declare = async {
+            let channel = connection.create_channel().await?;
+            self.topology.declare(&channel).await?;
+            channel.close(200, "declared".into()).await
+        };
+        tokio::time::timeout(CALL_TIMEOUT * 2, declare).await??;
+        Ok(connection)
+    }
+
+    /// Returns when the connection is gone.
+    async fn watch(&self, connection: Connection) {
+        let mut events = connection.events_listener();
+        let connection = Arc::new(connection);
+        self.sender
+            .send_replace(BrokerState::Up(connection.clone()));
+        metrics::gauge!("latchkey_broker_up", "connection" => self.name.clone()).set(1.0);
+        let mut check = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Event::ConnectionBlocked(reason)) => {
+                        tracing::warn!(connection = self.name, reason, "the broker takes no messages");
+                        self.sender.send_replace(BrokerState::Blocked(connection.clone()));
+                    }
+                    Some(Event::ConnectionUnblocked) => {
+                        self.sender.send_replace(BrokerState::Up(connection.clone()));
+                    }
+                    Some(Event::Error(error)) => {
+                        tracing::debug!(connection = self.name, "broker connection error: {error}");
+                    }
+                    Some(_) => {}
+                    None => return,
+                },
+                _ = check.tick() => {}
+            }
+            if !connection.status().connected() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Consumes a queue for as long as the process lives, and is the only one that settles deliveries.
+//!
+//! A stream of deliveries that ends, for whatever reason, is a failure to repair: a queue deleted
+//! under its consumer ends it without an error.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+    BasicRejectOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Channel, Consumer};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Supervisor;
+use super::connection::CALL_TIMEOUT;
+
+/// What becomes of a delivery.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Settle {
+    /// It is dealt with: all that must last is committed.
+    Ack,
+    /// It is no use to anybody: to the dead letters.
+    Reject,
+    /// Somebody else shall have it.
+    Requeue,
+}
+
+/// What reacts to the deliveries of a queue.
+pub trait Receive: Clone + Send + Sync + 'static {
+    /// Reacts to one delivery. Runs in a task of its own, so that a panic ends this delivery alone.
+    fn receive(&self, delivery: Received) -> impl Future<Output = Settle> + Send;
+}
+
+/// A delivery without the means to settle it.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// AMQP `message_id`.
+    pub message_id: Option<String>,
+    /// AMQP `type`.
+    pub kind: Option<String>,
+    /// Routing key.
+    pub routing_key: String,
+    /// Headers.
+    pub headers: FieldTable,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// Consumes `queue` until `stop`, at most `prefetch` deliveries at a time; then lets what was begun
+/// end. Returns when the last one is settled.
+pub async fn consume<R: Receive>(
+    supervisor: Supervisor,
+    queue: &str,
+    prefetch: u16,
+    receive: R,
+    stop: CancellationToken,
+) {
+    let tasks = TaskTracker::new();
+    while !stop.is_cancelled() {
+        let Some(Some(connection)) = stop.run_until_cancelled(supervisor.connected()).await else {
+            break;
+        };
+        let session = async {
+            let channel = tokio::time::timeout(CALL_TIMEOUT, connection.create_channel()).await??;
+            let name = supervisor.topology().name(queue);
+            // A queue may have been deleted, or the broker wiped, since the connection was made.
+            supervisor.topology().declare(&channel).await?;
+            let consumer = open(&channel, &name, prefetch).await?;
+            run(&channel, consumer, &receive, &tasks, &stop).await
+        };
+        if let Err(error) = session.await {
+            tracing::warn!(queue, "consumer ended, starting again: {error:#}");
+            stop.run_until_cancelled(tokio::time::sleep(Duration::from_millis(500)))
+                .await;
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn open(channel: &Channel, queue: &str, prefetch: u16) -> anyhow::Result<Consumer> {
+    let setup = async {
+        channel
+            .basic_qos(prefetch, BasicQosOptions::default())
+            .await?;
+        channel
+            .basic_consume(
+                queue.into(),
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+    };
+    Ok(tokio::time::timeout(CALL_TIMEOUT, setup).await??)
+}
+
+async fn run<R: Receive>(
+    channel: &Channel,
+    mut consumer: Consumer,
+    receive: &R,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let Some(next) = stop.run_until_cancelled(consumer.next()).await else {
+            drop(
+                tokio::time::timeout(
+                    CALL_TIMEOUT,
+                    channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()),
+                )
+                .await,
+            );
+            // The channel stays open for the settling of what was begun.
+            let channel = channel.clone();
+            tasks.spawn(async move { drop(channel) });
+            return Ok(());
+        };
+        let delivery = next.ok_or_else(|| anyhow::anyhow!("the stream of deliveries ended"))??;
+        let receive = receive.clone();
+        tasks.spawn(async move { deal_with(delivery, receive).await });
+    }
+}
+
+async fn deal_with<R: Receive>(delivery: Delivery, receive: R) {
+    let received = Received {
+        message_id: delivery
+            .properties
+            .message_id()
+            .as_ref()
+            .map(ToString::to_string),
+        kind: delivery.properties.kind().as_ref().map(ToString::to_string),
+        routing_key: delivery.routing_key.to_string(),
+        headers: delivery.properties.headers().clone().unwrap_or_default(),
+        body: delivery.data,
+    };
+    let handling = tokio::spawn(async move { receive.receive(received).await });
+    // A panic that got this far is the receiver's own; whoever takes the message next counts it.
+    let settle = handling.await.unwrap_or(Settle::Requeue);
+    let acker = delivery.acker;
+    let settling = async {
+        match settle {
+            Settle::Ack => acker.ack(BasicAckOptions::default()).await,
+            Settle::Reject => acker.reject(BasicRejectOptions { requeue: false }).await,
+            Settle::Requeue => {
+                acker
+                    .nack(BasicNackOptions {
+                        requeue: true,
+                        multiple: false,
+                    })
+                    .await
+            }
+        }
+    };
+    match tokio::time::timeout(CALL_TIMEOUT, settling).await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) | Err(_) => {
+            tracing::debug!(?settle, "not settled: the broker will deliver again")
+        }
+        Ok(Err(error)) => tracing::debug!(
+            ?settle,
+            "not settled, the broker will deliver again: {error}"
+        ),
+    }
+}

@@ -1,0 +1,13 @@
+//! RabbitMQ: what nudges.
+//!
+//! One connection to publish and one to consume in each process, each rebuilt from nothing by its
+//! supervisor when it breaks. Works with RabbitMQ 3.10 to 4.x.
+
+pub mod connection;
+pub mod consumer;
+pub mod publisher;
+pub mod topology;
+
+pub use connection::{BrokerState, Supervisor};
+pub use publisher::{Message, PublishError, Publisher};
+pub use topology::Topology;

@@ -1,0 +1,194 @@
+//! Every exchange, queue and binding, in one table, declared alike by every process.
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, ExchangeKind};
+
+use crate::messages::CommandKind;
+
+/// The exchange of commands (direct, by kind).
+pub const COMMANDS: &str = "commands";
+/// The exchange of events (topic, `<workspaceId>.<type>`).
+pub const EVENTS: &str = "events";
+/// The exchange and the queue of dead letters.
+pub const DEAD: &str = "dead";
+
+/// The pools of workers that consume a queue of commands each, with the kinds that they handle.
+pub const COMMAND_QUEUES: [(&str, &[CommandKind]); 4] = [
+    ("connect", &[CommandKind::CallbackReceived]),
+    ("refresh", &[CommandKind::RefreshDue]),
+    ("revocation", &[CommandKind::RevocationDue]),
+    ("webhook", &[CommandKind::WebhookDue]),
+];
+
+/// The broker's own last guard against a message that kills its consumer; attempts are counted in
+/// PostgreSQL. Far above any plausible number of crashes: with a prefetch above one, a crash
+/// counts against the innocent neighbours too.
+const DELIVERY_LIMIT: i64 = 20;
+/// RabbitMQ 4 limits every quorum queue to 20 deliveries unless told otherwise, and there is no
+/// word for "never" that 3.10 understands.
+const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
+/// Beyond this a queue refuses, and the outbox holds what it refused.
+const MAX_LENGTH: i64 = 1_000_000;
+
+/// Names with the installation's prefix, so that several installations share one broker.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    prefix: String,
+}
+
+impl Topology {
+    /// All names begin with `prefix` and a dot.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+        }
+    }
+
+    /// The full name of an exchange or a queue.
+    #[must_use]
+    pub fn name(&self, short: &str) -> String {
+        format!("{}.{short}", self.prefix)
+    }
+
+    /// The full names of all queues.
+    pub fn queues(&self) -> impl Iterator<Item = String> + '_ {
+        COMMAND_QUEUES
+            .iter()
+            .map(|(queue, _)| self.name(queue))
+            .chain([self.name(DEAD)])
+    }
+
+    /// The full names of all exchanges.
+    pub fn exchanges(&self) -> impl Iterator<Item = String> + '_ {
+        [COMMANDS, EVENTS, DEAD]
+            .iter()
+            .map(|exchange| self.name(exchange))
+    }
+
+    /// Declares everything. Declaring what stands already changes nothing.
+    ///
+    /// # Errors
+    /// When the broker refuses, for example because something of the same name stands otherwise.
+    pub async fn declare(&self, channel: &Channel) -> lapin::Result<()> {
+        self.declare_exchange(channel, COMMANDS, ExchangeKind::Direct)
+            .await?;
+        self.declare_exchange(channel, EVENTS, ExchangeKind::Topic)
+            .await?;
+        self.declare_exchange(channel, DEAD, ExchangeKind::Fanout)
+            .await?;
+        self.declare_queue(channel, DEAD, dead_arguments()).await?;
+        self.bind(channel, DEAD, DEAD, "").await?;
+        for (queue, kinds) in COMMAND_QUEUES {
+            self.declare_queue(channel, queue, self.command_arguments())
+                .await?;
+            for kind in kinds {
+                self.bind(channel, queue, COMMANDS, kind.as_str()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn declare_exchange(
+        &self,
+        channel: &Channel,
+        name: &str,
+        kind: ExchangeKind,
+    ) -> lapin::Result<()> {
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        channel
+            .exchange_declare(self.name(name).into(), kind, options, FieldTable::default())
+            .await
+    }
+
+    async fn declare_queue(
+        &self,
+        channel: &Channel,
+        name: &str,
+        arguments: FieldTable,
+    ) -> lapin::Result<()> {
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        channel
+            .queue_declare(self.name(name).into(), options, arguments)
+            .await
+            .map(drop)
+    }
+
+    async fn bind(
+        &self,
+        channel: &Channel,
+        queue: &str,
+        exchange: &str,
+        key: &str,
+    ) -> lapin::Result<()> {
+        let (queue, exchange): (ShortString, ShortString) =
+            (self.name(queue).into(), self.name(exchange).into());
+        channel
+            .queue_bind(
+                queue,
+                exchange,
+                key.into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+    }
+
+    /// Dead letters must not get lost on their way: at-least-once needs all of a quorum queue,
+    /// `reject-publish` and a dead-letter exchange.
+    fn command_arguments(&self) -> FieldTable {
+        table([
+            ("x-queue-type", text("quorum")),
+            ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
+            ("x-overflow", text("reject-publish")),
+            ("x-max-length", AMQPValue::LongLongInt(MAX_LENGTH)),
+            ("x-dead-letter-exchange", text(&self.name(DEAD))),
+            ("x-dead-letter-strategy", text("at-least-once")),
+        ])
+    }
+}
+
+fn dead_arguments() -> FieldTable {
+    table([
+        ("x-queue-type", text("quorum")),
+        (
+            "x-delivery-limit",
+            AMQPValue::LongLongInt(DEAD_DELIVERY_LIMIT),
+        ),
+    ])
+}
+
+fn table<const N: usize>(entries: [(&str, AMQPValue); N]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (key, value) in entries {
+        table.insert(key.into(), value);
+    }
+    table
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_exactly_one_queue() {
+        for kind in CommandKind::ALL {
+            let queues = COMMAND_QUEUES
+                .iter()
+                .filter(|(_, kinds)| kinds.contains(kind))
+                .count();
+            assert_eq!(queues, 1, "{kind}");
+        }
+    }
+}

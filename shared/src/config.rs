@@ -1,0 +1,149 @@
+//! Settings that the API and the workers share. The one place that reads the environment.
+
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use url::Url;
+
+use crate::keyring::{Keyring, SealError};
+
+/// Settings of every process. Each is a flag and an environment variable.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CommonSettings {
+    /// PostgreSQL: `postgres://user:password@host:port/database`
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: SecretString,
+
+    /// RabbitMQ: `amqp://user:password@host:port/vhost`
+    #[arg(long, env = "AMQP_URL", hide_env_values = true)]
+    pub amqp_url: SecretString,
+
+    /// Before every exchange and queue, so that several installations share one broker
+    #[arg(long, env = "LATCHKEY_BROKER_PREFIX", default_value = "latchkey", value_parser = parse_prefix)]
+    pub broker_prefix: String,
+
+    /// Key-encryption keys, `id:base64key,…`: the first seals, all open
+    #[arg(long, env = "LATCHKEY_KEYRING", hide_env_values = true)]
+    pub keyring: Option<SecretString>,
+
+    /// The same from a file, one `id:base64key` a line
+    #[arg(long, env = "LATCHKEY_KEYRING_FILE", conflicts_with = "keyring")]
+    pub keyring_file: Option<PathBuf>,
+
+    /// Credentials and endpoints of platforms (TOML)
+    #[arg(long, env = "LATCHKEY_PLATFORMS_FILE")]
+    pub platforms_file: PathBuf,
+
+    /// Networks that outbound calls may reach besides public addresses, as CIDR, comma-separated
+    #[arg(long, env = "LATCHKEY_OUTBOUND_ALLOW", value_delimiter = ',')]
+    pub outbound_allow: Vec<IpNet>,
+
+    /// What is logged: a level, or `target=level,…`
+    #[arg(long, env = "LATCHKEY_LOG", default_value = "info")]
+    pub log: String,
+
+    /// How it is logged
+    #[arg(long, env = "LATCHKEY_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+impl CommonSettings {
+    /// Reads the keyring from wherever it is.
+    ///
+    /// # Errors
+    /// [`SealError::Malformed`] when there is none, or it cannot be read.
+    pub fn read_keyring(&self) -> Result<Keyring, SealError> {
+        match (&self.keyring, &self.keyring_file) {
+            (Some(keyring), _) => Keyring::parse(keyring.expose_secret()),
+            (None, Some(path)) => Keyring::parse(
+                read_file(path)
+                    .map_err(SealError::Malformed)?
+                    .expose_secret(),
+            ),
+            (None, None) => Err(SealError::Malformed(
+                "there is none: set LATCHKEY_KEYRING or LATCHKEY_KEYRING_FILE".to_owned(),
+            )),
+        }
+    }
+}
+
+/// The address that people's browsers reach this installation by: makes every URL, never the Host header.
+///
+/// # Errors
+/// A sentence for the person who set it.
+pub fn parse_public_url(text: &str) -> Result<Url, String> {
+    let url: Url = text
+        .parse()
+        .map_err(|error| format!("not a URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err("must begin with https:// (or http:// on loopback) and a host".to_owned());
+    }
+    if url.query().is_some()
+        || url.fragment().is_some()
+        || !url.username().is_empty()
+        || url.password().is_some()
+    {
+        return Err("must be scheme, host, port and path alone".to_owned());
+    }
+    Ok(url)
+}
+
+fn parse_prefix(text: &str) -> Result<String, String> {
+    let plain = text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if plain && (1..=64).contains(&text.len()) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be 1 to 64 letters, digits, `-`, `_` or `.`".to_owned())
+    }
+}
+
+/// Where a secret of the platforms file is.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretRef {
+    /// In this environment variable.
+    Env(String),
+    /// In this file; white space around it does not count.
+    File(PathBuf),
+    /// Here. For tests and trying out.
+    Value(SecretString),
+}
+
+impl SecretRef {
+    /// Fetches the secret.
+    ///
+    /// # Errors
+    /// A sentence that names the variable or file, never its content.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the home of the environment"
+    )]
+    pub fn resolve(self) -> Result<SecretString, String> {
+        match self {
+            Self::Value(secret) => Ok(secret),
+            Self::File(path) => read_file(&path),
+            Self::Env(name) => std::env::var(&name)
+                .map(SecretString::from)
+                .map_err(|_| format!("environment variable {name} is not set")),
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<SecretString, String> {
+    std::fs::read_to_string(path)
+        .map(|text| SecretString::from(text.trim()))
+        .map_err(|error| format!("{} cannot be read: {error}", path.display()))
+}

@@ -1,0 +1,378 @@
+//! Accounts: the connected social accounts.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde_json::Value;
+
+use super::grants::Grant;
+use super::schema::{accounts, grants};
+use super::{DbError, Page, now, text_enum};
+use crate::clock::Clock;
+use crate::ids::{AccountId, AppId, GrantId, ProfileId, WorkspaceId};
+
+text_enum! {
+    /// What an account is good for.
+    AccountStatus {
+        /// Its token is kept alive.
+        Connected = "connected",
+        /// Only the person can help, by connecting again.
+        TokenExpired = "token_expired",
+        /// Taken out of use by the application. The id stays.
+        Disconnected = "disconnected",
+    }
+}
+
+/// A connected account.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = accounts)]
+pub struct Account {
+    /// Id.
+    pub id: AccountId,
+    /// Where it belongs.
+    pub workspace_id: WorkspaceId,
+    /// Which platform.
+    pub platform: String,
+    /// The platform's id of the person or page.
+    pub platform_user_id: String,
+    /// Through which of the customer's apps.
+    pub app_id: Option<AppId>,
+    /// The customer's end user.
+    pub profile_id: Option<ProfileId>,
+    /// What keeps it alive.
+    pub grant_id: Option<GrantId>,
+    /// The handle.
+    pub username: Option<String>,
+    /// The name people see.
+    pub display_name: Option<String>,
+    /// A picture.
+    pub avatar_url: Option<String>,
+    /// What it is good for.
+    pub status: AccountStatus,
+    /// Why, when it is not `connected`.
+    pub status_reason: Option<String>,
+    /// What the person granted.
+    pub scopes: Vec<String>,
+    /// What was asked for and not granted.
+    pub missing_scopes: Vec<String>,
+    /// Whatever the application gave with the connect.
+    pub metadata: Value,
+    /// What became of the tokens after a disconnect.
+    pub revocation: Option<Value>,
+    /// When it was connected last.
+    pub connected_at: DateTime<Utc>,
+    /// When only the person could help.
+    pub token_expired_at: Option<DateTime<Utc>>,
+    /// When it was disconnected.
+    pub disconnected_at: Option<DateTime<Utc>>,
+    /// When it was connected first.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What a connect found out about an account.
+#[derive(Debug)]
+pub struct Identity<'a> {
+    /// The platform's id.
+    pub platform_user_id: &'a str,
+    /// The handle.
+    pub username: Option<&'a str>,
+    /// The name people see.
+    pub display_name: Option<&'a str>,
+    /// A picture.
+    pub avatar_url: Option<&'a str>,
+}
+
+/// An account about to be added or brought back.
+#[derive(Debug)]
+pub struct Upsert<'a> {
+    /// Where it belongs.
+    pub workspace_id: &'a WorkspaceId,
+    /// Which platform.
+    pub platform: &'a str,
+    /// Who it is there.
+    pub identity: Identity<'a>,
+    /// Through which of the customer's apps.
+    pub app_id: Option<&'a AppId>,
+    /// The customer's end user; `None` leaves what is there.
+    pub profile_id: Option<&'a ProfileId>,
+    /// What keeps it alive from now on.
+    pub grant_id: &'a GrantId,
+    /// What the person granted.
+    pub scopes: &'a [String],
+    /// What was asked for and not granted.
+    pub missing_scopes: &'a [String],
+    /// Whatever the application gave with the connect.
+    pub metadata: &'a Value,
+}
+
+/// One account of a workspace.
+///
+/// # Errors
+/// When the query fails.
+pub async fn find(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    id: &AccountId,
+) -> Result<Option<Account>, DbError> {
+    let row = accounts::table
+        .filter(accounts::workspace_id.eq(workspace))
+        .filter(accounts::id.eq(id));
+    Ok(row
+        .select(Account::as_select())
+        .first(conn)
+        .await
+        .optional()?)
+}
+
+/// One account of a workspace, its row locked until the transaction ends.
+///
+/// # Errors
+/// When the query fails.
+pub async fn lock(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    id: &AccountId,
+) -> Result<Option<Account>, DbError> {
+    let row = accounts::table
+        .filter(accounts::workspace_id.eq(workspace))
+        .filter(accounts::id.eq(id));
+    Ok(row
+        .select(Account::as_select())
+        .for_update()
+        .first(conn)
+        .await
+        .optional()?)
+}
+
+/// The account of a platform identity, its row locked until the transaction ends.
+///
+/// # Errors
+/// When the query fails.
+pub async fn lock_by_identity(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    platform: &str,
+    platform_user_id: &str,
+) -> Result<Option<Account>, DbError> {
+    let row = accounts::table
+        .filter(accounts::workspace_id.eq(workspace))
+        .filter(accounts::platform.eq(platform))
+        .filter(accounts::platform_user_id.eq(platform_user_id));
+    Ok(row
+        .select(Account::as_select())
+        .for_update()
+        .first(conn)
+        .await
+        .optional()?)
+}
+
+/// Adds the account of an identity, or brings it back under the id that it always had.
+///
+/// # Errors
+/// When the query fails.
+pub async fn upsert(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    new: &Upsert<'_>,
+) -> Result<Account, DbError> {
+    let state = (
+        accounts::grant_id.eq(new.grant_id),
+        accounts::app_id.eq(new.app_id),
+        accounts::username.eq(new.identity.username),
+        accounts::display_name.eq(new.identity.display_name),
+        accounts::avatar_url.eq(new.identity.avatar_url),
+        accounts::status.eq(AccountStatus::Connected),
+        accounts::scopes.eq(new.scopes),
+        accounts::missing_scopes.eq(new.missing_scopes),
+        accounts::metadata.eq(new.metadata),
+        accounts::connected_at.eq(now(clock)),
+        new.profile_id
+            .map(|profile| accounts::profile_id.eq(profile)),
+    );
+    let cleared = (
+        accounts::status_reason.eq(None::<String>),
+        accounts::revocation.eq(None::<Value>),
+        accounts::token_expired_at.eq(None::<DateTime<Utc>>),
+        accounts::disconnected_at.eq(None::<DateTime<Utc>>),
+    );
+    let row = diesel::insert_into(accounts::table)
+        .values((
+            accounts::id.eq(AccountId::new(clock)),
+            accounts::workspace_id.eq(new.workspace_id),
+            accounts::platform.eq(new.platform),
+            accounts::platform_user_id.eq(new.identity.platform_user_id),
+            accounts::created_at.eq(now(clock)),
+            state,
+        ))
+        .on_conflict((
+            accounts::workspace_id,
+            accounts::platform,
+            accounts::platform_user_id,
+        ))
+        .do_update()
+        .set((state, cleared))
+        .returning(Account::as_returning());
+    Ok(row.get_result(conn).await?)
+}
+
+/// What a reader of accounts wants.
+#[derive(Debug, Default)]
+pub struct AccountFilter<'a> {
+    /// Of this platform only.
+    pub platform: Option<&'a str>,
+    /// In this status only.
+    pub status: Option<AccountStatus>,
+    /// Of this end user only.
+    pub profile: Option<&'a ProfileId>,
+}
+
+/// The accounts of a workspace with their grants.
+///
+/// # Errors
+/// When the query fails.
+pub async fn list(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    filter: &AccountFilter<'_>,
+    page: Page<'_>,
+) -> Result<Vec<(Account, Option<Grant>)>, DbError> {
+    let mut rows = accounts::table
+        .left_join(grants::table.on(accounts::grant_id.eq(grants::id.nullable())))
+        .filter(accounts::workspace_id.eq(workspace))
+        .filter(accounts::id.gt(page.after()))
+        .select((Account::as_select(), Option::<Grant>::as_select()))
+        .order(accounts::id)
+        .limit(page.limit)
+        .into_boxed();
+    if let Some(platform) = filter.platform {
+        rows = rows.filter(accounts::platform.eq(platform));
+    }
+    if let Some(status) = filter.status {
+        rows = rows.filter(accounts::status.eq(status));
+    }
+    if let Some(profile) = filter.profile {
+        rows = rows.filter(accounts::profile_id.eq(profile));
+    }
+    Ok(rows.load(conn).await?)
+}
+
+/// The accounts that a grant keeps alive, their rows locked until the transaction ends.
+///
+/// # Errors
+/// When the query fails.
+pub async fn lock_of_grant(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    grant: &GrantId,
+) -> Result<Vec<Account>, DbError> {
+    let rows = accounts::table
+        .filter(accounts::workspace_id.eq(workspace))
+        .filter(accounts::grant_id.eq(grant))
+        .order(accounts::id);
+    Ok(rows
+        .select(Account::as_select())
+        .for_update()
+        .load(conn)
+        .await?)
+}
+
+/// Says that only the person can help.
+///
+/// # Errors
+/// When the query fails.
+pub async fn expire(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    account: &Account,
+    reason: &str,
+) -> Result<bool, DbError> {
+    let rows = diesel::update(accounts::table)
+        .filter(accounts::workspace_id.eq(&account.workspace_id))
+        .filter(accounts::id.eq(&account.id))
+        .filter(accounts::status.eq(AccountStatus::Connected))
+        .set((
+            accounts::status.eq(AccountStatus::TokenExpired),
+            accounts::status_reason.eq(reason),
+            accounts::token_expired_at.eq(now(clock).nullable()),
+        ))
+        .execute(conn);
+    Ok(rows.await? == 1)
+}
+
+/// Brings back what expired, once its grant recovered.
+///
+/// # Errors
+/// When the query fails.
+pub async fn recover(conn: &mut AsyncPgConnection, account: &Account) -> Result<bool, DbError> {
+    let rows = diesel::update(accounts::table)
+        .filter(accounts::workspace_id.eq(&account.workspace_id))
+        .filter(accounts::id.eq(&account.id))
+        .filter(accounts::status.eq(AccountStatus::TokenExpired))
+        .set((
+            accounts::status.eq(AccountStatus::Connected),
+            accounts::status_reason.eq(None::<String>),
+            accounts::token_expired_at.eq(None::<DateTime<Utc>>),
+        ))
+        .execute(conn);
+    Ok(rows.await? == 1)
+}
+
+/// Takes an account out of use, with the receipt as it stands now.
+///
+/// # Errors
+/// When the query fails.
+pub async fn disconnect(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    account: &Account,
+    receipt: Option<&Value>,
+) -> Result<Account, DbError> {
+    let row = diesel::update(accounts::table)
+        .filter(accounts::workspace_id.eq(&account.workspace_id))
+        .filter(accounts::id.eq(&account.id))
+        .set((
+            accounts::status.eq(AccountStatus::Disconnected),
+            accounts::disconnected_at.eq(now(clock).nullable()),
+            accounts::revocation.eq(receipt),
+        ))
+        .returning(Account::as_returning());
+    Ok(row.get_result(conn).await?)
+}
+
+/// Writes what became of the tokens on the accounts that were disconnected from this grant.
+///
+/// # Errors
+/// When the query fails.
+pub async fn set_receipt(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    grant: &GrantId,
+    receipt: &Value,
+) -> Result<Vec<Account>, DbError> {
+    let rows = diesel::update(accounts::table)
+        .filter(accounts::workspace_id.eq(workspace))
+        .filter(accounts::grant_id.eq(grant))
+        .filter(accounts::status.eq(AccountStatus::Disconnected))
+        .set(accounts::revocation.eq(receipt))
+        .returning(Account::as_returning());
+    Ok(rows.get_results(conn).await?)
+}
+
+/// Whether a grant still keeps an account alive that is not disconnected. The grant's row must be
+/// locked, so that two disconnects do not each see the other's account.
+///
+/// # Errors
+/// When the query fails.
+pub async fn grant_is_in_use(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    grant: &GrantId,
+) -> Result<bool, DbError> {
+    let used = accounts::table
+        .filter(accounts::workspace_id.eq(workspace))
+        .filter(accounts::grant_id.eq(grant))
+        .filter(accounts::status.ne(AccountStatus::Disconnected));
+    Ok(diesel::select(diesel::dsl::exists(used))
+        .get_result(conn)
+        .await?)
+}

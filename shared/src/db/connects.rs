@@ -1,0 +1,490 @@
+//! Connects: attempts to connect an account, each with its timeline.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, BigInt, Bytea, Interval, Jsonb, Nullable, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde_json::Value;
+
+use super::schema::connects;
+use super::{DbError, Page, now, now_plus, text_enum};
+use crate::clock::Clock;
+use crate::ids::{AccountId, AppId, ConnectId, GrantId, ProfileId, WorkspaceId};
+use crate::keyring::Place;
+use crate::messages::CallbackReceived;
+
+text_enum! {
+    /// How far a connect is.
+    ConnectStatus {
+        /// The person has not come back yet.
+        Pending = "pending",
+        /// The person approved; the code waits to be exchanged.
+        Authorized = "authorized",
+        /// The code was presented, or is about to be.
+        Exchanging = "exchanging",
+        /// The account is connected.
+        Connected = "connected",
+        /// It ended without an account; the reason says why.
+        Failed = "failed",
+        /// Nobody finished it in time.
+        Expired = "expired",
+        /// The application took it back.
+        Cancelled = "cancelled",
+    }
+}
+
+impl ConnectStatus {
+    /// Whether nothing will change any more.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Pending | Self::Authorized | Self::Exchanging)
+    }
+}
+
+/// A connect, its secrets sealed.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = connects)]
+pub struct Connect {
+    /// Id.
+    pub id: ConnectId,
+    /// Where the account shall belong.
+    pub workspace_id: WorkspaceId,
+    /// Which platform.
+    pub platform: String,
+    /// Through which of the customer's apps.
+    pub app_id: Option<AppId>,
+    /// The customer's end user.
+    pub profile_id: Option<ProfileId>,
+    /// The account that is to be reconnected, if one was named.
+    pub account_id: Option<AccountId>,
+    /// What the exchange brought.
+    pub grant_id: Option<GrantId>,
+    /// How far it is.
+    pub status: ConnectStatus,
+    /// Why it ended, if not well.
+    pub reason_code: Option<String>,
+    /// What the platform said, redacted.
+    pub platform_error: Option<Value>,
+    /// Each status with its moment.
+    pub timeline: Value,
+    /// Where the application wants the browser back.
+    pub redirect_url: Option<String>,
+    /// The redirect URI sent to the platform.
+    pub redirect_uri: String,
+    /// What was asked for.
+    pub scopes: Vec<String>,
+    /// Whatever the application wants to find on the account.
+    pub metadata: Value,
+    /// The PKCE verifier.
+    pub sealed_verifier: Option<Vec<u8>>,
+    /// The code.
+    pub sealed_code: Option<Vec<u8>>,
+    /// SHA-256 of the cookie that may see the page.
+    pub page_hash: Option<Vec<u8>>,
+    /// The accounts that it connected.
+    pub account_ids: Vec<String>,
+    /// Until when a worker may still be waiting for the answer.
+    pub lease_until: Option<DateTime<Utc>>,
+    /// When the person must have come back.
+    pub expires_at: DateTime<Utc>,
+    /// When it was started.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A connect about to be started.
+#[derive(Debug)]
+pub struct NewConnect<'a> {
+    /// A new id: the seals are bound to it.
+    pub id: ConnectId,
+    /// Where the account shall belong.
+    pub workspace_id: &'a WorkspaceId,
+    /// Which platform.
+    pub platform: &'a str,
+    /// Through which of the customer's apps.
+    pub app_id: Option<&'a AppId>,
+    /// The customer's end user.
+    pub profile_id: Option<&'a ProfileId>,
+    /// The account that is to be reconnected.
+    pub account_id: Option<&'a AccountId>,
+    /// Where the application wants the browser back.
+    pub redirect_url: Option<&'a str>,
+    /// The redirect URI sent to the platform.
+    pub redirect_uri: &'a str,
+    /// What is asked for.
+    pub scopes: &'a [String],
+    /// Whatever the application wants to find on the account.
+    pub metadata: &'a Value,
+    /// SHA-256 of the state.
+    pub state_hash: &'a [u8],
+    /// The sealed PKCE verifier.
+    pub sealed_verifier: Option<&'a [u8]>,
+    /// How long the person has.
+    pub lifetime: TimeDelta,
+}
+
+/// Where a connect's PKCE verifier stands.
+#[must_use]
+pub fn verifier_place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectId) -> Place<'a> {
+    Place {
+        column: "connects.sealed_verifier",
+        tenant: workspace.as_str(),
+        row: id.as_str(),
+        generation: 0,
+    }
+}
+
+/// Where a connect's code stands.
+#[must_use]
+pub fn code_place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectId) -> Place<'a> {
+    Place {
+        column: "connects.sealed_code",
+        tenant: workspace.as_str(),
+        row: id.as_str(),
+        generation: 0,
+    }
+}
+
+/// Starts a connect.
+///
+/// # Errors
+/// When the query fails.
+pub async fn insert(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    new: &NewConnect<'_>,
+) -> Result<Connect, DbError> {
+    let row = diesel::insert_into(connects::table)
+        .values((
+            (
+                connects::id.eq(&new.id),
+                connects::workspace_id.eq(new.workspace_id),
+                connects::platform.eq(new.platform),
+                connects::app_id.eq(new.app_id),
+                connects::profile_id.eq(new.profile_id),
+                connects::account_id.eq(new.account_id),
+                connects::redirect_url.eq(new.redirect_url),
+                connects::redirect_uri.eq(new.redirect_uri),
+                connects::scopes.eq(new.scopes),
+                connects::metadata.eq(new.metadata),
+            ),
+            (
+                connects::status.eq(ConnectStatus::Pending),
+                connects::timeline.eq(Value::Array(Vec::new())),
+                connects::state_hash.eq(new.state_hash),
+                connects::sealed_verifier.eq(new.sealed_verifier),
+                connects::status_at.eq(now(clock)),
+                connects::expires_at.eq(now_plus(clock, new.lifetime)),
+                connects::created_at.eq(now(clock)),
+            ),
+        ))
+        .returning(connects::id)
+        .get_result::<ConnectId>(conn)
+        .await?;
+    advance(
+        conn,
+        clock,
+        (new.workspace_id, &row),
+        &Advance::to(ConnectStatus::Pending, &[ConnectStatus::Pending]),
+    )
+    .await?
+    .ok_or(DbError::Query(diesel::result::Error::NotFound))
+}
+
+/// One connect of a workspace.
+///
+/// # Errors
+/// When the query fails.
+pub async fn find(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    id: &ConnectId,
+) -> Result<Option<Connect>, DbError> {
+    let row = connects::table
+        .filter(connects::workspace_id.eq(workspace))
+        .filter(connects::id.eq(id));
+    Ok(row
+        .select(Connect::as_select())
+        .first(conn)
+        .await
+        .optional()?)
+}
+
+/// One connect, its row locked until the transaction ends.
+///
+/// # Errors
+/// When the query fails.
+pub async fn lock(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    id: &ConnectId,
+) -> Result<Option<Connect>, DbError> {
+    let row = connects::table
+        .filter(connects::workspace_id.eq(workspace))
+        .filter(connects::id.eq(id));
+    Ok(row
+        .select(Connect::as_select())
+        .for_update()
+        .first(conn)
+        .await
+        .optional()?)
+}
+
+/// The connect whose state this is. A browser shows no key: the state is what it may be asked by.
+///
+/// # Errors
+/// When the query fails.
+pub async fn find_by_state(
+    conn: &mut AsyncPgConnection,
+    state_hash: &[u8],
+) -> Result<Option<Connect>, DbError> {
+    let row = connects::table.filter(connects::state_hash.eq(state_hash));
+    Ok(row
+        .select(Connect::as_select())
+        .first(conn)
+        .await
+        .optional()?)
+}
+
+/// The connect whose page this cookie may see. As above.
+///
+/// # Errors
+/// When the query fails.
+pub async fn find_by_page(
+    conn: &mut AsyncPgConnection,
+    id: &ConnectId,
+    page_hash: &[u8],
+) -> Result<Option<Connect>, DbError> {
+    let row = connects::table
+        .filter(connects::id.eq(id))
+        .filter(connects::page_hash.eq(page_hash));
+    Ok(row
+        .select(Connect::as_select())
+        .first(conn)
+        .await
+        .optional()?)
+}
+
+/// The connects of a workspace.
+///
+/// # Errors
+/// When the query fails.
+pub async fn list(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    page: Page<'_>,
+) -> Result<Vec<Connect>, DbError> {
+    let rows = connects::table
+        .filter(connects::workspace_id.eq(workspace))
+        .filter(connects::id.gt(page.after()))
+        .order(connects::id)
+        .limit(page.limit);
+    Ok(rows.select(Connect::as_select()).load(conn).await?)
+}
+
+/// One step of a connect.
+#[derive(Debug)]
+pub struct Advance<'a> {
+    to: ConnectStatus,
+    from: &'a [ConnectStatus],
+    /// Why, if it does not end well.
+    pub reason_code: Option<&'a str>,
+    /// What the platform said, redacted.
+    pub platform_error: Option<&'a Value>,
+    /// The sealed code.
+    pub sealed_code: Option<&'a [u8]>,
+    /// SHA-256 of the cookie that may see the page.
+    pub page_hash: Option<&'a [u8]>,
+    /// How long a worker may wait for the platform's answer.
+    pub lease: Option<TimeDelta>,
+    /// The accounts that it connected.
+    pub account_ids: &'a [String],
+    /// Only before the connect's own end.
+    pub in_time: bool,
+}
+
+impl<'a> Advance<'a> {
+    /// A step to `to`, taken only from one of `from`.
+    #[must_use]
+    pub fn to(to: ConnectStatus, from: &'a [ConnectStatus]) -> Self {
+        Self {
+            to,
+            from,
+            reason_code: None,
+            platform_error: None,
+            sealed_code: None,
+            page_hash: None,
+            lease: None,
+            account_ids: &[],
+            in_time: false,
+        }
+    }
+}
+
+/// Takes a step, stamps it on the timeline, and wipes code and verifier when the connect has ended.
+/// `None` when it was not in one of the steps before, so that of two callers one wins.
+///
+/// # Errors
+/// When the query fails.
+pub async fn advance(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    (workspace, id): (&WorkspaceId, &ConnectId),
+    step: &Advance<'_>,
+) -> Result<Option<Connect>, DbError> {
+    let from: Vec<&str> = step.from.iter().map(|status| status.as_str()).collect();
+    let guard = if step.in_time {
+        "AND expires_at > moment($1)"
+    } else {
+        ""
+    };
+    let wipe = step.to.is_final();
+    let query = format!(
+        "UPDATE connects SET status = $2, status_at = moment($1),
+             timeline = timeline || jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
+                 'status', $2, 'at', to_char(moment($1) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), 'reason', $3))),
+             reason_code = coalesce($3, reason_code), platform_error = coalesce($4, platform_error),
+             sealed_code = CASE WHEN {wipe} THEN NULL ELSE coalesce($5, sealed_code) END,
+             sealed_verifier = CASE WHEN {wipe} THEN NULL ELSE sealed_verifier END,
+             page_hash = coalesce($6, page_hash),
+             lease_until = moment($1) + $7,
+             account_ids = $8
+         WHERE workspace_id = $9 AND id = $10 AND status = ANY ($11) {guard}"
+    );
+    let rows = sql_query(query)
+        .bind::<Interval, _>(clock.offset())
+        .bind::<Text, _>(step.to)
+        .bind::<Nullable<Text>, _>(step.reason_code)
+        .bind::<Nullable<Jsonb>, _>(step.platform_error)
+        .bind::<Nullable<Bytea>, _>(step.sealed_code)
+        .bind::<Nullable<Bytea>, _>(step.page_hash)
+        .bind::<Nullable<Interval>, _>(step.lease)
+        .bind::<Array<Text>, _>(step.account_ids)
+        .bind::<Text, _>(workspace)
+        .bind::<Text, _>(id)
+        .bind::<Array<Text>, _>(from)
+        .execute(conn)
+        .await?;
+    if rows == 0 {
+        Ok(None)
+    } else {
+        find(conn, workspace, id).await
+    }
+}
+
+/// Ties the answer of the exchange to the connect and wipes what the exchange used.
+///
+/// # Errors
+/// When the query fails.
+pub async fn store_grant(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    id: &ConnectId,
+    grant: &GrantId,
+) -> Result<bool, DbError> {
+    let rows = diesel::update(connects::table)
+        .filter(connects::workspace_id.eq(workspace))
+        .filter(connects::id.eq(id))
+        .filter(connects::status.eq(ConnectStatus::Exchanging))
+        .filter(connects::grant_id.is_null())
+        .set((
+            connects::grant_id.eq(grant),
+            connects::sealed_code.eq(None::<Vec<u8>>),
+            connects::sealed_verifier.eq(None::<Vec<u8>>),
+            connects::lease_until.eq(None::<DateTime<Utc>>),
+        ))
+        .execute(conn);
+    Ok(rows.await? == 1)
+}
+
+/// Gives the browser that came back a cookie to see the page with.
+///
+/// # Errors
+/// When the query fails.
+pub async fn set_page_hash(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    id: &ConnectId,
+    page_hash: &[u8],
+) -> Result<(), DbError> {
+    diesel::update(connects::table)
+        .filter(connects::workspace_id.eq(workspace))
+        .filter(connects::id.eq(id))
+        .set(connects::page_hash.eq(page_hash))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Open {
+    #[diesel(sql_type = Text)]
+    workspace_id: WorkspaceId,
+    #[diesel(sql_type = Text)]
+    id: ConnectId,
+}
+
+impl From<Open> for CallbackReceived {
+    fn from(open: Open) -> Self {
+        Self {
+            workspace_id: open.workspace_id,
+            connect_id: open.id,
+        }
+    }
+}
+
+/// Connects whose code waits for longer than `patience`, or whose worker has not come back from an
+/// exchange. Across tenants: for the sweep.
+///
+/// # Errors
+/// When the query fails.
+pub async fn left_behind(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    patience: TimeDelta,
+    limit: i64,
+) -> Result<Vec<CallbackReceived>, DbError> {
+    let query = sql_query(
+        "SELECT workspace_id, id FROM connects
+         WHERE (status = 'authorized' AND status_at < moment($1) - $2)
+            OR (status = 'exchanging' AND status_at < moment($1) - $2 AND (lease_until IS NULL OR lease_until < moment($1)))
+         ORDER BY status_at LIMIT $3",
+    )
+    .bind::<Interval, _>(clock.offset())
+    .bind::<Interval, _>(patience)
+    .bind::<BigInt, _>(limit);
+    Ok(query
+        .load::<Open>(conn)
+        .await?
+        .into_iter()
+        .map(CallbackReceived::from)
+        .collect())
+}
+
+/// Connects that nobody finished in time: pending past their end, or stuck behind the code for
+/// `stuck` beyond it. Across tenants: for the sweep.
+///
+/// # Errors
+/// When the query fails.
+pub async fn overdue(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    stuck: TimeDelta,
+    limit: i64,
+) -> Result<Vec<CallbackReceived>, DbError> {
+    let query = sql_query(
+        "SELECT workspace_id, id FROM connects
+         WHERE (status = 'pending' AND expires_at <= moment($1))
+            OR (status IN ('authorized', 'exchanging') AND expires_at <= moment($1) - $2)
+         LIMIT $3",
+    )
+    .bind::<Interval, _>(clock.offset())
+    .bind::<Interval, _>(stuck)
+    .bind::<BigInt, _>(limit);
+    Ok(query
+        .load::<Open>(conn)
+        .await?
+        .into_iter()
+        .map(CallbackReceived::from)
+        .collect())
+}

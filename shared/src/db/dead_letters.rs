@@ -1,0 +1,86 @@
+//! Dead letters: messages that no handler could finish, kept until a person looks.
+
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde_json::Value;
+
+use super::schema::dead_letters;
+use super::{DbError, now};
+use crate::clock::Clock;
+use crate::ids::DeadLetterId;
+
+/// A dead letter.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = dead_letters)]
+pub struct DeadLetter {
+    /// Id.
+    pub id: DeadLetterId,
+    /// AMQP `message_id`.
+    pub message_id: Option<String>,
+    /// AMQP `type`.
+    pub kind: Option<String>,
+    /// The queue that it died in.
+    pub queue: Option<String>,
+    /// Why, in the broker's word.
+    pub reason: String,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// A dead letter about to be kept.
+#[derive(Debug)]
+pub struct NewDeadLetter<'a> {
+    /// AMQP `message_id`.
+    pub message_id: Option<&'a str>,
+    /// AMQP `type`.
+    pub kind: Option<&'a str>,
+    /// The queue that it died in.
+    pub queue: Option<&'a str>,
+    /// Routing key.
+    pub routing_key: &'a str,
+    /// Headers, as JSON.
+    pub headers: &'a Value,
+    /// Body.
+    pub body: &'a [u8],
+    /// Why, in the broker's word.
+    pub reason: &'a str,
+}
+
+/// Keeps a dead letter. The same message from the same queue is kept once.
+///
+/// # Errors
+/// When the query fails.
+pub async fn insert(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    letter: &NewDeadLetter<'_>,
+) -> Result<(), DbError> {
+    diesel::insert_into(dead_letters::table)
+        .values((
+            dead_letters::id.eq(DeadLetterId::new(clock)),
+            dead_letters::message_id.eq(letter.message_id),
+            dead_letters::kind.eq(letter.kind),
+            dead_letters::queue.eq(letter.queue),
+            dead_letters::routing_key.eq(letter.routing_key),
+            dead_letters::headers.eq(letter.headers),
+            dead_letters::body.eq(letter.body),
+            dead_letters::reason.eq(letter.reason),
+            dead_letters::died_at.eq(now(clock)),
+        ))
+        .on_conflict_do_nothing()
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// All dead letters, oldest first. Across tenants: for operators.
+///
+/// # Errors
+/// When the query fails.
+pub async fn list(conn: &mut AsyncPgConnection) -> Result<Vec<DeadLetter>, DbError> {
+    Ok(dead_letters::table
+        .select(DeadLetter::as_select())
+        .order(dead_letters::id)
+        .load(conn)
+        .await?)
+}

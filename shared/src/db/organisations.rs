@@ -1,0 +1,41 @@
+//! Organisations: the tenants.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::schema::organisations;
+use super::{DbError, now};
+use crate::clock::Clock;
+use crate::ids::OrganisationId;
+
+/// A tenant.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = organisations)]
+pub struct Organisation {
+    /// Id.
+    pub id: OrganisationId,
+    /// What people call it.
+    pub name: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Adds an organisation.
+///
+/// # Errors
+/// When the query fails.
+pub async fn insert(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    name: &str,
+) -> Result<Organisation, DbError> {
+    let row = diesel::insert_into(organisations::table)
+        .values((
+            organisations::id.eq(OrganisationId::new(clock)),
+            organisations::name.eq(name),
+            organisations::created_at.eq(now(clock)),
+        ))
+        .returning(Organisation::as_returning());
+    Ok(row.get_result(conn).await?)
+}

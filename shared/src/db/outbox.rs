@@ -1,0 +1,219 @@
+//! The outbox: messages committed with the change they speak of.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Integer, Interval, Jsonb, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde_json::Value;
+
+use super::schema::outbox;
+use super::{DbError, now, now_plus};
+use crate::clock::Clock;
+
+/// The kind of rows that are events; the others are named after their command.
+pub const EVENT: &str = "event";
+
+/// The process that committed publishes at once; only after this does the relay step in.
+const FIRST_CHANCE: TimeDelta = TimeDelta::seconds(5);
+/// A message that the broker confirmed is published again when its handler has not ended by then.
+const CONFIRMED_PATIENCE: TimeDelta = TimeDelta::minutes(2);
+
+/// A message waiting to be done.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct OutboxMessage {
+    /// Also the AMQP `message_id`.
+    #[diesel(sql_type = Text)]
+    pub id: String,
+    /// [`EVENT`], or the command's kind.
+    #[diesel(sql_type = Text)]
+    pub kind: String,
+    /// Routing key.
+    #[diesel(sql_type = Text)]
+    pub routing_key: String,
+    /// JSON body.
+    #[diesel(sql_type = Jsonb)]
+    pub body: Value,
+}
+
+/// Adds a message.
+///
+/// # Errors
+/// When the query fails.
+pub async fn insert(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    message: &OutboxMessage,
+) -> Result<(), DbError> {
+    diesel::insert_into(outbox::table)
+        .values((
+            outbox::id.eq(&message.id),
+            outbox::kind.eq(&message.kind),
+            outbox::routing_key.eq(&message.routing_key),
+            outbox::body.eq(&message.body),
+            outbox::available_at.eq(now_plus(clock, FIRST_CHANCE)),
+            outbox::created_at.eq(now(clock)),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Takes overdue messages for publishing, each moved ahead by 5 s doubling to 5 min, so that other
+/// relays leave them alone meanwhile. Across tenants: for the relay.
+///
+/// # Errors
+/// When the query fails.
+pub async fn take_overdue(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    limit: i64,
+) -> Result<Vec<OutboxMessage>, DbError> {
+    let query = sql_query(
+        "UPDATE outbox SET publications = publications + 1,
+             available_at = moment($1) + least(interval '5 s' * power(2, least(publications, 10)), interval '5 min')
+         WHERE (id, created_at) IN (
+             SELECT id, created_at FROM outbox WHERE done_at IS NULL AND available_at <= moment($1)
+             ORDER BY available_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+           AND done_at IS NULL
+         RETURNING id, kind, routing_key, body",
+    )
+    .bind::<Interval, _>(clock.offset())
+    .bind::<BigInt, _>(limit);
+    Ok(query.load(conn).await?)
+}
+
+/// The broker confirmed the message: an event is done with that, a command waits for its handler.
+///
+/// # Errors
+/// When the query fails.
+pub async fn confirmed(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    message: &OutboxMessage,
+) -> Result<(), DbError> {
+    if message.kind == EVENT {
+        return done(conn, clock, &message.id, "published").await;
+    }
+    diesel::update(outbox::table)
+        .filter(outbox::id.eq(&message.id))
+        .filter(outbox::done_at.is_null())
+        .filter(outbox::attempts.eq(0))
+        .set(outbox::available_at.eq(now_plus(clock, CONFIRMED_PATIENCE)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Publishing failed; the relay will try again.
+///
+/// # Errors
+/// When the query fails.
+pub async fn publishing_failed(
+    conn: &mut AsyncPgConnection,
+    id: &str,
+    error: &str,
+) -> Result<(), DbError> {
+    diesel::update(outbox::table)
+        .filter(outbox::id.eq(id))
+        .set(outbox::last_error.eq(error))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Attempts {
+    #[diesel(sql_type = Integer)]
+    attempts: i32,
+}
+
+/// Counts an attempt before a handler begins and keeps the relay off for as long as it may take.
+/// Answers the number of this attempt; `None` when the message is done already.
+///
+/// # Errors
+/// When the query fails.
+pub async fn begin_attempt(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    id: &str,
+    at_most: TimeDelta,
+) -> Result<Option<i32>, DbError> {
+    let query = sql_query(
+        "UPDATE outbox SET attempts = attempts + 1, available_at = moment($1) + $2
+         WHERE id = $3 AND done_at IS NULL RETURNING attempts",
+    )
+    .bind::<Interval, _>(clock.offset())
+    .bind::<Interval, _>(at_most)
+    .bind::<Text, _>(id);
+    let row: Option<Attempts> = query.get_result(conn).await.optional()?;
+    Ok(row.map(|row| row.attempts))
+}
+
+/// The message has reached its end, said in one word.
+///
+/// # Errors
+/// When the query fails.
+pub async fn done(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    id: &str,
+    ending: &str,
+) -> Result<(), DbError> {
+    diesel::update(outbox::table)
+        .filter(outbox::id.eq(id))
+        .filter(outbox::done_at.is_null())
+        .set((
+            outbox::done_at.eq(now(clock).nullable()),
+            outbox::ending.eq(ending),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// What is to happen to a message that is not done.
+#[derive(Debug)]
+pub struct Later<'a> {
+    /// From now.
+    pub after: TimeDelta,
+    /// Why.
+    pub error: Option<&'a str>,
+    /// Whether the attempt just made shall not count: nothing went wrong.
+    pub forgive: bool,
+}
+
+/// Puts a message off.
+///
+/// # Errors
+/// When the query fails.
+pub async fn later(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    id: &str,
+    later: &Later<'_>,
+) -> Result<(), DbError> {
+    diesel::update(outbox::table)
+        .filter(outbox::id.eq(id))
+        .filter(outbox::done_at.is_null())
+        .set((
+            outbox::available_at.eq(now_plus(clock, later.after)),
+            later.error.map(|error| outbox::last_error.eq(error)),
+            outbox::attempts.eq(outbox::attempts - i32::from(later.forgive)),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// How many messages are not done. Across tenants: for readiness and metrics.
+///
+/// # Errors
+/// When the query fails.
+pub async fn count_open(conn: &mut AsyncPgConnection) -> Result<i64, DbError> {
+    Ok(outbox::table
+        .filter(outbox::done_at.is_null())
+        .count()
+        .get_result(conn)
+        .await?)
+}

@@ -1,0 +1,100 @@
+//! Days of `events` and `outbox`: made ahead, dropped whole.
+
+use chrono::{Days, NaiveDate};
+use diesel::sql_types::{Bool, Text};
+use diesel::{QueryableByName, sql_query};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
+
+use super::{DbError, read_now};
+use crate::clock::Clock;
+
+/// How many days ahead partitions are made.
+const DAYS_AHEAD: u64 = 7;
+
+/// The tables that are partitioned by day of `created_at`.
+const TABLES: [&str; 2] = ["events", "outbox"];
+
+#[derive(QueryableByName)]
+struct Name {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+#[derive(QueryableByName)]
+struct Yes {
+    #[diesel(sql_type = Bool)]
+    yes: bool,
+}
+
+/// Makes the partitions of today and the days ahead; answers how many it made. A day whose rows
+/// already went to the default partition stays there.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn ensure(conn: &mut AsyncPgConnection, clock: &Clock) -> Result<usize, DbError> {
+    let today = read_now(conn, clock).await?.date_naive();
+    let mut made = 0;
+    for table in TABLES {
+        for ahead in 0..=DAYS_AHEAD {
+            made += usize::from(ensure_day(conn, table, today + Days::new(ahead)).await?);
+        }
+    }
+    Ok(made)
+}
+
+async fn ensure_day(
+    conn: &mut AsyncPgConnection,
+    table: &str,
+    day: NaiveDate,
+) -> Result<bool, DbError> {
+    let name = format!("{table}_{}", day.format("%Y%m%d"));
+    let (from, to) = (
+        format!("'{day} 00:00:00+00'"),
+        format!("'{} 00:00:00+00'", day + Days::new(1)),
+    );
+    let check = format!(
+        "SELECT to_regclass('{name}') IS NULL AND NOT EXISTS \
+         (SELECT 1 FROM {table}_default WHERE created_at >= {from} AND created_at < {to}) AS yes"
+    );
+    if !sql_query(check).get_result::<Yes>(conn).await?.yes {
+        return Ok(false);
+    }
+    let make = format!(
+        "CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} FOR VALUES FROM ({from}) TO ({to})"
+    );
+    conn.batch_execute(&make).await?;
+    Ok(true)
+}
+
+/// Drops the partitions of `table` that end before `keep_from`, except where `still_needed` (an SQL
+/// condition on a row) holds for one of their rows. Answers the names of those dropped.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn drop_before(
+    conn: &mut AsyncPgConnection,
+    table: &'static str,
+    keep_from: NaiveDate,
+    still_needed: &'static str,
+) -> Result<Vec<String>, DbError> {
+    let list = "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::regclass ORDER BY 1";
+    let partitions: Vec<Name> = sql_query(list).bind::<Text, _>(table).load(conn).await?;
+    let mut dropped = Vec::new();
+    for Name { name } in partitions {
+        if !day_of(&name, table).is_some_and(|day| day < keep_from) {
+            continue;
+        }
+        let needed = format!("SELECT EXISTS (SELECT 1 FROM {name} WHERE {still_needed}) AS yes");
+        if sql_query(needed).get_result::<Yes>(conn).await?.yes {
+            continue;
+        }
+        conn.batch_execute(&format!("DROP TABLE {name}")).await?;
+        dropped.push(name);
+    }
+    Ok(dropped)
+}
+
+fn day_of(partition: &str, table: &str) -> Option<NaiveDate> {
+    let day = partition.strip_prefix(table)?.strip_prefix('_')?;
+    NaiveDate::parse_from_str(day, "%Y%m%d").ok()
+}

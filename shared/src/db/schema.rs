@@ -1,0 +1,224 @@
+//! The tables as diesel sees them; `migrations/` is the truth.
+
+diesel::table! {
+    organisations (id) { id -> Text, name -> Text, created_at -> Timestamptz, }
+}
+diesel::table! {
+    workspaces (id) {
+        id -> Text,
+        organisation_id -> Text,
+        name -> Text,
+        redirect_allowlist -> Array<Text>,
+        created_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    data_keys (id) {
+        id -> Text,
+        organisation_id -> Nullable<Text>,
+        workspace_id -> Nullable<Text>,
+        kek_id -> Text,
+        wrapped -> Bytea,
+        created_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    keyring_canaries (kek_id) { kek_id -> Text, sealed -> Bytea, created_at -> Timestamptz, }
+}
+diesel::table! {
+    api_keys (id) {
+        id -> Text,
+        organisation_id -> Text,
+        workspace_id -> Nullable<Text>,
+        role -> Text,
+        name -> Text,
+        hash -> Bytea,
+        created_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+diesel::table! {
+    profiles (id) {
+        id -> Text,
+        workspace_id -> Text,
+        external_id -> Nullable<Text>,
+        name -> Text,
+        metadata -> Jsonb,
+        created_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    apps (id) {
+        id -> Text,
+        organisation_id -> Text,
+        workspace_id -> Nullable<Text>,
+        platform -> Text,
+        name -> Text,
+        client_id -> Text,
+        sealed_secret -> Bytea,
+        created_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    grants (id) {
+        id -> Text,
+        workspace_id -> Text,
+        platform -> Text,
+        app_id -> Nullable<Text>,
+        status -> Text,
+        generation -> BigInt,
+        sealed_tokens -> Nullable<Bytea>,
+        renewable -> Bool,
+        scopes -> Array<Text>,
+        holder_hash -> Nullable<Bytea>,
+        issued_at -> Timestamptz,
+        access_expires_at -> Nullable<Timestamptz>,
+        refresh_expires_at -> Nullable<Timestamptz>,
+        refresh_at -> Nullable<Timestamptz>,
+        next_attempt_at -> Nullable<Timestamptz>,
+        attempts -> Integer,
+        dispatches -> Integer,
+        lease_holder -> Nullable<Text>,
+        lease_until -> Nullable<Timestamptz>,
+        calling_generation -> Nullable<BigInt>,
+        in_doubt_since -> Nullable<Timestamptz>,
+        overdue_since -> Nullable<Timestamptz>,
+        last_refreshed_at -> Nullable<Timestamptz>,
+        last_error_code -> Nullable<Text>,
+        last_error_at -> Nullable<Timestamptz>,
+        end_reason -> Nullable<Text>,
+        released_at -> Nullable<Timestamptz>,
+        revocation_sent_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    accounts (id) {
+        id -> Text,
+        workspace_id -> Text,
+        platform -> Text,
+        platform_user_id -> Text,
+        app_id -> Nullable<Text>,
+        profile_id -> Nullable<Text>,
+        grant_id -> Nullable<Text>,
+        username -> Nullable<Text>,
+        display_name -> Nullable<Text>,
+        avatar_url -> Nullable<Text>,
+        status -> Text,
+        status_reason -> Nullable<Text>,
+        scopes -> Array<Text>,
+        missing_scopes -> Array<Text>,
+        metadata -> Jsonb,
+        event_sequence -> BigInt,
+        revocation -> Nullable<Jsonb>,
+        connected_at -> Timestamptz,
+        token_expired_at -> Nullable<Timestamptz>,
+        disconnected_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    connects (id) {
+        id -> Text,
+        workspace_id -> Text,
+        platform -> Text,
+        app_id -> Nullable<Text>,
+        profile_id -> Nullable<Text>,
+        account_id -> Nullable<Text>,
+        grant_id -> Nullable<Text>,
+        status -> Text,
+        reason_code -> Nullable<Text>,
+        platform_error -> Nullable<Jsonb>,
+        timeline -> Jsonb,
+        redirect_url -> Nullable<Text>,
+        redirect_uri -> Text,
+        scopes -> Array<Text>,
+        metadata -> Jsonb,
+        state_hash -> Bytea,
+        sealed_verifier -> Nullable<Bytea>,
+        sealed_code -> Nullable<Bytea>,
+        page_hash -> Nullable<Bytea>,
+        account_ids -> Array<Text>,
+        lease_until -> Nullable<Timestamptz>,
+        status_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        created_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    events (id, created_at) {
+        id -> Text,
+        organisation_id -> Text,
+        workspace_id -> Text,
+        #[sql_name = "type"]
+        kind -> Text,
+        account_id -> Nullable<Text>,
+        sequence -> Nullable<BigInt>,
+        data -> Jsonb,
+        xid -> BigInt,
+        created_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    outbox (id, created_at) {
+        id -> Text,
+        kind -> Text,
+        routing_key -> Text,
+        body -> Jsonb,
+        available_at -> Timestamptz,
+        attempts -> Integer,
+        publications -> Integer,
+        last_error -> Nullable<Text>,
+        ending -> Nullable<Text>,
+        done_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    dead_letters (id) {
+        id -> Text,
+        message_id -> Nullable<Text>,
+        #[sql_name = "type"]
+        kind -> Nullable<Text>,
+        queue -> Nullable<Text>,
+        routing_key -> Text,
+        headers -> Jsonb,
+        body -> Bytea,
+        reason -> Text,
+        died_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    webhook_endpoints (id) {
+        id -> Text,
+        organisation_id -> Text,
+        workspace_id -> Nullable<Text>,
+        url -> Text,
+        event_types -> Array<Text>,
+        sealed_secret -> Bytea,
+        disabled_at -> Nullable<Timestamptz>,
+        disabled_reason -> Nullable<Text>,
+        created_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    webhook_deliveries (id) {
+        id -> Text,
+        organisation_id -> Text,
+        endpoint_id -> Text,
+        event_id -> Text,
+        event_at -> Timestamptz,
+        status -> Text,
+        attempts -> Integer,
+        next_attempt_at -> Nullable<Timestamptz>,
+        attempt_until -> Nullable<Timestamptz>,
+        last_status -> Nullable<Integer>,
+        last_error -> Nullable<Text>,
+        ended_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::joinable!(webhook_deliveries -> webhook_endpoints (endpoint_id));
+diesel::allow_tables_to_appear_in_same_query!(accounts, grants);
+diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhook_endpoints, events);

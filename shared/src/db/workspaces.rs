@@ -1,0 +1,134 @@
+//! Workspaces: the isolation boundary inside an organisation.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::schema::workspaces;
+use super::{DbError, Page, now};
+use crate::clock::Clock;
+use crate::ids::{OrganisationId, WorkspaceId};
+
+/// A workspace.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = workspaces)]
+pub struct Workspace {
+    /// Id.
+    pub id: WorkspaceId,
+    /// Whose it is.
+    pub organisation_id: OrganisationId,
+    /// What people call it.
+    pub name: String,
+    /// Where connects may send the browser back to; empty: any https URL, and http on loopback.
+    pub redirect_allowlist: Vec<String>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What may be changed of a workspace; what is `None` stays.
+#[derive(AsChangeset, Debug, Default)]
+#[diesel(table_name = workspaces)]
+pub struct WorkspaceChange {
+    /// A new name.
+    pub name: Option<String>,
+    /// A new list.
+    pub redirect_allowlist: Option<Vec<String>>,
+}
+
+/// Adds a workspace. Its data key is the caller's to make, in the same transaction.
+///
+/// # Errors
+/// When the query fails.
+pub async fn insert(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    organisation: &OrganisationId,
+    name: &str,
+    redirect_allowlist: &[String],
+) -> Result<Workspace, DbError> {
+    let row = diesel::insert_into(workspaces::table)
+        .values((
+            workspaces::id.eq(WorkspaceId::new(clock)),
+            workspaces::organisation_id.eq(organisation),
+            workspaces::name.eq(name),
+            workspaces::redirect_allowlist.eq(redirect_allowlist),
+            workspaces::created_at.eq(now(clock)),
+        ))
+        .returning(Workspace::as_returning());
+    Ok(row.get_result(conn).await?)
+}
+
+/// One workspace of an organisation.
+///
+/// # Errors
+/// When the query fails.
+pub async fn find(
+    conn: &mut AsyncPgConnection,
+    organisation: &OrganisationId,
+    id: &WorkspaceId,
+) -> Result<Option<Workspace>, DbError> {
+    let row = workspaces::table
+        .filter(workspaces::organisation_id.eq(organisation))
+        .filter(workspaces::id.eq(id))
+        .select(Workspace::as_select());
+    Ok(row.first(conn).await.optional()?)
+}
+
+/// The organisation that a workspace belongs to. For workers, whose messages name workspaces only.
+///
+/// # Errors
+/// When the query fails, also when there is no such workspace.
+pub async fn organisation_of(
+    conn: &mut AsyncPgConnection,
+    id: &WorkspaceId,
+) -> Result<OrganisationId, DbError> {
+    Ok(workspaces::table
+        .find(id)
+        .select(workspaces::organisation_id)
+        .first(conn)
+        .await?)
+}
+
+/// The workspaces of an organisation, or the one that a key reaches.
+///
+/// # Errors
+/// When the query fails.
+pub async fn list(
+    conn: &mut AsyncPgConnection,
+    organisation: &OrganisationId,
+    only: Option<&WorkspaceId>,
+    page: Page<'_>,
+) -> Result<Vec<Workspace>, DbError> {
+    let mut rows = workspaces::table
+        .filter(workspaces::organisation_id.eq(organisation))
+        .filter(workspaces::id.gt(page.after()))
+        .select(Workspace::as_select())
+        .order(workspaces::id)
+        .limit(page.limit)
+        .into_boxed();
+    if let Some(only) = only {
+        rows = rows.filter(workspaces::id.eq(only));
+    }
+    Ok(rows.load(conn).await?)
+}
+
+/// Changes a workspace; `None` when the organisation has no such workspace.
+///
+/// # Errors
+/// When the query fails.
+pub async fn update(
+    conn: &mut AsyncPgConnection,
+    organisation: &OrganisationId,
+    id: &WorkspaceId,
+    change: &WorkspaceChange,
+) -> Result<Option<Workspace>, DbError> {
+    if change.name.is_none() && change.redirect_allowlist.is_none() {
+        return find(conn, organisation, id).await;
+    }
+    let row = diesel::update(workspaces::table)
+        .filter(workspaces::organisation_id.eq(organisation))
+        .filter(workspaces::id.eq(id))
+        .set(change)
+        .returning(Workspace::as_returning());
+    Ok(row.get_result(conn).await.optional()?)
+}

@@ -1,0 +1,151 @@
+//! Identifiers: a prefix that says what it names, and a ULID, so that ids sort by age.
+
+use std::fmt;
+use std::str::FromStr;
+
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::expression::AsExpression;
+use diesel::pg::{Pg, PgValue};
+use diesel::serialize::{self, Output, ToSql};
+use diesel::sql_types::Text;
+use serde::{Deserialize, Deserializer, Serialize};
+use ulid::Ulid;
+
+use crate::clock::Clock;
+use crate::random;
+
+/// An id that does not have the form that its kind demands.
+#[derive(Debug, thiserror::Error)]
+#[error("an id of this kind is `{prefix}_` followed by 26 characters of Crockford base32")]
+pub struct InvalidId {
+    prefix: &'static str,
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, AsExpression, FromSqlRow)]
+        #[diesel(sql_type = Text)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// A new id, stamped with the clock's present.
+            #[must_use]
+            pub fn new(clock: &Clock) -> Self {
+                Self(format!("{}_{}", $prefix, new_ulid(clock)))
+            }
+
+            /// The id as text, prefix included.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                text.strip_prefix(concat!($prefix, "_"))
+                    .filter(|rest| is_ulid(rest))
+                    .map(|_| Self(text.to_owned()))
+                    .ok_or(InvalidId { prefix: $prefix })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl FromSql<Text, Pg> for $name {
+            fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+                <String as FromSql<Text, Pg>>::from_sql(value).map(Self)
+            }
+        }
+
+        impl ToSql<Text, Pg> for $name {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+                <str as ToSql<Text, Pg>>::to_sql(&self.0, out)
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// An organisation: the tenant.
+    OrganisationId = "org",
+    /// A workspace: the isolation boundary inside an organisation.
+    WorkspaceId = "ws",
+    /// A data key.
+    DataKeyId = "dk",
+    /// An API key (not the key itself).
+    ApiKeyId = "key",
+    /// A profile: the customer's label for one of its end users.
+    ProfileId = "prof",
+    /// An app: an OAuth client that a customer registered.
+    AppId = "app",
+    /// A connect: one attempt to connect an account.
+    ConnectId = "con",
+    /// A grant: one token set.
+    GrantId = "grt",
+    /// A connected account.
+    AccountId = "acc",
+    /// An event.
+    EventId = "evt",
+    /// A message on its way through the outbox.
+    MessageId = "msg",
+    /// A dead letter.
+    DeadLetterId = "dl",
+    /// A webhook endpoint.
+    EndpointId = "whe",
+    /// One event on its way to one endpoint.
+    DeliveryId = "dlv",
+}
+
+fn new_ulid(clock: &Clock) -> Ulid {
+    let millis = u64::try_from(clock.now().timestamp_millis()).unwrap_or(0);
+    Ulid::from_parts(millis, u128::from_le_bytes(random::bytes()))
+}
+
+fn is_ulid(text: &str) -> bool {
+    Ulid::from_string(text).is_ok_and(|ulid| ulid.to_string() == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_survives_text_and_json() {
+        let id = AccountId::new(&Clock::system());
+        assert_eq!(id.as_str().parse::<AccountId>().unwrap(), id);
+        let json = serde_json::to_string(&id).unwrap();
+        assert_eq!(serde_json::from_str::<AccountId>(&json).unwrap(), id);
+    }
+
+    #[test]
+    fn another_kind_and_another_form_are_refused() {
+        let id = ConnectId::new(&Clock::system());
+        assert!(id.as_str().parse::<AccountId>().is_err());
+        assert!(id.as_str().to_lowercase().parse::<ConnectId>().is_err());
+        assert!("con_".parse::<ConnectId>().is_err());
+        assert!("con_'; drop table connects".parse::<ConnectId>().is_err());
+    }
+
+    #[test]
+    fn ids_sort_by_age() {
+        let clock = Clock::system();
+        let older = EventId::new(&clock);
+        clock.advance(chrono::TimeDelta::seconds(1));
+        assert!(older < EventId::new(&clock));
+    }
+}

@@ -1,0 +1,14 @@
+//! Platforms: data in a closed vocabulary of quirks.
+//!
+//! Code matches on a quirk, never on a platform's name; a platform that needs a word the vocabulary
+//! lacks gets a new word.
+
+mod registry;
+mod sandbox;
+mod vocabulary;
+
+pub use registry::{Platforms, PlatformsError};
+pub use vocabulary::{ClientAuth, IdentityMapping, Pkce, Platform, Reach, RefreshModel, Spec};
+
+/// The platforms that are built in; each is usable once the platforms file names its credentials.
+pub const BUILT_IN: &[Spec] = &[sandbox::SANDBOX];

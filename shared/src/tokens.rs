@@ -1,0 +1,70 @@
+//! Token sets in the clear: only ever on their way between a seal and a platform.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::keyring::{DataKey, Place, SealError};
+
+/// What a platform gave for one consent.
+#[derive(Clone)]
+pub struct TokenSet {
+    /// What opens the platform's API.
+    pub access_token: SecretString,
+    /// What brings the next token set, if the platform gives such a thing.
+    pub refresh_token: Option<SecretString>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Plain<'a> {
+    access_token: &'a str,
+    refresh_token: Option<&'a str>,
+}
+
+impl TokenSet {
+    /// Seals the set for its place.
+    ///
+    /// # Errors
+    /// When the cipher refuses.
+    pub fn seal(&self, key: &DataKey, place: Place<'_>) -> Result<Vec<u8>, SealError> {
+        let plain = Plain {
+            access_token: self.access_token.expose_secret(),
+            refresh_token: self
+                .refresh_token
+                .as_ref()
+                .map(|token| token.expose_secret()),
+        };
+        let bytes =
+            Zeroizing::new(serde_json::to_vec(&plain).map_err(|_| SealError::UnknownFormat)?);
+        key.seal(place, &bytes)
+    }
+
+    /// Opens a set that was sealed for this place.
+    ///
+    /// # Errors
+    /// When the seal is not of this key and place.
+    pub fn open(key: &DataKey, place: Place<'_>, sealed: &[u8]) -> Result<Self, SealError> {
+        #[derive(Deserialize)]
+        struct Owned {
+            access_token: SecretString,
+            refresh_token: Option<SecretString>,
+        }
+        let bytes = key.open(place, sealed)?;
+        let Owned {
+            access_token,
+            refresh_token,
+        } = serde_json::from_slice(&bytes).map_err(|_| SealError::UnknownFormat)?;
+        Ok(Self {
+            access_token,
+            refresh_token,
+        })
+    }
+}
+
+impl fmt::Debug for TokenSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenSet(sealed)")
+    }
+}

@@ -1,0 +1,257 @@
+//! The unit of work: one transaction, and the messages that speak of it.
+//!
+//! State and message commit together; what was committed is published at once afterwards, by this
+//! process if it lives, by the relay if it does not.
+
+use std::ops::{Deref, DerefMut};
+
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager as _};
+use tokio_util::task::TaskTracker;
+
+use crate::broker::{Message, PublishError, Publisher, topology};
+use crate::clock::Clock;
+use crate::db::outbox::{self, OutboxMessage};
+use crate::db::{Conn, Db, DbError, events, webhook_deliveries};
+use crate::events::NewEvent;
+use crate::ids::{EventId, MessageId};
+use crate::keyring::Vault;
+use crate::messages::Command;
+
+/// Where units of work begin: the database, the keys, and the way out.
+#[derive(Clone, Debug)]
+pub struct Store {
+    db: Db,
+    vault: Vault,
+    publisher: Publisher,
+    tasks: TaskTracker,
+}
+
+impl Store {
+    /// A store over these parts. `tasks` is waited for before the process ends.
+    #[must_use]
+    pub fn new(db: Db, vault: Vault, publisher: Publisher, tasks: TaskTracker) -> Self {
+        Self {
+            db,
+            vault,
+            publisher,
+            tasks,
+        }
+    }
+
+    /// The same store over another pool of connections.
+    #[must_use]
+    pub fn over(&self, db: Db) -> Self {
+        Self { db, ..self.clone() }
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        self.db.clock()
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// The publisher, for those few that publish without a unit of work: relay and planner.
+    #[must_use]
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// Borrows a connection for reading, or for a single statement.
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`].
+    pub async fn conn(&self) -> Result<Conn, DbError> {
+        self.db.conn().await
+    }
+
+    /// Begins a unit of work. Dropped without [`Work::commit`], it leaves nothing behind: the pool
+    /// throws away a connection whose transaction is open.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn begin(&self) -> Result<Work, DbError> {
+        let mut conn = self.db.conn().await?;
+        AnsiTransactionManager::begin_transaction(&mut *conn).await?;
+        Ok(Work {
+            conn,
+            store: self.clone(),
+            outgoing: Vec::new(),
+        })
+    }
+
+    /// Publishes a message of the outbox and writes down how that went. Failure is the relay's work.
+    pub async fn publish(&self, message: &OutboxMessage) {
+        let published = self.publisher.publish(&amqp(message, self.clock())).await;
+        if let Err(error) = self.note_published(message, published).await {
+            tracing::warn!(
+                message.id,
+                "could not note what became of a message: {error}"
+            );
+        }
+    }
+
+    async fn note_published(
+        &self,
+        message: &OutboxMessage,
+        published: Result<(), PublishError>,
+    ) -> Result<(), DbError> {
+        let mut conn = self.db.conn().await?;
+        match published {
+            Ok(()) => outbox::confirmed(&mut conn, self.clock(), message).await,
+            Err(error) => {
+                tracing::debug!(
+                    message.id,
+                    message.kind,
+                    "not published, left to the relay: {error}"
+                );
+                outbox::publishing_failed(&mut conn, &message.id, &error.to_string()).await
+            }
+        }
+    }
+
+    /// Publishes a command that no outbox row stands for: its row comes due again by itself.
+    ///
+    /// # Errors
+    /// When the broker did not take it.
+    pub async fn nudge(&self, command: &Command) -> Result<(), PublishError> {
+        let message = OutboxMessage {
+            id: MessageId::new(self.clock()).to_string(),
+            kind: command.kind().to_string(),
+            routing_key: command.kind().to_string(),
+            body: command.body(),
+        };
+        self.publisher.publish(&amqp(&message, self.clock())).await
+    }
+}
+
+fn amqp(message: &OutboxMessage, clock: &Clock) -> Message {
+    let is_event = message.kind == outbox::EVENT;
+    let kind = if is_event {
+        message.body["type"].as_str().unwrap_or_default()
+    } else {
+        &message.kind
+    };
+    Message {
+        exchange: if is_event {
+            topology::EVENTS
+        } else {
+            topology::COMMANDS
+        },
+        routing_key: message.routing_key.clone(),
+        id: message.id.clone(),
+        kind: kind.to_owned(),
+        body: message.body.to_string().into_bytes(),
+        timestamp: u64::try_from(clock.now().timestamp()).unwrap_or(0),
+        mandatory: !is_event,
+    }
+}
+
+enum Outgoing {
+    Row(OutboxMessage),
+    Nudge(Command),
+}
+
+/// One transaction under way. Dereferences to its connection.
+pub struct Work {
+    conn: Conn,
+    store: Store,
+    outgoing: Vec<Outgoing>,
+}
+
+impl Work {
+    /// Writes an event, its deliveries and its message.
+    ///
+    /// # Errors
+    /// When a query fails.
+    pub async fn emit(&mut self, event: NewEvent) -> Result<EventId, DbError> {
+        let clock = self.store.clock().clone();
+        let logged = events::insert(&mut self.conn, &clock, &event).await?;
+        for due in webhook_deliveries::insert_for(&mut self.conn, &clock, &logged).await? {
+            self.outgoing
+                .push(Outgoing::Nudge(Command::WebhookDue(due)));
+        }
+        self.enqueue(OutboxMessage {
+            id: logged.id.to_string(),
+            kind: outbox::EVENT.to_owned(),
+            routing_key: format!("{}.{}", logged.workspace_id, logged.kind),
+            body: logged.body(),
+        })
+        .await?;
+        Ok(logged.id)
+    }
+
+    /// Writes a command that must be done.
+    ///
+    /// # Errors
+    /// When the query fails.
+    pub async fn send(&mut self, command: &Command) -> Result<(), DbError> {
+        let kind = command.kind().to_string();
+        let id = MessageId::new(self.store.clock()).to_string();
+        self.enqueue(OutboxMessage {
+            id,
+            routing_key: kind.clone(),
+            kind,
+            body: command.body(),
+        })
+        .await
+    }
+
+    async fn enqueue(&mut self, message: OutboxMessage) -> Result<(), DbError> {
+        outbox::insert(&mut self.conn, self.store.clock(), &message).await?;
+        self.outgoing.push(Outgoing::Row(message));
+        Ok(())
+    }
+
+    /// Commits, then publishes in the background.
+    ///
+    /// # Errors
+    /// When the commit fails, in which case nothing happened, or its outcome is unknown, in which
+    /// case the relay publishes what was committed after all.
+    pub async fn commit(mut self) -> Result<(), DbError> {
+        AnsiTransactionManager::commit_transaction(&mut *self.conn).await?;
+        let Self {
+            conn,
+            store,
+            outgoing,
+        } = self;
+        drop(conn);
+        if !outgoing.is_empty() {
+            let tasks = store.tasks.clone();
+            tasks.spawn(async move { publish_all(&store, outgoing).await });
+        }
+        Ok(())
+    }
+}
+
+async fn publish_all(store: &Store, outgoing: Vec<Outgoing>) {
+    for outgoing in outgoing {
+        match outgoing {
+            Outgoing::Row(message) => store.publish(&message).await,
+            Outgoing::Nudge(command) => {
+                if let Err(error) = store.nudge(&command).await {
+                    tracing::debug!(command = %command.kind(), "not published, left to the sweep: {error}");
+                }
+            }
+        }
+    }
+}
+
+impl Deref for Work {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        &self.conn
+    }
+}
+
+impl DerefMut for Work {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        &mut self.conn
+    }
+}
