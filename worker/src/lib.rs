@@ -1,1 +1,15 @@
-//! placeholder
+//! Latchkey's workers: messages, sweeps, calls to platforms and webhook receivers.
+
+pub mod context;
+mod executor;
+mod handlers;
+mod oauth;
+mod outcome;
+mod receipt;
+mod runtime;
+pub mod settings;
+mod signature;
+pub mod sweeps;
+
+pub use outcome::{Failure, Outcome};
+pub use runtime::{Running, start};

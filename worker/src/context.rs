@@ -1,0 +1,74 @@
+//! What handlers and sweeps work with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use latchkey_shared::clock::Clock;
+use latchkey_shared::net_guard::NetGuard;
+use latchkey_shared::platforms::{Platform, Platforms};
+use latchkey_shared::random;
+use latchkey_shared::work::Store;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::oauth::PlatformHttp;
+use crate::outcome::Failure;
+
+/// The parts of one pool of workers.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The database, through this pool's own connections.
+    pub store: Store,
+    /// What can be connected.
+    pub platforms: Arc<Platforms>,
+    /// To platforms.
+    pub http: PlatformHttp,
+    /// To webhook receivers.
+    pub webhooks: reqwest::Client,
+    /// Which addresses webhooks may go to.
+    pub guard: NetGuard,
+    /// How long before the access token's end a token in doubt is tried again.
+    pub in_doubt_lead: TimeDelta,
+    /// One permit for each call that may be open at once.
+    pub calls: Arc<Semaphore>,
+    /// Says that no new call may begin.
+    pub stop: CancellationToken,
+}
+
+/// How long work waits for its turn to call; after that it is left to come due again.
+const TURN_PATIENCE: Duration = Duration::from_secs(40);
+
+impl Context {
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        self.store.clock()
+    }
+
+    /// The platform that a row names.
+    ///
+    /// # Errors
+    /// When it is not configured (any more): the work waits until it is.
+    pub fn platform(&self, id: &str) -> Result<&Platform, Failure> {
+        let platform = self.platforms.get(id);
+        platform.ok_or_else(|| {
+            Failure::Later(anyhow::anyhow!(
+                "platform {id} is not in the platforms file"
+            ))
+        })
+    }
+
+    /// Waits for the turn to call. `None`: not now, because of shutdown or too much other work.
+    pub async fn turn_to_call(&self) -> Option<OwnedSemaphorePermit> {
+        let turn = tokio::time::timeout(TURN_PATIENCE, self.calls.clone().acquire_owned());
+        let turn = self.stop.run_until_cancelled(turn).await?;
+        turn.ok()?.ok()
+    }
+
+    /// A name for the holder of one lease.
+    #[must_use]
+    pub fn lease_holder(&self) -> String {
+        random::token()
+    }
+}

@@ -1,0 +1,222 @@
+//! Decides how each delivery ends. The one place where attempts are counted and endings are named.
+//!
+//! Whatever goes wrong, the row has the last word: a message that is acknowledged too early comes
+//! again from the outbox, one that comes twice finds its row moved on.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use latchkey_shared::broker::consumer::{Receive, Received, Settle};
+use latchkey_shared::db::DbError;
+use latchkey_shared::db::outbox::{self, Later};
+use latchkey_shared::messages::Command;
+use tokio::time::Instant;
+
+use crate::context::Context;
+use crate::handlers;
+use crate::outcome::{Failure, Outcome, Terms};
+
+/// Receives the deliveries of one pool.
+#[derive(Clone, Debug)]
+pub struct Executor {
+    context: Context,
+}
+
+/// How an attempt ended, seen from outside the handler.
+enum Ending {
+    Finished(Result<Outcome, Failure>),
+    TimedOut,
+    Panicked,
+}
+
+/// How long a delivery waits for the database before it is left to the relay.
+const DB_PATIENCE: Duration = Duration::from_secs(60);
+const MAX_ERROR: usize = 500;
+
+impl Executor {
+    /// An executor for one pool.
+    #[must_use]
+    pub fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    async fn execute(&self, command: Command, message_id: &str) -> Settle {
+        let terms = handlers::terms(command.kind());
+        let Some(attempt) = self.begin(message_id, terms).await else {
+            return Settle::Ack;
+        };
+        if attempt > terms.max_attempts {
+            return self.bury(&command, message_id, "too many attempts").await;
+        }
+        let begun = Instant::now();
+        let ending = self.run(command.clone(), terms).await;
+        let word = self.end(&command, message_id, attempt, ending).await;
+        let kind = command.kind().as_str();
+        metrics::counter!("latchkey_commands_total", "command" => kind, "ending" => word)
+            .increment(1);
+        metrics::histogram!("latchkey_command_seconds", "command" => kind).record(begun.elapsed());
+        if word == "dead" {
+            Settle::Reject
+        } else {
+            Settle::Ack
+        }
+    }
+
+    /// Counts the attempt before it is made, so that one which takes the process down counts too.
+    /// `None`: done already, or the database is away and the relay will bring it again.
+    async fn begin(&self, message_id: &str, terms: Terms) -> Option<i32> {
+        if !has_row(message_id) {
+            return Some(1);
+        }
+        let lease = TimeDelta::from_std(terms.timeout).unwrap_or(TimeDelta::minutes(3))
+            + TimeDelta::seconds(10);
+        let waiting = Instant::now();
+        loop {
+            let counted = async {
+                let mut conn = self.context.store.conn().await?;
+                outbox::begin_attempt(&mut conn, self.context.clock(), message_id, lease).await
+            };
+            match counted.await {
+                Ok(attempt) => return attempt,
+                Err(error)
+                    if waiting.elapsed() < DB_PATIENCE && !self.context.stop.is_cancelled() =>
+                {
+                    tracing::warn!(
+                        message.id = message_id,
+                        "the database is away, waiting: {error}"
+                    );
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Runs the handler in a task of its own: a panic ends it alone, and a time-out stops the
+    /// waiting without cutting the handler off in the middle of a transaction.
+    async fn run(&self, command: Command, terms: Terms) -> Ending {
+        let context = self.context.clone();
+        let task = tokio::spawn(async move { handlers::handle(&context, &command).await });
+        match tokio::time::timeout(terms.timeout, task).await {
+            Ok(Ok(result)) => Ending::Finished(result),
+            Ok(Err(_)) => Ending::Panicked,
+            Err(_) => Ending::TimedOut,
+        }
+    }
+
+    /// Writes the ending down, and names it.
+    async fn end(&self, command: &Command, id: &str, attempt: i32, ending: Ending) -> &'static str {
+        let kind = command.kind();
+        let (word, error) = match ending {
+            Ending::Finished(Ok(Outcome::Done)) => ("done", None),
+            Ending::Finished(Ok(Outcome::Stale(why))) => {
+                tracing::debug!(command = %kind, message.id = id, "stale: {why}");
+                ("stale", None)
+            }
+            Ending::Finished(Ok(Outcome::Snooze(delay))) => {
+                let delay = TimeDelta::from_std(delay).unwrap_or(TimeDelta::minutes(1));
+                self.note(
+                    id,
+                    &Note::Later(Later {
+                        after: delay,
+                        error: None,
+                        forgive: true,
+                    }),
+                )
+                .await;
+                return "snoozed";
+            }
+            Ending::Finished(Err(Failure::Later(error))) => ("later", Some(format!("{error:#}"))),
+            Ending::Finished(Err(Failure::Never(error))) => ("dead", Some(format!("{error:#}"))),
+            Ending::TimedOut => ("timeout", Some("the handler took too long".to_owned())),
+            Ending::Panicked => ("panic", Some("the handler panicked".to_owned())),
+        };
+        let Some(error) = error else {
+            self.note(id, &Note::Done(word)).await;
+            return word;
+        };
+        let error: String = error.chars().take(MAX_ERROR).collect();
+        tracing::warn!(command = %kind, message.id = id, attempt, ending = word, error, "a command failed");
+        if word == "dead" {
+            self.note(id, &Note::Done(word)).await;
+            return word;
+        }
+        let delay = handlers::terms(kind)
+            .retry
+            .delay(u32::try_from(attempt).unwrap_or(1));
+        let after = TimeDelta::from_std(delay).unwrap_or(TimeDelta::minutes(1));
+        self.note(
+            id,
+            &Note::Later(Later {
+                after,
+                error: Some(&error),
+                forgive: false,
+            }),
+        )
+        .await;
+        word
+    }
+
+    async fn bury(&self, command: &Command, id: &str, why: &'static str) -> Settle {
+        tracing::error!(command = %command.kind(), message.id = id, why, "a command is given up: see the dead letters");
+        metrics::counter!("latchkey_commands_total", "command" => command.kind().as_str(), "ending" => "dead").increment(1);
+        self.note(id, &Note::Done("dead")).await;
+        Settle::Reject
+    }
+
+    /// Failing to note an ending loses nothing: the message comes again and finds its row moved on.
+    async fn note(&self, id: &str, note: &Note<'_>) {
+        if !has_row(id) {
+            return;
+        }
+        let noted: Result<(), DbError> = async {
+            let mut conn = self.context.store.conn().await?;
+            match note {
+                Note::Done(word) => outbox::done(&mut conn, self.context.clock(), id, word).await,
+                Note::Later(later) => {
+                    outbox::later(&mut conn, self.context.clock(), id, later).await
+                }
+            }
+        }
+        .await;
+        if let Err(error) = noted {
+            tracing::warn!(
+                message.id = id,
+                "the ending of a command is not noted, it will come again: {error}"
+            );
+        }
+    }
+}
+
+enum Note<'a> {
+    Done(&'static str),
+    Later(Later<'a>),
+}
+
+/// Whether an outbox row stands behind a message. Nudges have none: the rows that they speak of
+/// come due again by themselves.
+fn has_row(message_id: &str) -> bool {
+    message_id.starts_with("msg_")
+}
+
+impl Receive for Executor {
+    async fn receive(&self, delivery: Received) -> Settle {
+        if self.context.stop.is_cancelled() {
+            return Settle::Requeue;
+        }
+        match Command::decode(delivery.kind.as_deref().unwrap_or_default(), &delivery.body) {
+            Ok(command) => {
+                self.execute(command, delivery.message_id.as_deref().unwrap_or_default())
+                    .await
+            }
+            Err(error) => {
+                metrics::counter!("latchkey_commands_total", "command" => "unknown", "ending" => "undecodable").increment(1);
+                tracing::error!(
+                    message.id = delivery.message_id,
+                    "a message cannot be decoded: {error}"
+                );
+                Settle::Reject
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The code is presented, once; the answer is stored before anything else happens to it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use latchkey_shared::credentials;
+use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
+use latchkey_shared::db::grants::{self, GrantStatus, NewGrant, NewTokens};
+use latchkey_shared::db::{self, DbError};
+use latchkey_shared::ids::GrantId;
+use latchkey_shared::keyring::{DataKey, Owner, SealError};
+use latchkey_shared::messages::{Command, RevocationDue};
+use secrecy::SecretString;
+
+use super::{IDENTITY_LEASE, Reason, fail};
+use crate::context::Context;
+use crate::handlers::until_stored;
+use crate::oauth::exchange::{CodeExchange, exchange};
+use crate::oauth::refusal::{FailureClass, TokenError};
+use crate::oauth::{Answer, CallError, schedule};
+use crate::outcome::Failure;
+
+/// Exchanges the code of a connect that this worker has just taken. Answers the connect when it is
+/// to go on, `None` when it has ended.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn run(context: &Context, connect: &Connect) -> Result<Option<Connect>, Failure> {
+    let platform = context.platform(&connect.platform)?;
+    let workspace = &connect.workspace_id;
+    let mut conn = context.store.conn().await?;
+    let vault = context.store.vault();
+    let client = credentials::resolve(
+        &mut conn,
+        vault,
+        platform,
+        (workspace, connect.app_id.as_ref()),
+    )
+    .await?;
+    let key = vault
+        .sealing_key(&mut conn, Owner::workspace(workspace))
+        .await?;
+    let presented = CodeExchange {
+        code: open(context, connect, Secret::Code)
+            .await?
+            .ok_or(SealError::UnknownFormat)?,
+        verifier: open(context, connect, Secret::Verifier).await?,
+        redirect_uri: &connect.redirect_uri,
+    };
+    let called_at = db::read_now(&mut conn, context.clock()).await?;
+    drop(conn);
+
+    match exchange(&context.http, platform, &client, presented).await {
+        Ok(answer) => store(context, connect, &key, (answer, called_at)).await,
+        Err(TokenError::Call(CallError::NotSent(error))) => {
+            not_presented(context, connect).await?;
+            Err(Failure::Later(
+                anyhow::Error::new(error.without_url())
+                    .context("the platform could not be reached"),
+            ))
+        }
+        Err(error) => refused(context, connect, &error).await.map(|()| None),
+    }
+}
+
+enum Secret {
+    Code,
+    Verifier,
+}
+
+async fn open(
+    context: &Context,
+    connect: &Connect,
+    which: Secret,
+) -> Result<Option<SecretString>, Failure> {
+    let (sealed, place) = match which {
+        Secret::Code => (
+            &connect.sealed_code,
+            connects::code_place(&connect.workspace_id, &connect.id),
+        ),
+        Secret::Verifier => (
+            &connect.sealed_verifier,
+            connects::verifier_place(&connect.workspace_id, &connect.id),
+        ),
+    };
+    let Some(sealed) = sealed else {
+        return Ok(None);
+    };
+    let mut conn = context.store.conn().await?;
+    let owner = Owner::workspace(&connect.workspace_id);
+    let key = context
+        .store
+        .vault()
+        .opening_key(&mut conn, owner, sealed)
+        .await?;
+    let plain = key.open(place, sealed)?;
+    let text = std::str::from_utf8(&plain).map_err(|_| SealError::UnknownFormat)?;
+    Ok(Some(SecretString::from(text)))
+}
+
+/// Stores the answer as a grant. A connect that ended meanwhile does not want it any more: then the
+/// grant is stored as one to be revoked.
+async fn store(
+    context: &Context,
+    connect: &Connect,
+    key: &DataKey,
+    (answer, called_at): (Answer, DateTime<Utc>),
+) -> Result<Option<Connect>, Failure> {
+    let id = GrantId::new(context.clock());
+    let place = grants::tokens_place(&connect.workspace_id, &id, 1);
+    let sealed = answer.tokens.seal(key, place)?;
+    let tokens = new_tokens(&id, &answer, sealed, (called_at, &connect.scopes));
+    Ok(until_stored(|| insert(context, connect, &id, &tokens)).await?)
+}
+
+/// What a platform's answer becomes in a row. Expiry counts from before the call.
+pub(in crate::handlers) fn new_tokens(
+    id: &GrantId,
+    answer: &Answer,
+    sealed: Vec<u8>,
+    (called_at, asked): (DateTime<Utc>, &[String]),
+) -> NewTokens {
+    let after = |lifetime: Option<std::time::Duration>| {
+        lifetime
+            .and_then(|lifetime| called_at.checked_add_signed(TimeDelta::from_std(lifetime).ok()?))
+    };
+    let access_expires_at = after(answer.access_lifetime);
+    let renewable = answer.tokens.refresh_token.is_some();
+    NewTokens {
+        sealed,
+        renewable,
+        // RFC 6749 §5.1: no scope in the answer means what was asked for.
+        scopes: answer.scopes.clone().unwrap_or_else(|| asked.to_vec()),
+        issued_at: called_at,
+        access_expires_at,
+        refresh_expires_at: after(answer.refresh_lifetime),
+        refresh_at: access_expires_at
+            .filter(|_| renewable)
+            .map(|end| schedule::refresh_at(id, called_at, end)),
+    }
+}
+
+async fn insert(
+    context: &Context,
+    connect: &Connect,
+    id: &GrantId,
+    tokens: &NewTokens,
+) -> Result<Option<Connect>, DbError> {
+    let workspace = &connect.workspace_id;
+    let mut work = context.store.begin().await?;
+    let now = connects::lock(&mut work, workspace, &connect.id).await?;
+    if let Some(now) = now.as_ref().filter(|now| now.grant_id.as_ref() == Some(id)) {
+        return Ok(Some(now.clone()));
+    }
+    let wanted =
+        now.is_some_and(|now| now.status == ConnectStatus::Exchanging && now.grant_id.is_none());
+    let status = if wanted {
+        GrantStatus::Pending
+    } else {
+        GrantStatus::Releasing
+    };
+    let new = NewGrant {
+        id: id.clone(),
+        workspace_id: workspace,
+        platform: &connect.platform,
+        app_id: connect.app_id.as_ref(),
+        status,
+        tokens,
+    };
+    grants::insert(&mut work, context.clock(), &new).await?;
+    let mut stored = None;
+    if wanted {
+        connects::store_grant(&mut work, workspace, &connect.id, id).await?;
+        connects::set_lease(
+            &mut work,
+            context.clock(),
+            (workspace, &connect.id),
+            Some(IDENTITY_LEASE),
+        )
+        .await?;
+        stored = connects::find(&mut work, workspace, &connect.id).await?;
+    } else {
+        let command = RevocationDue {
+            workspace_id: workspace.clone(),
+            grant_id: id.clone(),
+        };
+        work.send(&Command::RevocationDue(command)).await?;
+    }
+    work.commit().await?;
+    Ok(stored)
+}
+
+/// The request did not leave this machine: the code is as good as before.
+async fn not_presented(context: &Context, connect: &Connect) -> Result<(), Failure> {
+    let mut work = context.store.begin().await?;
+    let step = Advance::to(ConnectStatus::Authorized, &[ConnectStatus::Exchanging]);
+    connects::advance(
+        &mut work,
+        context.clock(),
+        (&connect.workspace_id, &connect.id),
+        &step,
+    )
+    .await?;
+    Ok(work.commit().await?)
+}
+
+async fn refused(context: &Context, connect: &Connect, error: &TokenError) -> Result<(), Failure> {
+    let reason = match error {
+        TokenError::Refused(refusal) => Reason {
+            code: match refusal.class() {
+                FailureClass::OurFault => "PLATFORM_MISCONFIGURED",
+                _ => "EXCHANGE_REFUSED",
+            },
+            platform_error: Some(refusal.to_json()),
+        },
+        TokenError::Call(_) => Reason {
+            code: "EXCHANGE_FAILED",
+            platform_error: Some(serde_json::json!({ "error": error.code() })),
+        },
+    };
+    if reason.code == "PLATFORM_MISCONFIGURED" {
+        tracing::error!(
+            platform.id = connect.platform,
+            error = error.code(),
+            "the platform refuses our client: check its credentials"
+        );
+    }
+    let mut work = context.store.begin().await?;
+    let Some(now) = connects::lock(&mut work, &connect.workspace_id, &connect.id).await? else {
+        return Ok(());
+    };
+    fail(&mut work, context, &now, &reason).await?;
+    Ok(work.commit().await?)
+}

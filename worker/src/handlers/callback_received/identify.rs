@@ -1,0 +1,79 @@
+//! Who the person is, asked with the tokens that are stored already.
+
+use latchkey_shared::db::connects::{self, Connect};
+use latchkey_shared::db::grants::{self, Grant};
+use latchkey_shared::keyring::Owner;
+use latchkey_shared::tokens::TokenSet;
+use serde_json::json;
+
+use super::{Reason, fail, finish};
+use crate::context::Context;
+use crate::oauth::identity::{IdentityError, identify};
+use crate::outcome::{Failure, Outcome};
+
+/// Finds out who it is and connects the account.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn run(context: &Context, connect: &Connect) -> Result<Outcome, Failure> {
+    let platform = context.platform(&connect.platform)?;
+    let Some((grant, tokens)) = load(context, connect).await? else {
+        return Ok(Outcome::Stale("its tokens are gone"));
+    };
+    match identify(&context.http, platform, &tokens).await {
+        Ok(identity) => finish::run(context, connect, &grant, (&identity, &tokens)).await,
+        Err(IdentityError::Call(error)) => {
+            let mut conn = context.store.conn().await?;
+            connects::set_lease(
+                &mut conn,
+                context.clock(),
+                (&connect.workspace_id, &connect.id),
+                None,
+            )
+            .await?;
+            Err(Failure::Later(error.into()))
+        }
+        Err(error) => {
+            let platform_error =
+                Some(json!({ "error": "identity_refused", "description": error.to_string() }));
+            let mut work = context.store.begin().await?;
+            let Some(now) = connects::lock(&mut work, &connect.workspace_id, &connect.id).await?
+            else {
+                return Ok(Outcome::Stale("no such connect"));
+            };
+            fail(
+                &mut work,
+                context,
+                &now,
+                &Reason {
+                    code: "IDENTITY_REFUSED",
+                    platform_error,
+                },
+            )
+            .await?;
+            work.commit().await?;
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+async fn load(context: &Context, connect: &Connect) -> Result<Option<(Grant, TokenSet)>, Failure> {
+    let Some(grant_id) = &connect.grant_id else {
+        return Ok(None);
+    };
+    let workspace = &connect.workspace_id;
+    let mut conn = context.store.conn().await?;
+    let Some(grant) = grants::find(&mut conn, workspace, grant_id).await? else {
+        return Ok(None);
+    };
+    let Some(sealed) = &grant.sealed_tokens else {
+        return Ok(None);
+    };
+    let key = context
+        .store
+        .vault()
+        .opening_key(&mut conn, Owner::workspace(workspace), sealed)
+        .await?;
+    let tokens = TokenSet::open(&key, grant.tokens_place(), sealed)?;
+    Ok(Some((grant, tokens)))
+}

@@ -1,0 +1,232 @@
+//! A person approved: exchange the code, store the answer before anything else, find out who it
+//! is, connect the account.
+//!
+//! A code is presented once, ever: `exchanging` commits before the call, and who finds it without
+//! an answer and without a worker waiting for one ends the connect.
+
+mod exchange;
+mod finish;
+mod identify;
+
+pub(super) use exchange::new_tokens;
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use latchkey_shared::backoff::Policy;
+use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
+use latchkey_shared::db::{self, DbError, grants};
+use latchkey_shared::events::{EventType, NewEvent};
+use latchkey_shared::messages::{CallbackReceived, Command, RevocationDue};
+use latchkey_shared::work::Work;
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::outcome::{Failure, Outcome, Terms};
+
+/// The person is waiting in front of a browser.
+pub const TERMS: Terms = Terms {
+    timeout: Duration::from_secs(170),
+    retry: Policy::new(Duration::from_secs(1), Duration::from_secs(15)),
+    max_attempts: 20,
+};
+
+/// The exchange's deadline and the time to store its answer.
+const EXCHANGE_LEASE: TimeDelta = TimeDelta::seconds(45);
+/// The look-up of the identity, and what follows.
+const IDENTITY_LEASE: TimeDelta = TimeDelta::seconds(30);
+
+enum Step {
+    Exchange(Connect),
+    Identify(Connect),
+    Over(Outcome),
+}
+
+/// Takes the connect as far as it goes.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn handle(context: &Context, message: &CallbackReceived) -> Result<Outcome, Failure> {
+    let Some(_turn) = context.turn_to_call().await else {
+        return Ok(Outcome::Snooze(Duration::from_secs(1)));
+    };
+    match take(context, message).await? {
+        Step::Exchange(connect) => match exchange::run(context, &connect).await? {
+            Some(connect) => identify::run(context, &connect).await,
+            None => Ok(Outcome::Done),
+        },
+        Step::Identify(connect) => identify::run(context, &connect).await,
+        Step::Over(outcome) => Ok(outcome),
+    }
+}
+
+/// Loads, guards, and takes the lease on what is to be done next.
+async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Failure> {
+    let clock = context.clock();
+    let key = (&message.workspace_id, &message.connect_id);
+    let mut work = context.store.begin().await?;
+    let Some(connect) = connects::lock(&mut work, key.0, key.1).await? else {
+        return Ok(Step::Over(Outcome::Stale("no such connect")));
+    };
+    let now = db::read_now(&mut work, clock).await?;
+    let waiting = connect
+        .lease_until
+        .filter(|until| *until > now)
+        .map(|until| until - now);
+    let step = match (connect.status, waiting) {
+        (ConnectStatus::Authorized, _) => {
+            let step = Advance {
+                lease: Some(EXCHANGE_LEASE),
+                ..Advance::to(ConnectStatus::Exchanging, &[ConnectStatus::Authorized])
+            };
+            match connects::advance(&mut work, clock, key, &step).await? {
+                Some(connect) => Step::Exchange(connect),
+                None => Step::Over(Outcome::Stale("taken by another worker")),
+            }
+        }
+        (ConnectStatus::Exchanging, Some(left)) => Step::Over(Outcome::Snooze(
+            left.to_std().unwrap_or_default() + Duration::from_secs(1),
+        )),
+        (ConnectStatus::Exchanging, None) if connect.grant_id.is_some() => {
+            connects::set_lease(&mut work, clock, key, Some(IDENTITY_LEASE)).await?;
+            Step::Identify(connect)
+        }
+        (ConnectStatus::Exchanging, None) => {
+            fail(
+                &mut work,
+                context,
+                &connect,
+                &Reason::new("EXCHANGE_INTERRUPTED"),
+            )
+            .await?;
+            Step::Over(Outcome::Done)
+        }
+        _ => Step::Over(Outcome::Stale("not waiting for an exchange")),
+    };
+    work.commit().await?;
+    Ok(step)
+}
+
+/// Why a connect ended without an account.
+struct Reason {
+    code: &'static str,
+    platform_error: Option<Value>,
+}
+
+impl Reason {
+    fn new(code: &'static str) -> Self {
+        Self {
+            code,
+            platform_error: None,
+        }
+    }
+}
+
+/// Ends a connect without an account, in the caller's transaction: what it brought is disposed of.
+async fn fail(
+    work: &mut Work,
+    context: &Context,
+    connect: &Connect,
+    reason: &Reason,
+) -> Result<(), DbError> {
+    let step = Advance {
+        reason_code: Some(reason.code),
+        platform_error: reason.platform_error.as_ref(),
+        ..Advance::to(
+            ConnectStatus::Failed,
+            &[ConnectStatus::Authorized, ConnectStatus::Exchanging],
+        )
+    };
+    let key = (&connect.workspace_id, &connect.id);
+    if connects::advance(work, context.clock(), key, &step)
+        .await?
+        .is_none()
+    {
+        return Ok(());
+    }
+    metrics::counter!("latchkey_connects_ended_total", "platform" => connect.platform.clone(), "ending" => reason.code)
+        .increment(1);
+    dispose(work, context, connect, reason.code).await?;
+    work.emit(ended(connect, EventType::ConnectFailed, Some(reason)))
+        .await
+        .map(drop)
+}
+
+/// Lets go of the grant that a connect brought, if it brought one.
+async fn dispose(
+    work: &mut Work,
+    context: &Context,
+    connect: &Connect,
+    reason: &str,
+) -> Result<(), DbError> {
+    let Some(grant_id) = &connect.grant_id else {
+        return Ok(());
+    };
+    let workspace = &connect.workspace_id;
+    if grants::release(work, context.clock(), workspace, grant_id, reason).await? {
+        let command = RevocationDue {
+            workspace_id: workspace.clone(),
+            grant_id: grant_id.clone(),
+        };
+        work.send(&Command::RevocationDue(command)).await?;
+    }
+    Ok(())
+}
+
+fn ended(connect: &Connect, kind: EventType, reason: Option<&Reason>) -> NewEvent {
+    NewEvent {
+        workspace_id: connect.workspace_id.clone(),
+        kind,
+        account_id: None,
+        data: json!({
+            "connectId": connect.id,
+            "platform": connect.platform,
+            "profileId": connect.profile_id,
+            "reason": reason.map(|reason| reason.code),
+            "error": reason.and_then(|reason| reason.platform_error.clone()),
+            "metadata": connect.metadata,
+        }),
+    }
+}
+
+/// Ends a connect that nobody finished in time.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn expire(context: &Context, message: &CallbackReceived) -> Result<Outcome, Failure> {
+    let mut work = context.store.begin().await?;
+    let Some(connect) =
+        connects::lock(&mut work, &message.workspace_id, &message.connect_id).await?
+    else {
+        return Ok(Outcome::Stale("no such connect"));
+    };
+    if connect.expires_at > db::read_now(&mut work, context.clock()).await? {
+        return Ok(Outcome::Stale("not over yet"));
+    }
+    match connect.status {
+        ConnectStatus::Pending => {
+            let step = Advance::to(ConnectStatus::Expired, &[ConnectStatus::Pending]);
+            connects::advance(
+                &mut work,
+                context.clock(),
+                (&connect.workspace_id, &connect.id),
+                &step,
+            )
+            .await?;
+            work.emit(ended(&connect, EventType::ConnectExpired, None))
+                .await?;
+        }
+        ConnectStatus::Authorized | ConnectStatus::Exchanging => {
+            fail(
+                &mut work,
+                context,
+                &connect,
+                &Reason::new("NOT_FINISHED_IN_TIME"),
+            )
+            .await?;
+        }
+        _ => return Ok(Outcome::Stale("ended already")),
+    }
+    work.commit().await?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,87 @@
+//! Handlers: one reacts to one command.
+//!
+//! Always: load and guard, prepare, one external call outside any transaction, one transaction, done.
+//! The two matches below are the list; a command without a handler does not compile.
+
+mod callback_received;
+mod refresh_due;
+mod revocation_due;
+mod webhook_due;
+
+pub use webhook_due::REQUEST_TIMEOUT as WEBHOOK_TIMEOUT;
+
+use std::time::Duration;
+
+use latchkey_shared::db::DbError;
+use latchkey_shared::messages::{CallbackReceived, Command, CommandKind};
+
+use crate::context::Context;
+use crate::outcome::{Failure, Outcome, Terms};
+
+/// Terms of the handler of a command.
+#[must_use]
+pub fn terms(kind: CommandKind) -> Terms {
+    match kind {
+        CommandKind::CallbackReceived => callback_received::TERMS,
+        CommandKind::RefreshDue => refresh_due::TERMS,
+        CommandKind::RevocationDue => revocation_due::TERMS,
+        CommandKind::WebhookDue => webhook_due::TERMS,
+    }
+}
+
+/// Handles a command.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn handle(context: &Context, command: &Command) -> Result<Outcome, Failure> {
+    match command {
+        Command::CallbackReceived(message) => callback_received::handle(context, message).await,
+        Command::RefreshDue(message) => refresh_due::handle(context, message).await,
+        Command::RevocationDue(message) => revocation_due::handle(context, message).await,
+        Command::WebhookDue(message) => webhook_due::handle(context, message).await,
+    }
+}
+
+/// Ends a connect that nobody finished; for the sweep.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn expire_connect(
+    context: &Context,
+    message: &CallbackReceived,
+) -> Result<Outcome, Failure> {
+    callback_received::expire(context, message).await
+}
+
+/// Ends a grant that nothing can renew; for the sweep.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn expire_grant(
+    context: &Context,
+    grant: &latchkey_shared::messages::GrantRef,
+) -> Result<Outcome, Failure> {
+    refresh_due::expire_ended(context, grant).await
+}
+
+/// How long a platform's answer is held while the database is away.
+const STORE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Repeats a unit of work while the database is away: what it stores cannot be had a second time.
+/// The work must guard itself against having been committed by an earlier try.
+async fn until_stored<T, F, Fut>(work: F) -> Result<T, DbError>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T, DbError>>,
+{
+    let begun = tokio::time::Instant::now();
+    loop {
+        match work().await {
+            Err(error) if begun.elapsed() < STORE_PATIENCE => {
+                tracing::warn!("a platform's answer is not stored yet, trying again: {error}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What a refresh without new tokens leaves behind.
+
+use std::time::Duration;
+
+use latchkey_shared::db::grants::{self, FailedCall, Grant, GrantStatus};
+use latchkey_shared::db::{self, DbError, accounts};
+use latchkey_shared::events::{EventType, NewEvent};
+use latchkey_shared::messages::GrantRef;
+use latchkey_shared::platforms::Platform;
+use latchkey_shared::work::Work;
+use serde_json::{Value, json};
+
+use super::asked_patience;
+use super::claim::{Claimed, count_in_doubt};
+use crate::context::Context;
+use crate::oauth::refusal::{FailureClass, TokenError};
+use crate::oauth::schedule;
+use crate::outcome::{Failure, Outcome};
+
+/// While we are wrong ourselves, asking more often helps nobody.
+const OUR_FAULT_PAUSE: Duration = Duration::from_secs(300);
+
+/// Schedules the next try.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn put_off(
+    context: &Context,
+    platform: &Platform,
+    claimed: &Claimed,
+    (error, class): (&TokenError, &FailureClass),
+) -> Result<Outcome, Failure> {
+    let clock = context.clock();
+    let grant = &claimed.grant;
+    let code = error.code();
+    let mut work = context.store.begin().await?;
+    let now = db::read_now(&mut work, clock).await?;
+    let patience = match (class, error) {
+        (FailureClass::OurFault, _) => Some(OUR_FAULT_PAUSE),
+        (_, TokenError::Call(error)) => asked_patience(error),
+        _ => None,
+    };
+    let first_doubt = *class == FailureClass::InDoubt && grant.in_doubt_since.is_none();
+    let retry_at = if first_doubt {
+        schedule::second_try_at(platform.refresh, grant, now, context.in_doubt_lead)
+    } else {
+        schedule::retry_at(grant, now, patience)
+    };
+    let failed = FailedCall {
+        error_code: &code,
+        retry_at,
+        in_doubt: *class == FailureClass::InDoubt,
+    };
+    grants::put_off(&mut work, clock, grant, &failed).await?;
+    if grant.access_expires_at.is_some_and(|end| end <= now)
+        && grants::note_overdue(&mut work, clock, grant).await?
+    {
+        tell_accounts(
+            &mut work,
+            grant,
+            EventType::AccountRefreshOverdue,
+            &json!({ "error": code }),
+        )
+        .await?;
+    }
+    work.commit().await?;
+    match class {
+        FailureClass::InDoubt => count_in_doubt(grant),
+        FailureClass::OurFault => {
+            tracing::error!(
+                platform.id = platform.id,
+                error = code,
+                "the platform refuses our client: check its credentials"
+            );
+        }
+        _ => {
+            tracing::info!(grant.id = %grant.id, error = code, retry_at = %retry_at, "refresh put off")
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// The platform refused in clear words: only the person can help, if storage still holds the
+/// generation that was refused. After an interrupted call the interruption is the reason.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn die(context: &Context, grant: &Grant, error: &TokenError) -> Result<Outcome, Failure> {
+    let reason = if grant.in_doubt_since.is_some() {
+        "refresh_interrupted"
+    } else {
+        "refused_by_platform"
+    };
+    let platform_error = match error {
+        TokenError::Refused(refusal) => refusal.to_json(),
+        TokenError::Call(_) => Value::Null,
+    };
+    let mut work = context.store.begin().await?;
+    let current = grants::lock(&mut work, &grant.workspace_id, &grant.id).await?;
+    if current.is_none_or(|current| current.generation != grant.generation) {
+        return Ok(Outcome::Stale("refused, but a newer token is stored"));
+    }
+    expire(&mut work, context, grant, (reason, &platform_error)).await?;
+    work.commit().await?;
+    tracing::warn!(grant.id = %grant.id, reason, error = error.code(), "token expired: the person must connect again");
+    Ok(Outcome::Done)
+}
+
+/// Ends a grant that nothing can renew, because its known end has passed.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn expire_ended(context: &Context, grant: &GrantRef) -> Result<Outcome, Failure> {
+    let mut work = context.store.begin().await?;
+    let Some(grant) = grants::lock(&mut work, &grant.workspace_id, &grant.grant_id).await? else {
+        return Ok(Outcome::Stale("no such grant"));
+    };
+    let now = db::read_now(&mut work, context.clock()).await?;
+    let end = if grant.renewable {
+        grant.refresh_expires_at
+    } else {
+        grant.access_expires_at
+    };
+    let calling = grant.lease_until.is_some_and(|until| until > now);
+    if grant.status != GrantStatus::Active || calling || end.is_none_or(|end| end > now) {
+        return Ok(Outcome::Stale("not ended"));
+    }
+    let reason = if grant.renewable {
+        "refresh_token_ended"
+    } else {
+        "access_token_ended"
+    };
+    expire(&mut work, context, &grant, (reason, &Value::Null)).await?;
+    work.commit().await?;
+    Ok(Outcome::Done)
+}
+
+async fn expire(
+    work: &mut Work,
+    context: &Context,
+    grant: &Grant,
+    (reason, platform_error): (&str, &Value),
+) -> Result<(), DbError> {
+    let clock = context.clock();
+    if !grants::expire(work, clock, grant, reason).await? {
+        return Ok(());
+    }
+    metrics::counter!("latchkey_accounts_expired_total", "platform" => grant.platform.clone(), "reason" => reason.to_owned())
+        .increment(1);
+    for account in accounts::lock_of_grant(work, &grant.workspace_id, &grant.id).await? {
+        if accounts::expire(work, clock, &account, reason).await? {
+            let data = json!({
+                "accountId": account.id,
+                "platform": account.platform,
+                "username": account.username,
+                "profileId": account.profile_id,
+                "reason": reason,
+                "error": platform_error,
+                "whatToDo": "ask the person to connect the account again",
+            });
+            work.emit(NewEvent {
+                workspace_id: grant.workspace_id.clone(),
+                kind: EventType::AccountTokenExpired,
+                account_id: Some(account.id),
+                data,
+            })
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+/// A late answer brought an expired grant back: so are its accounts.
+///
+/// # Errors
+/// When the database fails.
+pub async fn recover(work: &mut Work, grant: &Grant) -> Result<(), DbError> {
+    grants::revive(work, &grant.workspace_id, &grant.id).await?;
+    for account in accounts::lock_of_grant(work, &grant.workspace_id, &grant.id).await? {
+        accounts::recover(work, &account).await?;
+    }
+    tell_accounts(work, grant, EventType::AccountRecovered, &json!({})).await
+}
+
+async fn tell_accounts(
+    work: &mut Work,
+    grant: &Grant,
+    kind: EventType,
+    more: &Value,
+) -> Result<(), DbError> {
+    for account in accounts::lock_of_grant(work, &grant.workspace_id, &grant.id).await? {
+        let mut data = json!({ "accountId": account.id, "platform": account.platform, "username": account.username });
+        if let (Some(data), Some(more)) = (data.as_object_mut(), more.as_object()) {
+            data.extend(more.clone());
+        }
+        let workspace_id = grant.workspace_id.clone();
+        work.emit(NewEvent {
+            workspace_id,
+            kind,
+            account_id: Some(account.id),
+            data,
+        })
+        .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! Grants whose refresh is due: for each, take the lease, record the intent, call, store.
+//!
+//! Each grant ends by itself and leaves its own schedule on its row, so one that fails holds up no
+//! other, and a message that is lost or delivered twice changes nothing.
+
+mod claim;
+mod end;
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use latchkey_shared::backoff::Policy;
+use latchkey_shared::db::grants::{self, Grant, GrantStatus};
+use latchkey_shared::keyring::{DataKey, SealError};
+use latchkey_shared::messages::{GrantRef, RefreshDue};
+use latchkey_shared::platforms::Platform;
+
+use super::callback_received::new_tokens;
+use super::until_stored;
+use crate::context::Context;
+use crate::oauth::refresh::refresh;
+use crate::oauth::refusal::FailureClass;
+use crate::oauth::{Answer, CallError};
+use crate::outcome::{Failure, Outcome, Terms};
+use claim::{Claim, Claimed};
+
+pub use end::expire_ended;
+
+/// A call to a platform that rotates may take 120 s, after 40 s of waiting for a turn.
+pub const TERMS: Terms = Terms {
+    timeout: Duration::from_secs(175),
+    retry: Policy::new(Duration::from_secs(1), Duration::from_secs(60)),
+    max_attempts: 20,
+};
+
+/// Refreshes each grant of the message.
+///
+/// # Errors
+/// [`Failure`] when the database failed for one of them.
+pub async fn handle(context: &Context, message: &RefreshDue) -> Result<Outcome, Failure> {
+    let platform = context.platform(&message.platform)?;
+    let refreshing = message
+        .grants
+        .iter()
+        .map(|grant| refresh_one(context, platform, grant));
+    let results = join_all(refreshing).await;
+    let mut outcome = Outcome::Stale("nothing was due");
+    for result in results {
+        match result? {
+            Outcome::Stale(_) => {}
+            other => outcome = other,
+        }
+    }
+    Ok(outcome)
+}
+
+async fn refresh_one(
+    context: &Context,
+    platform: &Platform,
+    grant: &GrantRef,
+) -> Result<Outcome, Failure> {
+    let Some(_turn) = context.turn_to_call().await else {
+        return Ok(Outcome::Stale("no turn to call: it comes due again"));
+    };
+    let claimed = match claim::claim(context, platform, grant).await? {
+        Claim::Taken(claimed) => claimed,
+        Claim::Stale(why) => return Ok(Outcome::Stale(why)),
+    };
+    if !claimed.has_time_for(platform.refresh.call_deadline()) || context.stop.is_cancelled() {
+        claimed.give_back(context).await?;
+        return Ok(Outcome::Stale("too late to call within the lease"));
+    }
+    let called = refresh(&context.http, platform, &claimed.client, &claimed.token).await;
+    let class = called
+        .as_ref()
+        .err()
+        .map(|error| error.class(platform.refresh));
+    count(platform, class.as_ref());
+    match (called, class) {
+        (Ok(answer), _) => store(context, &claimed, answer).await,
+        (Err(error), Some(FailureClass::Dead | FailureClass::NeedsConsent)) => {
+            end::die(context, &claimed.grant, &error).await
+        }
+        (Err(error), Some(class)) => {
+            end::put_off(context, platform, &claimed, (&error, &class)).await
+        }
+        (Err(error), None) => Err(Failure::Later(error.into())),
+    }
+}
+
+/// Stores the answer as the next generation. Nothing else happens to it before.
+async fn store(context: &Context, claimed: &Claimed, answer: Answer) -> Result<Outcome, Failure> {
+    let grant = &claimed.grant;
+    let answer = keep_refresh_token(claimed, answer);
+    let tokens = seal(grant, &claimed.key, claimed, &answer)?;
+    let stored = until_stored(|| async {
+        let mut work = context.store.begin().await?;
+        let stored = grants::store_answer(&mut work, context.clock(), grant, &tokens).await?;
+        if stored == Some(GrantStatus::Expired) {
+            end::recover(&mut work, grant).await?;
+        }
+        work.commit().await?;
+        Ok(stored)
+    })
+    .await?;
+    match stored {
+        Some(_) => {
+            tracing::debug!(grant.id = %grant.id, grant.generation = grant.generation + 1, "refreshed");
+            Ok(Outcome::Done)
+        }
+        None => {
+            metrics::counter!("latchkey_refresh_orphans_total", "platform" => grant.platform.clone()).increment(1);
+            tracing::warn!(grant.id = %grant.id, grant.generation, "an answer came after its generation had moved on");
+            Ok(Outcome::Stale("the generation has moved on"))
+        }
+    }
+}
+
+fn seal(
+    grant: &Grant,
+    key: &DataKey,
+    claimed: &Claimed,
+    answer: &Answer,
+) -> Result<grants::NewTokens, SealError> {
+    let place = grants::tokens_place(&grant.workspace_id, &grant.id, grant.generation + 1);
+    let sealed = answer.tokens.seal(key, place)?;
+    let mut tokens = new_tokens(
+        &grant.id,
+        answer,
+        sealed,
+        (claimed.called_at, &grant.scopes),
+    );
+    // A refresh token that stays the same keeps its own end, too.
+    tokens.refresh_expires_at = tokens.refresh_expires_at.or(grant.refresh_expires_at);
+    Ok(tokens)
+}
+
+/// An answer without a refresh token leaves the old one in force (RFC 6749 §6).
+fn keep_refresh_token(claimed: &Claimed, mut answer: Answer) -> Answer {
+    answer
+        .tokens
+        .refresh_token
+        .get_or_insert_with(|| claimed.token.clone());
+    answer
+}
+
+fn count(platform: &Platform, class: Option<&FailureClass>) {
+    let result = match class {
+        None => "refreshed",
+        Some(FailureClass::Transient) => "transient",
+        Some(FailureClass::InDoubt) => "in_doubt",
+        Some(FailureClass::Dead) => "dead",
+        Some(FailureClass::NeedsConsent) => "needs_consent",
+        Some(FailureClass::OurFault) => "our_fault",
+    };
+    metrics::counter!("latchkey_refreshes_total", "platform" => platform.id.clone(), "result" => result).increment(1);
+}
+
+/// How long the platform asked to be left alone.
+fn asked_patience(error: &CallError) -> Option<Duration> {
+    match error {
+        CallError::Status { retry_after, .. } => *retry_after,
+        _ => None,
+    }
+}

@@ -1,0 +1,219 @@
+//! A grant was released: tell the platform, destroy the tokens, write the receipt.
+//!
+//! Revocation beats a refresh in flight: it waits for the call to end, so that the newest token is
+//! the one that is revoked.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use latchkey_shared::backoff::Policy;
+use latchkey_shared::credentials::{self, Credentials};
+use latchkey_shared::db::grants::{self, Grant, GrantStatus};
+use latchkey_shared::db::{self, DbError, accounts};
+use latchkey_shared::events::{EventType, NewEvent};
+use latchkey_shared::keyring::Owner;
+use latchkey_shared::messages::RevocationDue;
+use latchkey_shared::platforms::{Platform, Reach};
+use latchkey_shared::tokens::TokenSet;
+use latchkey_shared::work::Work;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::context::Context;
+use crate::oauth::revoke::{Revoked, revoke};
+use crate::outcome::{Failure, Outcome, Terms};
+use crate::receipt;
+
+/// A platform may be away for days. The week below ends it; the attempts are only a last guard.
+pub const TERMS: Terms = Terms {
+    timeout: Duration::from_secs(90),
+    retry: Policy::new(Duration::from_secs(5), Duration::from_secs(3600)),
+    max_attempts: 2000,
+};
+
+/// After this the tokens are destroyed without the platform's word.
+const GIVE_UP_AFTER: TimeDelta = TimeDelta::days(7);
+/// How often a refresh in flight is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+enum Step {
+    Call(Box<Call>),
+    Over(Outcome),
+}
+
+struct Call {
+    grant: Grant,
+    tokens: TokenSet,
+    client: Credentials,
+    endpoint: Url,
+}
+
+/// Revokes one grant.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn handle(context: &Context, message: &RevocationDue) -> Result<Outcome, Failure> {
+    let Some(_turn) = context.turn_to_call().await else {
+        return Ok(Outcome::Snooze(Duration::from_secs(1)));
+    };
+    let call = match prepare(context, message).await? {
+        Step::Call(call) => call,
+        Step::Over(outcome) => return Ok(outcome),
+    };
+    let platform = context.platform(&call.grant.platform)?;
+    let answer = revoke(
+        &context.http,
+        platform,
+        (&call.endpoint, &call.client),
+        &call.tokens,
+    )
+    .await;
+    let (status, platform_answer) = match answer {
+        Ok(Revoked::Yes { status }) => ("revoked", json!({ "httpStatus": status })),
+        Ok(Revoked::Unsupported) => (
+            "not_supported",
+            json!({ "error": "unsupported_token_type" }),
+        ),
+        Ok(Revoked::Refused(refusal)) => {
+            return Err(Failure::Later(anyhow::anyhow!(
+                "the platform refused to revoke: {}",
+                refusal.code
+            )));
+        }
+        Err(error) => return Err(Failure::Later(error.into())),
+    };
+    let mut work = context.store.begin().await?;
+    finish(
+        &mut work,
+        context,
+        &call.grant,
+        (status, Some(platform_answer)),
+    )
+    .await?;
+    work.commit().await?;
+    Ok(Outcome::Done)
+}
+
+/// Loads, guards, and decides whether the platform is to be told at all: under the holder's lock,
+/// since that depends on what else the person consented to.
+async fn prepare(context: &Context, message: &RevocationDue) -> Result<Step, Failure> {
+    let clock = context.clock();
+    let (workspace, id) = (&message.workspace_id, &message.grant_id);
+    let mut work = context.store.begin().await?;
+    let Some(seen) = grants::find(&mut work, workspace, id).await? else {
+        return Ok(Step::Over(Outcome::Stale("no such grant")));
+    };
+    if let Some(holder) = &seen.holder_hash {
+        grants::lock_holder(&mut work, holder).await?;
+    }
+    let Some(grant) = grants::lock(&mut work, workspace, id).await? else {
+        return Ok(Step::Over(Outcome::Stale("no such grant")));
+    };
+    if grant.status != GrantStatus::Releasing {
+        return Ok(Step::Over(Outcome::Stale("not being released")));
+    }
+    let now = db::read_now(&mut work, clock).await?;
+    if grant.lease_until.is_some_and(|until| until > now) {
+        return Ok(Step::Over(Outcome::Snooze(LOOK_AGAIN)));
+    }
+    let platform = context.platform(&grant.platform)?;
+    let given_up = grant
+        .released_at
+        .is_some_and(|at| at + GIVE_UP_AFTER <= now);
+    let endpoint = match endpoint(&mut work, platform, &grant).await? {
+        Ok(endpoint) if !given_up => endpoint,
+        other => {
+            let status = other.err().unwrap_or("given_up");
+            finish(&mut work, context, &grant, (status, None)).await?;
+            work.commit().await?;
+            return Ok(Step::Over(Outcome::Done));
+        }
+    };
+    let call = open(&mut work, context, platform, (grant, endpoint)).await?;
+    grants::note_revocation_sent(&mut work, clock, &call.grant).await?;
+    work.commit().await?;
+    Ok(Step::Call(Box::new(call)))
+}
+
+/// Where to revoke, or why not to.
+async fn endpoint(
+    work: &mut Work,
+    platform: &Platform,
+    grant: &Grant,
+) -> Result<Result<Url, &'static str>, DbError> {
+    let Some((endpoint, reach)) = &platform.revoke else {
+        return Ok(Err("not_supported"));
+    };
+    if *reach == Reach::Token {
+        return Ok(Ok(endpoint.clone()));
+    }
+    let spares = match &grant.holder_hash {
+        Some(holder) => grants::holder_has_another(work, holder, &grant.id).await?,
+        // Whose it is was never found out: revoking could end somebody's living consent.
+        None => true,
+    };
+    Ok(if spares {
+        Err("kept_for_other_accounts")
+    } else {
+        Ok(endpoint.clone())
+    })
+}
+
+async fn open(
+    work: &mut Work,
+    context: &Context,
+    platform: &Platform,
+    (grant, endpoint): (Grant, Url),
+) -> Result<Call, Failure> {
+    let vault = context.store.vault();
+    let sealed = grant.sealed_tokens.clone().unwrap_or_default();
+    let key = vault
+        .opening_key(work, Owner::workspace(&grant.workspace_id), &sealed)
+        .await?;
+    let tokens = TokenSet::open(&key, grant.tokens_place(), &sealed)?;
+    let app = (&grant.workspace_id, grant.app_id.as_ref());
+    let client = credentials::resolve(work, vault, platform, app).await?;
+    Ok(Call {
+        grant,
+        tokens,
+        client,
+        endpoint,
+    })
+}
+
+/// Destroys the tokens and writes the receipt on the accounts that were disconnected from them.
+async fn finish(
+    work: &mut Work,
+    context: &Context,
+    grant: &Grant,
+    (status, platform_answer): (&str, Option<Value>),
+) -> Result<(), DbError> {
+    let (workspace, id) = (&grant.workspace_id, &grant.id);
+    let ended = match status {
+        "revoked" | "given_up" => grants::finish_release(work, workspace, id, status).await?,
+        _ => grants::supersede(work, workspace, id, status).await?,
+    };
+    if !ended {
+        return Ok(());
+    }
+    metrics::counter!("latchkey_revocations_total", "platform" => grant.platform.clone(), "result" => status.to_owned())
+        .increment(1);
+    let receipt = receipt::new(context.clock(), status, platform_answer);
+    for account in accounts::set_receipt(work, workspace, id, &receipt).await? {
+        let data = json!({
+            "accountId": account.id,
+            "platform": account.platform,
+            "username": account.username,
+            "revocation": receipt,
+        });
+        let workspace_id = workspace.clone();
+        work.emit(NewEvent {
+            workspace_id,
+            kind: EventType::AccountRevoked,
+            account_id: Some(account.id),
+            data,
+        })
+        .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Who the person is: one request with the new access token.
+
+use std::time::Duration;
+
+use latchkey_shared::platforms::Platform;
+use latchkey_shared::tokens::TokenSet;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+use super::{CallError, PlatformHttp};
+
+const DEADLINE: Duration = Duration::from_secs(15);
+/// Names and addresses longer than this are cut.
+const MAX_TEXT: usize = 500;
+
+/// Who somebody is at a platform.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Identity {
+    /// The platform's id.
+    pub id: String,
+    /// The handle.
+    pub username: Option<String>,
+    /// The name people see.
+    pub display_name: Option<String>,
+    /// A picture.
+    pub avatar_url: Option<String>,
+}
+
+/// Why it is not known who the person is.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The platform does not accept the token for this.
+    #[error("the platform answered {0} to the question who this is")]
+    Refused(u16),
+    /// The answer has no id where it should be.
+    #[error("the platform's answer has no id")]
+    NoId,
+    /// The platform did not answer.
+    #[error("the platform did not say who this is")]
+    Call(#[from] CallError),
+}
+
+/// Asks the platform.
+///
+/// # Errors
+/// [`IdentityError`].
+pub async fn identify(
+    http: &PlatformHttp,
+    platform: &Platform,
+    tokens: &TokenSet,
+) -> Result<Identity, IdentityError> {
+    let request = http::Request::get(platform.identity_url.as_str())
+        .header(
+            http::header::AUTHORIZATION,
+            format!("Bearer {}", tokens.access_token.expose_secret()),
+        )
+        .header(http::header::ACCEPT, "application/json")
+        .body(Vec::new())
+        .map_err(|error| CallError::Unreadable(error.to_string()))?;
+    let response = http.send(request, DEADLINE).await?;
+    if !response.status().is_success() {
+        return Err(IdentityError::Refused(response.status().as_u16()));
+    }
+    let body = serde_json::from_slice(response.body())
+        .map_err(|error| CallError::Unreadable(error.to_string()))?;
+    read(platform, &body).ok_or(IdentityError::NoId)
+}
+
+fn read(platform: &Platform, body: &Value) -> Option<Identity> {
+    let mapping = &platform.identity_mapping;
+    let text = |pointer: Option<&str>| pointer.and_then(|pointer| as_text(body.pointer(pointer)?));
+    Some(Identity {
+        id: text(Some(mapping.id)).filter(|id| !id.is_empty())?,
+        username: text(mapping.username),
+        display_name: text(mapping.display_name),
+        avatar_url: text(mapping.avatar_url),
+    })
+}
+
+/// Ids may be numbers beyond what a double holds: they are kept to the digit.
+fn as_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.chars().take(MAX_TEXT).collect()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,123 @@
+//! The token endpoint, through the `oauth2` crate: what exchange and refresh have in common.
+
+use std::time::Duration;
+
+use latchkey_shared::credentials::Credentials;
+use latchkey_shared::platforms::{ClientAuth, Platform};
+use latchkey_shared::tokens::TokenSet;
+use oauth2::basic::{
+    BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
+    BasicTokenIntrospectionResponse, BasicTokenType,
+};
+use oauth2::{
+    AsyncHttpClient, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest,
+    HttpResponse, RequestTokenError, StandardRevocableToken, StandardTokenResponse,
+    TokenResponse as _, TokenUrl,
+};
+use secrecy::ExposeSecret as _;
+use serde::{Deserialize, Serialize};
+
+use super::refusal::{Refusal, TokenError};
+use super::{CallError, PlatformHttp};
+
+/// What platforms add to RFC 6749 §5.1.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Extra {
+    refresh_token_expires_in: Option<u64>,
+}
+
+impl oauth2::ExtraTokenFields for Extra {}
+
+pub(super) type TokenAnswer = StandardTokenResponse<Extra, BasicTokenType>;
+
+pub(super) type Client = oauth2::Client<
+    BasicErrorResponse,
+    TokenAnswer,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+/// A token set as a platform gave it. Lifetimes count from before the call.
+#[derive(Debug)]
+pub struct Answer {
+    /// The tokens.
+    pub tokens: TokenSet,
+    /// How long the access token lives.
+    pub access_lifetime: Option<Duration>,
+    /// How long the refresh token lives.
+    pub refresh_lifetime: Option<Duration>,
+    /// What was granted, if the platform said so.
+    pub scopes: Option<Vec<String>>,
+}
+
+pub(super) fn client(platform: &Platform, credentials: &Credentials) -> Client {
+    let secret = ClientSecret::new(credentials.client_secret.expose_secret().to_owned());
+    oauth2::Client::new(ClientId::new(credentials.client_id.clone()))
+        .set_client_secret(secret)
+        .set_auth_type(match platform.client_auth {
+            ClientAuth::Basic => AuthType::BasicAuth,
+            ClientAuth::Body => AuthType::RequestBody,
+        })
+        .set_token_uri(TokenUrl::from_url(platform.token_url.clone()))
+}
+
+/// Our HTTP client as the `oauth2` crate wants it: one call, one deadline.
+pub(super) struct OneCall<'a> {
+    pub http: &'a PlatformHttp,
+    pub deadline: Duration,
+}
+
+impl<'c> AsyncHttpClient<'c> for OneCall<'_> {
+    type Error = CallError;
+    type Future = futures_util::future::BoxFuture<'c, Result<HttpResponse, CallError>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.http.send(request, self.deadline))
+    }
+}
+
+pub(super) fn answer(response: &TokenAnswer) -> Answer {
+    let scopes = response
+        .scopes()
+        .map(|scopes| scopes.iter().map(|scope| scope.to_string()).collect());
+    Answer {
+        tokens: TokenSet {
+            access_token: response.access_token().secret().clone().into(),
+            refresh_token: response
+                .refresh_token()
+                .map(|token| token.secret().clone().into()),
+        },
+        access_lifetime: response.expires_in(),
+        refresh_lifetime: response
+            .extra_fields()
+            .refresh_token_expires_in
+            .map(Duration::from_secs),
+        scopes,
+    }
+}
+
+/// What the crate's error means to us.
+pub(super) fn token_error(error: RequestTokenError<CallError, BasicErrorResponse>) -> TokenError {
+    match error {
+        RequestTokenError::ServerResponse(response) => {
+            let description = response.error_description().map(String::as_str);
+            TokenError::Refused(Refusal::new(word(response.error()), description))
+        }
+        RequestTokenError::Request(error) => TokenError::Call(error),
+        RequestTokenError::Parse(error, body) => match Refusal::inside(&body) {
+            Some(refusal) => TokenError::Refused(refusal),
+            None => TokenError::Call(CallError::Unreadable(format!("at `{}`", error.path()))),
+        },
+        RequestTokenError::Other(what) => TokenError::Call(CallError::Unreadable(what)),
+    }
+}
+
+fn word(error: &BasicErrorResponseType) -> &str {
+    error.as_ref()
+}

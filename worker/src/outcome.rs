@@ -1,0 +1,60 @@
+//! How work ends: a closed set, decided in one place.
+
+use std::time::Duration;
+
+use latchkey_shared::backoff::Policy;
+use latchkey_shared::credentials::CredentialsError;
+use latchkey_shared::db::DbError;
+use latchkey_shared::keyring::SealError;
+
+/// A handler's good endings. An expected refusal is a transition of some row, and `Done`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// What was asked for is committed.
+    Done,
+    /// There was nothing to do: the row is gone, or has moved on.
+    Stale(&'static str),
+    /// Not yet; nothing went wrong.
+    Snooze(Duration),
+}
+
+/// A handler's bad endings.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It may go better later.
+    #[error("will be tried again")]
+    Later(#[source] anyhow::Error),
+    /// It will never go better.
+    #[error("can never succeed")]
+    Never(#[source] anyhow::Error),
+}
+
+impl From<DbError> for Failure {
+    fn from(error: DbError) -> Self {
+        Self::Later(error.into())
+    }
+}
+
+impl From<SealError> for Failure {
+    fn from(error: SealError) -> Self {
+        Self::Later(error.into())
+    }
+}
+
+impl From<CredentialsError> for Failure {
+    fn from(error: CredentialsError) -> Self {
+        Self::Later(error.into())
+    }
+}
+
+/// What each handler must say of itself; there is no default.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// After this the executor stops waiting (and the handler, whose calls have deadlines of their
+    /// own, ends by itself).
+    pub timeout: Duration,
+    /// Between attempts.
+    pub retry: Policy,
+    /// After this many attempts the message is dead.
+    pub max_attempts: i32,
+}

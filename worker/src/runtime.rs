@@ -1,0 +1,199 @@
+//! Puts a worker together, and takes it apart again without losing anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::TimeDelta;
+use futures_util::FutureExt as _;
+use latchkey_shared::broker::consumer::consume;
+use latchkey_shared::broker::{BrokerState, Publisher, Supervisor, Topology, topology};
+use latchkey_shared::clock::Clock;
+use latchkey_shared::db::Db;
+use latchkey_shared::keyring::Vault;
+use latchkey_shared::net_guard::NetGuard;
+use latchkey_shared::ops::{self, CheckReadiness, Readiness};
+use latchkey_shared::platforms::Platforms;
+use latchkey_shared::telemetry;
+use latchkey_shared::work::Store;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::context::Context;
+use crate::executor::Executor;
+use crate::handlers::WEBHOOK_TIMEOUT;
+use crate::oauth::PlatformHttp;
+use crate::settings::{Pool, WorkerSettings};
+use crate::sweeps::{self, DeadLetterKeeper};
+
+/// A worker at work.
+pub struct Running {
+    context: Context,
+    /// Pools and sweeps: told to stop, they end what they began.
+    work: TaskTracker,
+    /// Publishing after commits.
+    publishing: TaskTracker,
+    /// Connections to the broker: needed until the last delivery is settled.
+    connections: CancellationToken,
+    drain: Duration,
+}
+
+/// Starts the pools of a worker. Refuses without a keyring that fits the database; a broker that is
+/// away is waited for.
+///
+/// # Errors
+/// What is wrong with the settings, the keyring or the database.
+pub async fn start(settings: &WorkerSettings, clock: Clock) -> anyhow::Result<Running> {
+    telemetry::metrics();
+    let schedules = sweeps::schedules(&settings.sweeps)
+        .map_err(|why| anyhow::anyhow!("LATCHKEY_SWEEPS: {why}"))?;
+    let common = &settings.common;
+    let platforms = Arc::new(Platforms::load(&common.platforms_file)?);
+    let vault = Vault::new(common.read_keyring()?);
+    let db = |size| Db::new(common.database_url.expose_secret(), size, clock.clone());
+    vault
+        .check(&mut *db(1)?.conn().await?, &clock)
+        .await
+        .context("the keyring does not fit the database")?;
+
+    let (stop, connections) = (CancellationToken::new(), CancellationToken::new());
+    let supervisor = |name| {
+        let topology = Topology::new(&common.broker_prefix);
+        Supervisor::start(
+            common.amqp_url.expose_secret(),
+            topology,
+            name,
+            connections.clone(),
+        )
+    };
+    let (publishing_connection, consuming) = (
+        supervisor("latchkey-worker publish"),
+        supervisor("latchkey-worker consume"),
+    );
+    let publishing = TaskTracker::new();
+    let store = Store::new(
+        db(2)?,
+        vault,
+        Publisher::new(publishing_connection),
+        publishing.clone(),
+    );
+    let guard = NetGuard::new(&common.outbound_allow);
+    let context = Context {
+        store,
+        platforms,
+        http: PlatformHttp::new()?,
+        webhooks: guard.client(WEBHOOK_TIMEOUT)?,
+        guard,
+        in_doubt_lead: TimeDelta::from_std(settings.in_doubt_lead)?,
+        calls: Arc::new(Semaphore::new(0)),
+        stop,
+    };
+    let work = TaskTracker::new();
+    for pool in &settings.pools {
+        let pool_context = Context {
+            store: context.store.over(db(settings.db_connections)?),
+            calls: Arc::new(Semaphore::new(settings.concurrency.into())),
+            ..context.clone()
+        };
+        start_pool(
+            *pool,
+            pool_context,
+            (&consuming, settings.concurrency),
+            &schedules,
+            &work,
+        );
+    }
+    let listener = TcpListener::bind(settings.metrics_listen)
+        .await
+        .with_context(|| {
+            format!(
+                "cannot listen on {} (LATCHKEY_METRICS_LISTEN)",
+                settings.metrics_listen
+            )
+        })?;
+    work.spawn(ops::serve(
+        listener,
+        readiness(&context, consuming),
+        context.stop.clone(),
+    ));
+    work.close();
+    tracing::info!(pools = ?settings.pools, concurrency = settings.concurrency, "worker started");
+    Ok(Running {
+        context,
+        work,
+        publishing,
+        connections,
+        drain: settings.drain,
+    })
+}
+
+fn start_pool(
+    pool: Pool,
+    context: Context,
+    (supervisor, prefetch): (&Supervisor, u16),
+    schedules: &[(sweeps::Sweep, cron::Schedule)],
+    work: &TaskTracker,
+) {
+    let (supervisor, stop) = (supervisor.clone(), context.stop.clone());
+    if pool != Pool::Sweeps {
+        let executor = Executor::new(context);
+        work.spawn(
+            async move { consume(supervisor, pool.as_str(), prefetch, executor, stop).await },
+        );
+        return;
+    }
+    for (sweep, schedule) in schedules {
+        work.spawn(sweeps::keep_running(
+            context.clone(),
+            *sweep,
+            schedule.clone(),
+        ));
+    }
+    let keeper = DeadLetterKeeper::new(context);
+    work.spawn(async move { consume(supervisor, topology::DEAD, 10, keeper, stop).await });
+}
+
+/// Ready with a database and a broker to work with.
+fn readiness(context: &Context, consuming: Supervisor) -> CheckReadiness {
+    let store = context.store.clone();
+    Arc::new(move || {
+        let (store, consuming) = (store.clone(), consuming.clone());
+        async move {
+            let database = tokio::spawn(async move { store.conn().await.is_ok() });
+            let database = tokio::time::timeout(Duration::from_secs(2), database).await;
+            let database = matches!(database, Ok(Ok(true)));
+            let broker = consuming.state();
+            Readiness {
+                ready: database && !matches!(broker, BrokerState::Down),
+                parts: json!({ "database": if database { "up" } else { "down" }, "broker": broker.as_str() }),
+            }
+        }
+        .boxed()
+    })
+}
+
+impl Running {
+    /// What its handlers and sweeps work with, so that one can be run by hand.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Takes no new work and begins no new call, lets started calls end within their own deadlines,
+    /// and returns. False when some did not end in time.
+    pub async fn stop(self) -> bool {
+        self.context.stop.cancel();
+        let ended = tokio::time::timeout(self.drain, async {
+            self.work.wait().await;
+            self.publishing.close();
+            self.publishing.wait().await;
+        });
+        let ended = ended.await.is_ok();
+        self.connections.cancel();
+        ended
+    }
+}

@@ -1,0 +1,83 @@
+//! Settings of the workers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use latchkey_shared::config::CommonSettings;
+
+/// A kind of work that can be scaled by itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Pool {
+    /// Exchanges codes: people are waiting.
+    Connect,
+    /// Keeps tokens alive.
+    Refresh,
+    /// Tells platforms of disconnects.
+    Revocation,
+    /// Delivers events.
+    Webhook,
+    /// Looks at the database on schedules, and keeps dead letters.
+    Sweeps,
+}
+
+impl Pool {
+    /// The name, also that of the pool's queue.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Refresh => "refresh",
+            Self::Revocation => "revocation",
+            Self::Webhook => "webhook",
+            Self::Sweeps => "sweeps",
+        }
+    }
+}
+
+/// Latchkey's worker: exchanges, refreshes and revokes tokens, delivers webhooks, runs the sweeps.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "latchkey-worker", version)]
+pub struct WorkerSettings {
+    /// What every process needs.
+    #[command(flatten)]
+    pub common: CommonSettings,
+
+    /// What this process does
+    #[arg(long, env = "LATCHKEY_POOLS", value_delimiter = ',', default_values = ["connect", "refresh", "revocation", "webhook", "sweeps"])]
+    pub pools: Vec<Pool>,
+
+    /// How many calls each pool has open at once
+    #[arg(long, env = "LATCHKEY_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub concurrency: u16,
+
+    /// Database connections of each pool: its own, so that no pool starves another
+    #[arg(long, env = "LATCHKEY_DB_CONNECTIONS", default_value_t = 6, value_parser = clap::value_parser!(u32).range(2..=200))]
+    pub db_connections: u32,
+
+    /// Where operators reach /healthz, /readyz and /metrics
+    #[arg(
+        long,
+        env = "LATCHKEY_METRICS_LISTEN",
+        default_value = "127.0.0.1:9465"
+    )]
+    pub metrics_listen: SocketAddr,
+
+    /// How long started calls may take to end after SIGTERM, in seconds; calls to a platform that
+    /// rotates tokens take up to 120
+    #[arg(long, env = "LATCHKEY_DRAIN", default_value = "130", value_parser = parse_seconds)]
+    pub drain: Duration,
+
+    /// How long before an access token's end a refresh token in doubt is tried again, in seconds
+    #[arg(long, env = "LATCHKEY_IN_DOUBT_LEAD", default_value = "30", value_parser = parse_seconds)]
+    pub in_doubt_lead: Duration,
+
+    /// Another schedule for a sweep, NAME=CRON (seconds first); several are separated by semicolons
+    #[arg(long, env = "LATCHKEY_SWEEPS", value_delimiter = ';')]
+    pub sweeps: Vec<String>,
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .map(Duration::from_secs)
+        .map_err(|_| "must be a whole number of seconds".to_owned())
+}

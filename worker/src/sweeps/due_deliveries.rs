@@ -1,0 +1,28 @@
+//! Publishes `webhook_due` for the deliveries whose time has come.
+
+use latchkey_shared::broker::BrokerState;
+use latchkey_shared::db::webhook_deliveries;
+use latchkey_shared::messages::Command;
+
+use crate::context::Context;
+use crate::outcome::Failure;
+
+const BATCH: i64 = 500;
+
+pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
+    // Taking a delivery puts it off: not while nobody could be told.
+    if !matches!(context.store.publisher().state(), BrokerState::Up(_)) {
+        return Ok(0);
+    }
+    let due = {
+        let mut conn = context.store.conn().await?;
+        webhook_deliveries::take_due(&mut conn, context.clock(), BATCH).await?
+    };
+    let taken = due.len();
+    for delivery in due {
+        if let Err(error) = context.store.nudge(&Command::WebhookDue(delivery)).await {
+            tracing::warn!("deliveries are dispatched again in 2 min: {error}");
+        }
+    }
+    Ok(taken)
+}

@@ -1,0 +1,23 @@
+//! Ends connects that nobody finished in time.
+
+use chrono::TimeDelta;
+use latchkey_shared::db::connects;
+
+use crate::context::Context;
+use crate::handlers;
+use crate::outcome::Failure;
+
+/// How long after a connect's end its exchange may still be going on.
+const STUCK: TimeDelta = TimeDelta::minutes(15);
+const BATCH: i64 = 200;
+
+pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
+    let overdue = {
+        let mut conn = context.store.conn().await?;
+        connects::overdue(&mut conn, context.clock(), STUCK, BATCH).await?
+    };
+    for connect in &overdue {
+        handlers::expire_connect(context, connect).await?;
+    }
+    Ok(overdue.len())
+}

@@ -1,0 +1,21 @@
+//! Ends grants that nothing can renew: the refresh token's own end has passed, or there is none and
+//! the access token's end has. An ended access token with a living refresh token ends nothing.
+
+use latchkey_shared::db::grants;
+
+use crate::context::Context;
+use crate::handlers;
+use crate::outcome::Failure;
+
+const BATCH: i64 = 200;
+
+pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
+    let ended = {
+        let mut conn = context.store.conn().await?;
+        grants::ended(&mut conn, context.clock(), BATCH).await?
+    };
+    for grant in &ended {
+        handlers::expire_grant(context, grant).await?;
+    }
+    Ok(ended.len())
+}

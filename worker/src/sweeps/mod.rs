@@ -1,0 +1,179 @@
+//! Sweeps: each looks at the database on a cron schedule and takes no input.
+//!
+//! Any number of processes may run the same sweep at once.
+
+mod dead_letters;
+mod due_deliveries;
+mod expire_connects;
+mod expire_grants;
+mod partitions;
+mod plan_refreshes;
+mod prune;
+mod relay;
+mod take_authorized;
+
+pub use dead_letters::DeadLetterKeeper;
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use cron::Schedule;
+
+use crate::context::Context;
+use crate::outcome::Failure;
+
+/// One sweep.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sweep {
+    /// Publishes what was committed and is not done.
+    Relay,
+    /// Publishes `refresh_due` for the grants whose time has come.
+    PlanRefreshes,
+    /// Takes connects whose code waits although the broker should have brought them.
+    TakeAuthorized,
+    /// Ends connects that nobody finished.
+    ExpireConnects,
+    /// Ends grants that nothing can renew.
+    ExpireGrants,
+    /// Publishes `webhook_due` for the deliveries whose time has come.
+    DueDeliveries,
+    /// Makes the partitions of the days ahead.
+    Partitions,
+    /// Deletes what is older than anybody needs.
+    Prune,
+}
+
+impl Sweep {
+    /// Every sweep with its default schedule (seconds first).
+    pub const ALL: [(Self, &'static str); 8] = [
+        (Self::Relay, "* * * * * *"),
+        (Self::PlanRefreshes, "* * * * * *"),
+        (Self::TakeAuthorized, "* * * * * *"),
+        (Self::ExpireConnects, "*/5 * * * * *"),
+        (Self::ExpireGrants, "*/10 * * * * *"),
+        (Self::DueDeliveries, "* * * * * *"),
+        (Self::Partitions, "0 7 * * * *"),
+        (Self::Prune, "0 17 * * * *"),
+    ];
+
+    /// The name in settings, logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::PlanRefreshes => "plan_refreshes",
+            Self::TakeAuthorized => "take_authorized",
+            Self::ExpireConnects => "expire_connects",
+            Self::ExpireGrants => "expire_grants",
+            Self::DueDeliveries => "due_deliveries",
+            Self::Partitions => "partitions",
+            Self::Prune => "prune",
+        }
+    }
+
+    /// Runs the sweep once; answers how many rows it dealt with.
+    ///
+    /// # Errors
+    /// [`Failure`]; the next run tries again.
+    pub async fn run(self, context: &Context) -> Result<usize, Failure> {
+        match self {
+            Self::Relay => relay::run(context).await,
+            Self::PlanRefreshes => plan_refreshes::run(context).await,
+            Self::TakeAuthorized => take_authorized::run(context).await,
+            Self::ExpireConnects => expire_connects::run(context).await,
+            Self::ExpireGrants => expire_grants::run(context).await,
+            Self::DueDeliveries => due_deliveries::run(context).await,
+            Self::Partitions => partitions::run(context).await,
+            Self::Prune => prune::run(context).await,
+        }
+    }
+}
+
+/// When each sweep runs: the defaults, with what the operator says otherwise.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn schedules(overrides: &[String]) -> Result<Vec<(Sweep, Schedule)>, String> {
+    let mut schedules: Vec<(Sweep, String)> = Sweep::ALL
+        .iter()
+        .map(|(sweep, cron)| (*sweep, (*cron).to_owned()))
+        .collect();
+    for given in overrides {
+        let (name, cron) = given
+            .split_once('=')
+            .ok_or_else(|| format!("`{given}` is not NAME=CRON"))?;
+        let entry = schedules
+            .iter_mut()
+            .find(|(sweep, _)| sweep.as_str() == name.trim());
+        entry.ok_or_else(|| format!("`{name}` names no sweep"))?.1 = cron.trim().to_owned();
+    }
+    let parse = |(sweep, cron): (Sweep, String)| {
+        let schedule = Schedule::from_str(&cron)
+            .map_err(|error| format!("{}: `{cron}`: {error}", sweep.as_str()))?;
+        Ok((sweep, schedule))
+    };
+    schedules.into_iter().map(parse).collect()
+}
+
+/// Runs one sweep on its schedule until shutdown.
+pub async fn keep_running(context: Context, sweep: Sweep, schedule: Schedule) {
+    loop {
+        let now = context.clock().now();
+        let next = schedule
+            .after(&now)
+            .next()
+            .map_or(Duration::from_secs(60), |next| {
+                (next - now).to_std().unwrap_or_default()
+            });
+        if context
+            .stop
+            .run_until_cancelled(tokio::time::sleep(next))
+            .await
+            .is_none()
+        {
+            return;
+        }
+        let (name, run) = (sweep.as_str(), context.clone());
+        // A task of its own, so that a panic costs one run and not the sweep.
+        let result = match tokio::spawn(async move { sweep.run(&run).await }).await {
+            Ok(Ok(rows)) => {
+                if rows > 0 {
+                    tracing::debug!(sweep = name, rows, "swept");
+                }
+                "done"
+            }
+            Ok(Err(failure)) => {
+                tracing::warn!(
+                    sweep = name,
+                    "a sweep failed: {:#}",
+                    anyhow::Error::new(failure)
+                );
+                "failed"
+            }
+            Err(_) => "panicked",
+        };
+        metrics::counter!("latchkey_sweeps_total", "sweep" => name, "result" => result)
+            .increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_schedules_and_can_be_changed() {
+        assert_eq!(schedules(&[]).unwrap().len(), Sweep::ALL.len());
+        assert!(schedules(&["prune=0 0 3 * * *".to_owned()]).is_ok());
+        assert!(
+            schedules(&["prune=sometimes".to_owned()])
+                .unwrap_err()
+                .contains("prune")
+        );
+        assert!(
+            schedules(&["dust=* * * * * *".to_owned()])
+                .unwrap_err()
+                .contains("no sweep")
+        );
+    }
+}

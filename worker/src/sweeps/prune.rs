@@ -1,0 +1,37 @@
+//! Deletes what is older than anybody needs: whole days of events and of done messages, and ended
+//! deliveries.
+
+use chrono::{Days, TimeDelta};
+use latchkey_shared::db::{self, partitions, webhook_deliveries};
+
+use crate::context::Context;
+use crate::outcome::Failure;
+
+/// How long applications may read the event log back.
+const EVENT_DAYS: u64 = 90;
+/// How long done messages are kept for those who ask what happened.
+const OUTBOX_DAYS: u64 = 7;
+const DELIVERY_DAYS: i64 = 30;
+const BATCH: i64 = 10_000;
+
+pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
+    let mut conn = context.store.conn().await?;
+    let today = db::read_now(&mut conn, context.clock()).await?.date_naive();
+    let days = [
+        ("events", EVENT_DAYS, "false"),
+        ("outbox", OUTBOX_DAYS, "done_at IS NULL"),
+    ];
+    let mut pruned = 0;
+    for (table, keep, still_needed) in days {
+        let dropped =
+            partitions::drop_before(&mut conn, table, today - Days::new(keep), still_needed)
+                .await?;
+        for name in &dropped {
+            tracing::info!(partition = name, "dropped");
+        }
+        pruned += dropped.len();
+    }
+    let keep = TimeDelta::days(DELIVERY_DAYS);
+    pruned += webhook_deliveries::prune(&mut conn, context.clock(), keep, BATCH).await?;
+    Ok(pruned)
+}
