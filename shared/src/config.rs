@@ -64,17 +64,28 @@ impl CommonSettings {
     /// # Errors
     /// [`SealError::Malformed`] when there is none, or it cannot be read.
     pub fn read_keyring(&self) -> Result<Keyring, SealError> {
-        match (&self.keyring, &self.keyring_file) {
-            (Some(keyring), _) => Keyring::parse(keyring.expose_secret()),
-            (None, Some(path)) => Keyring::parse(
-                read_file(path)
-                    .map_err(SealError::Malformed)?
-                    .expose_secret(),
-            ),
-            (None, None) => Err(SealError::Malformed(
-                "there is none: set LATCHKEY_KEYRING or LATCHKEY_KEYRING_FILE".to_owned(),
-            )),
-        }
+        read_keyring(self.keyring.as_ref(), self.keyring_file.as_deref())
+    }
+}
+
+/// Reads the keyring from the setting itself, or from the file that is named instead.
+///
+/// # Errors
+/// [`SealError::Malformed`] when there is neither, or it cannot be read.
+pub fn read_keyring(
+    keyring: Option<&SecretString>,
+    file: Option<&Path>,
+) -> Result<Keyring, SealError> {
+    match (keyring, file) {
+        (Some(keyring), _) => Keyring::parse(keyring.expose_secret()),
+        (None, Some(path)) => Keyring::parse(
+            read_file(path)
+                .map_err(SealError::Malformed)?
+                .expose_secret(),
+        ),
+        (None, None) => Err(SealError::Malformed(
+            "there is none: set LATCHKEY_KEYRING or LATCHKEY_KEYRING_FILE".to_owned(),
+        )),
     }
 }
 

@@ -22,6 +22,8 @@ text_enum! {
         AccountConnected = "account.connected",
         /// The access token ended while its refresh keeps failing for now.
         AccountRefreshOverdue = "account.refresh_overdue",
+        /// An expired account came back by itself: a late answer brought new tokens.
+        AccountRecovered = "account.recovered",
         /// Only the person can help: the account must be connected again.
         AccountTokenExpired = "account.token_expired",
         /// The account was disconnected; its tokens are out of use from this moment.

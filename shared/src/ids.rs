@@ -103,6 +103,8 @@ ids! {
     EventId = "evt",
     /// A message on its way through the outbox.
     MessageId = "msg",
+    /// A message that no outbox row stands for.
+    NudgeId = "ndg",
     /// A dead letter.
     DeadLetterId = "dl",
     /// A webhook endpoint.

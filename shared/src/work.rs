@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::db::outbox::{self, OutboxMessage};
 use crate::db::{Conn, Db, DbError, events, webhook_deliveries};
 use crate::events::NewEvent;
-use crate::ids::{EventId, MessageId};
+use crate::ids::{EventId, MessageId, NudgeId};
 use crate::keyring::Vault;
 use crate::messages::Command;
 
@@ -121,7 +121,7 @@ impl Store {
     /// When the broker did not take it.
     pub async fn nudge(&self, command: &Command) -> Result<(), PublishError> {
         let message = OutboxMessage {
-            id: MessageId::new(self.clock()).to_string(),
+            id: NudgeId::new(self.clock()).to_string(),
             kind: command.kind().to_string(),
             routing_key: command.kind().to_string(),
             body: command.body(),

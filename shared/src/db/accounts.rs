@@ -144,11 +144,11 @@ pub async fn lock(
         .optional()?)
 }
 
-/// The account of a platform identity, its row locked until the transaction ends.
+/// The account of a platform identity.
 ///
 /// # Errors
 /// When the query fails.
-pub async fn lock_by_identity(
+pub async fn find_by_identity(
     conn: &mut AsyncPgConnection,
     workspace: &WorkspaceId,
     platform: &str,
@@ -160,7 +160,6 @@ pub async fn lock_by_identity(
         .filter(accounts::platform_user_id.eq(platform_user_id));
     Ok(row
         .select(Account::as_select())
-        .for_update()
         .first(conn)
         .await
         .optional()?)

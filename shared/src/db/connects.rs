@@ -282,11 +282,33 @@ pub async fn list(
     Ok(rows.select(Connect::as_select()).load(conn).await?)
 }
 
+/// How many connects of a workspace are open: not ended, and still in time.
+///
+/// # Errors
+/// When the query fails.
+pub async fn count_open(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    workspace: &WorkspaceId,
+) -> Result<i64, DbError> {
+    let open = connects::table
+        .filter(connects::workspace_id.eq(workspace))
+        .filter(connects::status.eq_any([
+            ConnectStatus::Pending,
+            ConnectStatus::Authorized,
+            ConnectStatus::Exchanging,
+        ]))
+        .filter(connects::expires_at.gt(now(clock)));
+    Ok(open.count().get_result(conn).await?)
+}
+
 /// One step of a connect.
 #[derive(Debug)]
 pub struct Advance<'a> {
-    to: ConnectStatus,
-    from: &'a [ConnectStatus],
+    /// The status after it.
+    pub to: ConnectStatus,
+    /// The statuses that it may be taken from.
+    pub from: &'a [ConnectStatus],
     /// Why, if it does not end well.
     pub reason_code: Option<&'a str>,
     /// What the platform said, redacted.
@@ -391,10 +413,31 @@ pub async fn store_grant(
             connects::grant_id.eq(grant),
             connects::sealed_code.eq(None::<Vec<u8>>),
             connects::sealed_verifier.eq(None::<Vec<u8>>),
-            connects::lease_until.eq(None::<DateTime<Utc>>),
         ))
         .execute(conn);
     Ok(rows.await? == 1)
+}
+
+/// Says until when a worker may be waiting for the platform; `None`: nobody is.
+///
+/// # Errors
+/// When the query fails.
+pub async fn set_lease(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    (workspace, id): (&WorkspaceId, &ConnectId),
+    lease: Option<TimeDelta>,
+) -> Result<(), DbError> {
+    sql_query(
+        "UPDATE connects SET lease_until = moment($1) + $2 WHERE workspace_id = $3 AND id = $4",
+    )
+    .bind::<Interval, _>(clock.offset())
+    .bind::<Nullable<Interval>, _>(lease)
+    .bind::<Text, _>(workspace)
+    .bind::<Text, _>(id)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Gives the browser that came back a cookie to see the page with.

@@ -248,6 +248,7 @@ pub async fn begin_call(
             grants::lease_until.eq(now_plus(clock, lease).nullable()),
             grants::next_attempt_at.eq(now_plus(clock, lease).nullable()),
             grants::calling_generation.eq(grant.generation),
+            grants::in_doubt_since.eq(grant.in_doubt_since),
             grants::dispatches.eq(0),
         ))
         .execute(conn)
@@ -421,6 +422,30 @@ pub async fn activate(
     Ok(rows.await? == 1)
 }
 
+/// Gives a new grant the refresh token of the one that it takes the place of.
+///
+/// # Errors
+/// When the query fails.
+pub async fn adopt_refresh_token(
+    conn: &mut AsyncPgConnection,
+    grant: &Grant,
+    sealed: &[u8],
+    (refresh_expires_at, refresh_at): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
+) -> Result<(), DbError> {
+    one!(&grant.workspace_id, &grant.id)
+        .filter(grants::generation.eq(grant.generation))
+        .set((
+            grants::sealed_tokens.eq(sealed),
+            grants::renewable.eq(true),
+            grants::refresh_expires_at.eq(refresh_expires_at),
+            grants::refresh_at.eq(refresh_at),
+            grants::next_attempt_at.eq(refresh_at),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Ends an active grant whose tokens are still those of this generation.
 ///
 /// # Errors
@@ -442,6 +467,25 @@ pub async fn expire(
             grants::lease_until.eq(None::<DateTime<Utc>>),
             grants::last_error_code.eq(reason),
             grants::last_error_at.eq(now(clock).nullable()),
+        ))
+        .execute(conn);
+    Ok(rows.await? == 1)
+}
+
+/// Brings an expired grant back into use: new tokens came after all.
+///
+/// # Errors
+/// When the query fails.
+pub async fn revive(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    id: &GrantId,
+) -> Result<bool, DbError> {
+    let rows = one!(workspace, id)
+        .filter(grants::status.eq(GrantStatus::Expired))
+        .set((
+            grants::status.eq(GrantStatus::Active),
+            grants::end_reason.eq(None::<String>),
         ))
         .execute(conn);
     Ok(rows.await? == 1)

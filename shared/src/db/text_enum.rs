@@ -2,7 +2,7 @@
 
 /// Declares an enum whose variants are the given words everywhere.
 macro_rules! text_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:tt),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(
             Clone, Copy, Debug, Eq, Hash, PartialEq, serde::Serialize, serde::Deserialize, utoipa::ToSchema,

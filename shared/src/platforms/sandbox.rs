@@ -11,7 +11,7 @@ pub const SANDBOX: Spec = Spec {
     base_url: None,
     authorize: "authorize",
     token: "token",
-    revoke: Some(("revoke", Reach::Grant)),
+    revoke: Some(("revoke", Reach::Token)),
     identity: "userinfo",
     client_auth: ClientAuth::Basic,
     pkce: Pkce::S256,

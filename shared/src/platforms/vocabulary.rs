@@ -73,9 +73,9 @@ impl RefreshModel {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
-    /// The one token.
+    /// The token that is presented, and what was issued from it.
     Token,
-    /// The tokens of the one consent.
+    /// Every token of the app for this person that rests on the same consent.
     Grant,
     /// Everything that the person granted to the app.
     Person,

@@ -1,0 +1,170 @@
+//! Who is calling, and what they may do and see.
+//!
+//! Handlers take [`Viewer`], [`Admin`] or [`Owner`] as their first argument: the role is judged before
+//! anything else about the request, and an id out of reach is as unknown as one that never was.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use diesel_async::AsyncPgConnection;
+use latchkey_shared::db::api_keys::{self, Role};
+use latchkey_shared::db::workspaces::{self, Workspace};
+use latchkey_shared::ids::{OrganisationId, WorkspaceId};
+use latchkey_shared::{authorize, random};
+
+use crate::code::Code;
+use crate::problem::Problem;
+use crate::state::App;
+
+const KEY_PREFIX: &str = "lk_";
+
+/// A new API key: 32 random bytes. Only its SHA-256 is ever stored.
+pub(crate) fn new_key() -> String {
+    format!("{KEY_PREFIX}{}", random::token())
+}
+
+/// Who is calling.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// Whose key it is.
+    pub(crate) organisation_id: OrganisationId,
+    /// The one workspace that the key reaches; `None`: the whole organisation.
+    pub(crate) workspace_id: Option<WorkspaceId>,
+    role: Role,
+}
+
+/// A caller that may read.
+#[derive(Debug)]
+pub(crate) struct Viewer(pub(crate) Caller);
+
+/// A caller that may connect and disconnect.
+#[derive(Debug)]
+pub(crate) struct Admin(pub(crate) Caller);
+
+/// A caller that may hand out keys.
+#[derive(Debug)]
+pub(crate) struct Owner(pub(crate) Caller);
+
+macro_rules! least_role {
+    ($($name:ident),+) => {$(
+        impl FromRequestParts<Arc<App>> for $name {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+                let caller = Caller::of(parts, app).await?;
+                caller.require(Role::$name)?;
+                Ok(Self(caller))
+            }
+        }
+    )+};
+}
+
+least_role!(Viewer, Admin, Owner);
+
+impl Caller {
+    async fn of(parts: &Parts, app: &App) -> Result<Self, Problem> {
+        let key = bearer(parts).ok_or_else(unauthorized)?;
+        let mut conn = app.conn().await?;
+        let key = api_keys::authenticate(&mut conn, &authorize::hash(key))
+            .await?
+            .ok_or_else(unauthorized)?;
+        tracing::Span::current().record("api_key.id", key.id.as_str());
+        Ok(Self {
+            organisation_id: key.organisation_id,
+            workspace_id: key.workspace_id,
+            role: key.role,
+        })
+    }
+
+    fn require(&self, least: Role) -> Result<(), Problem> {
+        if self.role.covers(least) {
+            return Ok(());
+        }
+        let detail = format!(
+            "Use a key of role `{least}`; this one's role is `{}`.",
+            self.role
+        );
+        Err(Problem::new(Code::ForbiddenRole, detail))
+    }
+
+    /// The workspace of this id, if the key reaches it.
+    pub(crate) async fn workspace(
+        &self,
+        conn: &mut AsyncPgConnection,
+        id: &WorkspaceId,
+    ) -> Result<Workspace, Problem> {
+        if self.workspace_id.as_ref().is_some_and(|own| own != id) {
+            return Err(Problem::not_found());
+        }
+        workspaces::find(conn, &self.organisation_id, id)
+            .await?
+            .ok_or_else(Problem::not_found)
+    }
+
+    /// The workspace that something new shall belong to: the one asked for if the key reaches it,
+    /// the key's own if it has one, else none.
+    pub(crate) async fn place(
+        &self,
+        conn: &mut AsyncPgConnection,
+        asked: Option<WorkspaceId>,
+    ) -> Result<Option<WorkspaceId>, Problem> {
+        let Some(asked) = asked else {
+            return Ok(self.workspace_id.clone());
+        };
+        match self.workspace(conn, &asked).await {
+            Ok(workspace) => Ok(Some(workspace.id)),
+            Err(problem) if problem.code() == Code::NotFound => Err(Problem::new(
+                Code::WorkspaceNotFound,
+                "Name a workspace that the key reaches, or none.",
+            )
+            .at("/workspaceId")),
+            Err(problem) => Err(problem),
+        }
+    }
+}
+
+fn unauthorized() -> Problem {
+    Problem::new(
+        Code::Unauthorized,
+        "Send a key that is not revoked, as `Authorization: Bearer lk_…`.",
+    )
+}
+
+fn bearer(parts: &Parts) -> Option<&str> {
+    let value = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = value.split_once(' ')?;
+    let key = key.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && key.starts_with(KEY_PREFIX)).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    fn key_in(header: &str) -> Option<String> {
+        let request = Request::get("/")
+            .header(AUTHORIZATION, header)
+            .body(())
+            .unwrap();
+        bearer(&request.into_parts().0).map(ToOwned::to_owned)
+    }
+
+    #[test]
+    fn a_key_is_a_bearer_token_of_ours() {
+        assert_eq!(key_in("Bearer lk_abc").as_deref(), Some("lk_abc"));
+        assert_eq!(key_in("bearer  lk_abc").as_deref(), Some("lk_abc"));
+        for header in ["Basic lk_abc", "Bearer abc", "lk_abc", "Bearer", ""] {
+            assert_eq!(key_in(header), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn new_keys_differ() {
+        assert_ne!(new_key(), new_key());
+        assert_eq!(new_key().len(), KEY_PREFIX.len() + 43);
+    }
+}

@@ -1,0 +1,103 @@
+//! Every error code of the API, in one table. Codes are stable: applications match on them.
+
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $status:ident, $word:tt, $title:literal;)+) => {
+        /// What went wrong, for machines.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
+        pub enum Code {
+            $($(#[$doc])* #[serde(rename = $word)] $variant),+
+        }
+
+        impl Code {
+            /// Every code, in order of status.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word that stands in `code`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// The HTTP status that comes with it.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status),+ }
+            }
+
+            /// What it means, for people; the same for every occurrence.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The body cannot be read as JSON.
+    InvalidJson = BAD_REQUEST, "INVALID_JSON", "The body is not JSON";
+    /// A field or a parameter is missing, unknown or wrong.
+    ValidationFailed = BAD_REQUEST, "VALIDATION_FAILED", "The request is not valid";
+    /// The platform id names no platform.
+    PlatformUnknown = BAD_REQUEST, "PLATFORM_UNKNOWN", "There is no such platform";
+    /// The browser may not be sent there.
+    RedirectNotAllowed = BAD_REQUEST, "REDIRECT_NOT_ALLOWED", "The redirect URL is not allowed";
+    /// The browser came back with a state that is not ours.
+    StateUnknown = BAD_REQUEST, "STATE_UNKNOWN", "The link is unknown";
+    /// The browser came back with neither a code nor an error.
+    CallbackIncomplete = BAD_REQUEST, "CALLBACK_INCOMPLETE", "The platform's answer is incomplete";
+    /// No key, or none that is valid.
+    Unauthorized = UNAUTHORIZED, "UNAUTHORIZED", "A valid API key is needed";
+    /// The key's role is too low.
+    ForbiddenRole = FORBIDDEN, "FORBIDDEN_ROLE", "The key's role does not allow this";
+    /// The key is limited to one workspace.
+    ForbiddenReach = FORBIDDEN, "FORBIDDEN_REACH", "The key's reach does not allow this";
+    /// Nothing of this id that the key may see.
+    NotFound = NOT_FOUND, "NOT_FOUND", "There is no such thing";
+    /// The body names a workspace that is not there.
+    WorkspaceNotFound = NOT_FOUND, "WORKSPACE_NOT_FOUND", "There is no such workspace";
+    /// The body names a profile that is not there.
+    ProfileNotFound = NOT_FOUND, "PROFILE_NOT_FOUND", "There is no such profile";
+    /// The body names an app that is not there.
+    AppNotFound = NOT_FOUND, "APP_NOT_FOUND", "There is no such app";
+    /// The body names an account that is not there.
+    AccountNotFound = NOT_FOUND, "ACCOUNT_NOT_FOUND", "There is no such account";
+    /// The path knows other methods.
+    MethodNotAllowed = METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "The path does not take this method";
+    /// The body did not arrive in time.
+    RequestTimeout = REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "The body did not arrive in time";
+    /// The connect has ended.
+    ConnectEnded = CONFLICT, "CONNECT_ENDED", "The connect has ended";
+    /// The workspace has too many connects open at once.
+    TooManyOpenConnects = CONFLICT, "TOO_MANY_OPEN_CONNECTS", "Too many connects are open";
+    /// The account is not connected.
+    AccountNotConnected = CONFLICT, "ACCOUNT_NOT_CONNECTED", "The account is not connected";
+    /// The account's tokens cannot be refreshed.
+    NothingToRefresh = CONFLICT, "NOTHING_TO_REFRESH", "There is nothing to refresh";
+    /// The browser came back a second time, or the connect was taken back.
+    StateUsed = CONFLICT, "STATE_USED", "The link was used already";
+    /// The browser came back too late.
+    StateExpired = GONE, "STATE_EXPIRED", "The link has expired";
+    /// The body is too large.
+    BodyTooLarge = PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", "The body is too large";
+    /// The body is not declared as JSON.
+    UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", "The body must be JSON";
+    /// The operator has not set the platform up.
+    PlatformNotConfigured = UNPROCESSABLE_ENTITY, "PLATFORM_NOT_CONFIGURED", "The platform is not configured";
+    /// A failure of ours; the log has it under the request id.
+    Internal = INTERNAL_SERVER_ERROR, "INTERNAL", "Something went wrong on our side";
+    /// The database is away.
+    Unavailable = SERVICE_UNAVAILABLE, "UNAVAILABLE", "The service is unavailable for the moment";
+}
+
+impl Code {
+    /// The problem type (RFC 9457 §3.1.1), one for each code.
+    pub(crate) fn urn(self) -> String {
+        let name = self.as_str().to_ascii_lowercase().replace('_', "-");
+        format!("urn:latchkey:problem:{name}")
+    }
+}

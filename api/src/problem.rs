@@ -1,0 +1,261 @@
+//! Errors as applications see them: `application/problem+json` (RFC 9457).
+//!
+//! A problem travels through the layers as a response extension; the outermost layer knows the
+//! request id, writes the body, and logs what caused it. Causes never leave the log.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use latchkey_shared::db::DbError;
+use latchkey_shared::keyring::SealError;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::code::Code;
+
+/// When to come back while the database is away.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+/// An error on its way to the caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    code: Code,
+    detail: Cow<'static, str>,
+    errors: Vec<FieldError>,
+    cause: Option<Cause>,
+}
+
+/// What the log shall say of a response that is a failure of ours.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause(pub(crate) Arc<anyhow::Error>);
+
+/// One field that is wrong.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
+pub(crate) struct FieldError {
+    /// Where it stands in the body (RFC 6901).
+    #[schema(example = "/redirectAllowlist/0")]
+    pub(crate) pointer: String,
+    /// What is wrong with it.
+    pub(crate) message: String,
+}
+
+/// The body of every error.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProblemBody<'a> {
+    /// One URN for each code.
+    #[schema(example = "urn:latchkey:problem:validation-failed")]
+    r#type: String,
+    /// What the code means.
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(example = 400)]
+    status: u16,
+    /// What went wrong, for machines.
+    code: Code,
+    /// What to do about it.
+    detail: &'a str,
+    /// Names this request in the log; also the header `x-request-id`.
+    request_id: &'a str,
+    /// The fields that are wrong, if that is what it is about.
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    #[schema(required = false)]
+    errors: &'a [FieldError],
+}
+
+impl Problem {
+    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            cause: None,
+        }
+    }
+
+    /// The same code for every id that the caller may not see, whatever the reason.
+    pub(crate) fn not_found() -> Self {
+        Self::new(
+            Code::NotFound,
+            "Nothing of this id is within the key's reach. Check the id, and which key is used.",
+        )
+    }
+
+    /// Fields of the body that are wrong.
+    pub(crate) fn invalid(errors: Vec<FieldError>) -> Self {
+        Self {
+            errors,
+            ..Self::new(
+                Code::ValidationFailed,
+                "Correct the fields named in `errors` and send the request again.",
+            )
+        }
+    }
+
+    /// One field of the body that is wrong in a way that has its own code.
+    pub(crate) fn at(self, pointer: &str) -> Self {
+        let message = self.detail.clone().into_owned();
+        let pointer = pointer.to_owned();
+        Self {
+            errors: vec![FieldError { pointer, message }],
+            ..self
+        }
+    }
+
+    /// A failure of ours.
+    pub(crate) fn internal(cause: anyhow::Error) -> Self {
+        Self {
+            cause: Some(Cause(Arc::new(cause))),
+            ..Self::new(
+                Code::Internal,
+                "Try again; if it stays, give the request id to whoever runs this installation.",
+            )
+        }
+    }
+
+    fn unavailable(cause: anyhow::Error) -> Self {
+        Self {
+            cause: Some(Cause(Arc::new(cause))),
+            ..Self::new(Code::Unavailable, "Try again in a few seconds.")
+        }
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    pub(crate) fn cause(&self) -> Option<&Cause> {
+        self.cause.as_ref()
+    }
+
+    /// The JSON body, for the request of this id.
+    pub(crate) fn body<'a>(&'a self, request_id: &'a str) -> ProblemBody<'a> {
+        ProblemBody {
+            r#type: self.code.urn(),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            request_id,
+            errors: &self.errors,
+        }
+    }
+
+    /// Writes the body of a response that a problem was put on.
+    pub(crate) fn write(response: Response, request_id: &str) -> Response {
+        let (mut parts, body) = response.into_parts();
+        let Some(problem) = parts.extensions.remove::<Self>() else {
+            return Response::from_parts(parts, body);
+        };
+        if let Some(cause) = problem.cause() {
+            parts.extensions.insert(cause.clone());
+        }
+        let json = serde_json::to_string(&problem.body(request_id));
+        let json = json.expect("a problem is made of text and numbers");
+        parts.headers.remove(CONTENT_LENGTH);
+        let kind = HeaderValue::from_static("application/problem+json");
+        parts.headers.insert(CONTENT_TYPE, kind);
+        Response::from_parts(parts, json.into())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        let headers = response.headers_mut();
+        match self.code.status() {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            }
+            _ => {}
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<DbError> for Problem {
+    fn from(error: DbError) -> Self {
+        if error.is_unavailable() {
+            Self::unavailable(error.into())
+        } else {
+            Self::internal(error.into())
+        }
+    }
+}
+
+impl From<SealError> for Problem {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Db(error) => error.into(),
+            error => Self::internal(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    async fn written(problem: Problem) -> (Response<()>, Value) {
+        let response = Problem::write(problem.into_response(), "req_1");
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        let body = serde_json::from_slice(&body).unwrap();
+        (Response::from_parts(parts, ()), body)
+    }
+
+    #[tokio::test]
+    async fn a_problem_has_the_form_of_the_rfc() {
+        let problem = Problem::new(Code::PlatformUnknown, "Name one.").at("/platform");
+        let (response, body) = written(problem).await;
+        assert_eq!(response.status(), 400);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        let expected = json!({
+            "type": "urn:latchkey:problem:platform-unknown",
+            "title": "There is no such platform",
+            "status": 400,
+            "code": "PLATFORM_UNKNOWN",
+            "detail": "Name one.",
+            "requestId": "req_1",
+            "errors": [{ "pointer": "/platform", "message": "Name one." }],
+        });
+        assert_eq!(body, expected);
+    }
+
+    #[tokio::test]
+    async fn a_failure_of_ours_keeps_its_cause_to_itself() {
+        let cause = anyhow::anyhow!("relation \"accounts\" does not exist");
+        let (response, body) = written(Problem::internal(cause)).await;
+        assert_eq!(response.status(), 500);
+        assert!(response.extensions().get::<Cause>().is_some());
+        assert!(!body.to_string().contains("relation"), "{body}");
+        assert!(body.get("errors").is_none());
+    }
+
+    #[tokio::test]
+    async fn an_absent_database_says_when_to_come_back() {
+        let error = DbError::Unavailable("no connection".to_owned());
+        let (response, body) = written(error.into()).await;
+        assert_eq!(response.headers()[RETRY_AFTER], "5");
+        assert_eq!(body["code"], "UNAVAILABLE");
+    }
+
+    #[test]
+    fn no_code_stands_twice() {
+        let mut words: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Code::ALL.len());
+    }
+}

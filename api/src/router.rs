@@ -1,0 +1,73 @@
+//! Every route, and the layers around them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::code::Code;
+use crate::problem::Problem;
+use crate::routes::{
+    accounts, api_keys, connects, events, health, platforms, webhook_endpoints, workspaces,
+};
+use crate::state::App;
+use crate::{browser_headers, extract, openapi, request, web};
+
+/// The routes with their descriptions. The OpenAPI document is made from the same list.
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(workspaces::create, workspaces::list))
+        .routes(routes!(workspaces::get, workspaces::update))
+        .routes(routes!(api_keys::create, api_keys::list))
+        .routes(routes!(api_keys::revoke))
+        .routes(routes!(platforms::list))
+        .routes(routes!(connects::create, connects::list))
+        .routes(routes!(connects::get, connects::cancel))
+        .routes(routes!(accounts::list))
+        .routes(routes!(accounts::get, accounts::disconnect))
+        .routes(routes!(accounts::refresh))
+        .routes(routes!(webhook_endpoints::create, webhook_endpoints::list))
+        .routes(routes!(webhook_endpoints::delete))
+        .routes(routes!(events::list))
+        .routes(routes!(web::callback::callback))
+        .route(
+            "/v1/connect/{platform}/callback/",
+            get(web::callback::callback),
+        )
+        .routes(routes!(web::connect_page::show))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+}
+
+/// The service.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let (router, _) = routes().split_for_parts();
+    let document = openapi::document();
+    let router = router
+        .route("/openapi.json", get(move || async { Json(document) }))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(DefaultBodyLimit::max(extract::BODY_LIMIT))
+        .layer(from_fn_with_state(app.clone(), request::run))
+        .with_state(app.clone());
+    browser_headers::layer(router, &app.public_url)
+}
+
+async fn unknown_path() -> Problem {
+    Problem::new(
+        Code::NotFound,
+        "No route has this path: `/openapi.json` lists them all.",
+    )
+}
+
+async fn unknown_method() -> Problem {
+    Problem::new(
+        Code::MethodNotAllowed,
+        "The header `Allow` names the methods that this path takes.",
+    )
+}

@@ -1,0 +1,115 @@
+//! `/v1/workspaces/{ws}/connects`.
+
+mod about;
+mod cancel;
+mod request;
+mod start;
+mod view;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use latchkey_shared::db::connects;
+use latchkey_shared::ids::{ConnectId, WorkspaceId};
+
+pub(crate) use about::about;
+pub(crate) use request::StartConnect;
+pub(crate) use start::StartedConnect;
+pub(crate) use view::ConnectView;
+
+use crate::auth::{Admin, Viewer};
+use crate::extract::{Ids, JsonBody, Params};
+use crate::pagination::{List, PageQuery, Wanted};
+use crate::problem::{Problem, ProblemBody};
+use crate::state::App;
+
+/// Start a connect. Send the person's browser to `authorizeUrl`.
+#[utoipa::path(
+    post, path = "/v1/workspaces/{ws}/connects", tag = "connects", operation_id = "startConnect",
+    security(("apiKey" = ["admin"])),
+    params(("ws" = String, Path, description = "The workspace")),
+    request_body = StartConnect,
+    responses(
+        (status = CREATED, description = "The connect waits for the person", body = StartedConnect),
+        (status = BAD_REQUEST, description = "`INVALID_JSON`, `VALIDATION_FAILED`; `PLATFORM_UNKNOWN`; `REDIRECT_NOT_ALLOWED`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = NOT_FOUND, description = "`NOT_FOUND`: no such workspace; `PROFILE_NOT_FOUND`; `APP_NOT_FOUND`; `ACCOUNT_NOT_FOUND`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = CONFLICT, description = "`TOO_MANY_OPEN_CONNECTS`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = UNPROCESSABLE_ENTITY, description = "`PLATFORM_NOT_CONFIGURED`", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn create(
+    Admin(caller): Admin,
+    State(app): State<Arc<App>>,
+    Ids(workspace): Ids<WorkspaceId>,
+    JsonBody(request): JsonBody<StartConnect>,
+) -> Result<(StatusCode, Json<StartedConnect>), Problem> {
+    let workspace = caller
+        .workspace(&mut *app.conn().await?, &workspace)
+        .await?;
+    let started = start::run(&app, &workspace, request).await?;
+    Ok((StatusCode::CREATED, Json(started)))
+}
+
+/// List the connects of a workspace.
+#[utoipa::path(
+    get, path = "/v1/workspaces/{ws}/connects", tag = "connects", operation_id = "listConnects",
+    security(("apiKey" = ["viewer"])),
+    params(("ws" = String, Path, description = "The workspace"), PageQuery),
+    responses((status = OK, description = "A page of connects", body = List<ConnectView>)),
+)]
+pub(crate) async fn list(
+    Viewer(caller): Viewer,
+    State(app): State<Arc<App>>,
+    Ids(workspace): Ids<WorkspaceId>,
+    Params(query): Params<PageQuery>,
+) -> Result<Json<List<ConnectView>>, Problem> {
+    let wanted = Wanted::of::<ConnectId>(&query)?;
+    let mut conn = app.conn().await?;
+    let workspace = caller.workspace(&mut conn, &workspace).await?;
+    let rows = connects::list(&mut conn, &workspace.id, wanted.page()).await?;
+    Ok(Json(wanted.list(rows, |row| row.id.as_str(), Into::into)))
+}
+
+/// Get a connect: how far it is, and how it went.
+#[utoipa::path(
+    get, path = "/v1/workspaces/{ws}/connects/{con}", tag = "connects", operation_id = "getConnect",
+    security(("apiKey" = ["viewer"])),
+    params(("ws" = String, Path, description = "The workspace"), ("con" = String, Path, description = "The connect")),
+    responses((status = OK, description = "The connect", body = ConnectView)),
+)]
+pub(crate) async fn get(
+    Viewer(caller): Viewer,
+    State(app): State<Arc<App>>,
+    Ids((workspace, id)): Ids<(WorkspaceId, ConnectId)>,
+) -> Result<Json<ConnectView>, Problem> {
+    let mut conn = app.conn().await?;
+    let workspace = caller.workspace(&mut conn, &workspace).await?;
+    let connect = connects::find(&mut conn, &workspace.id, &id).await?;
+    connect
+        .map(|connect| Json(connect.into()))
+        .ok_or_else(Problem::not_found)
+}
+
+/// Cancel a connect. What the platform gave meanwhile is revoked.
+#[utoipa::path(
+    delete, path = "/v1/workspaces/{ws}/connects/{con}", tag = "connects", operation_id = "cancelConnect",
+    security(("apiKey" = ["admin"])),
+    params(("ws" = String, Path, description = "The workspace"), ("con" = String, Path, description = "The connect")),
+    responses(
+        (status = OK, description = "The connect, cancelled", body = ConnectView),
+        (status = CONFLICT, description = "`CONNECT_ENDED`", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn cancel(
+    Admin(caller): Admin,
+    State(app): State<Arc<App>>,
+    Ids((workspace, id)): Ids<(WorkspaceId, ConnectId)>,
+) -> Result<Json<ConnectView>, Problem> {
+    let workspace = caller
+        .workspace(&mut *app.conn().await?, &workspace)
+        .await?;
+    let connect = cancel::run(&app, &workspace.id, &id).await?;
+    Ok(Json(connect.into()))
+}

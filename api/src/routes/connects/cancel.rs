@@ -1,0 +1,52 @@
+//! Taking a connect back. A cancel during the exchange wins: what comes of it is disposed of.
+
+use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
+use latchkey_shared::events::EventType;
+use latchkey_shared::ids::{ConnectId, WorkspaceId};
+
+use super::about::about;
+use crate::code::Code;
+use crate::problem::Problem;
+use crate::release::release;
+use crate::state::App;
+
+const OPEN: [ConnectStatus; 3] = [
+    ConnectStatus::Pending,
+    ConnectStatus::Authorized,
+    ConnectStatus::Exchanging,
+];
+
+/// Cancels a connect that is open.
+pub(crate) async fn run(
+    app: &App,
+    workspace: &WorkspaceId,
+    id: &ConnectId,
+) -> Result<Connect, Problem> {
+    let found = {
+        let mut conn = app.conn().await?;
+        connects::find(&mut conn, workspace, id).await?
+    };
+    let connect = found.ok_or_else(Problem::not_found)?;
+    if connect.status.is_final() {
+        return Err(ended(&connect));
+    }
+    let mut work = app.store.begin().await?;
+    let step = Advance::to(ConnectStatus::Cancelled, &OPEN);
+    let cancelled = connects::advance(&mut work, app.clock(), (workspace, id), &step).await?;
+    let cancelled = cancelled.ok_or_else(|| ended(&connect))?;
+    if let Some(grant) = &cancelled.grant_id {
+        release(app, &mut work, (workspace, grant), "connect_cancelled").await?;
+    }
+    work.emit(about(EventType::ConnectCancelled, &cancelled))
+        .await?;
+    work.commit().await?;
+    Ok(cancelled)
+}
+
+fn ended(connect: &Connect) -> Problem {
+    let detail = format!(
+        "Only an open connect can be cancelled; `GET` says how {} ended.",
+        connect.id
+    );
+    Problem::new(Code::ConnectEnded, detail)
+}

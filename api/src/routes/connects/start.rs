@@ -1,0 +1,230 @@
+//! Starting a connect: one transaction, and the authorize URL at once.
+
+use chrono::TimeDelta;
+use diesel_async::AsyncPgConnection;
+use latchkey_shared::db::accounts;
+use latchkey_shared::db::apps;
+use latchkey_shared::db::connects::{self, ConnectStatus, NewConnect};
+use latchkey_shared::db::profiles;
+use latchkey_shared::db::workspaces::Workspace;
+use latchkey_shared::events::EventType;
+use latchkey_shared::ids::{AccountId, AppId, ConnectId, WorkspaceId};
+use latchkey_shared::keyring::{Owner, Place};
+use latchkey_shared::platforms::{Platform, Platforms};
+use latchkey_shared::{authorize, random};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+use serde_json::Value;
+use url::Url;
+use utoipa::ToSchema;
+
+use super::about::about;
+use super::request::StartConnect;
+use crate::code::Code;
+use crate::problem::Problem;
+use crate::redirect;
+use crate::state::App;
+use crate::timestamp::Timestamp;
+
+/// A connect that waits for the person.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StartedConnect {
+    #[schema(value_type = String, example = "con_01JCZ5M2V8Q4T6W8Y0A2B4C6D8")]
+    connect_id: ConnectId,
+    /// Where the person approves. Works once.
+    authorize_url: Url,
+    /// What the platform sends back with the browser.
+    state: String,
+    expires_at: Timestamp,
+    status: ConnectStatus,
+}
+
+/// Everything that a connect needs and that is not made for it.
+struct Ground<'a> {
+    platform: &'a Platform,
+    client_id: String,
+    app_id: Option<AppId>,
+    redirect_url: Option<Url>,
+    scopes: Vec<String>,
+    metadata: Value,
+}
+
+/// Starts a connect.
+pub(crate) async fn run(
+    app: &App,
+    workspace: &Workspace,
+    request: StartConnect,
+) -> Result<StartedConnect, Problem> {
+    request.check()?;
+    let platform = find_platform(app, &request.platform)?;
+    let redirect_url = check_redirect(request.redirect_url.as_deref(), workspace)?;
+    let mut conn = app.conn().await?;
+    check_room(app, &mut conn, workspace).await?;
+    if let Some(profile) = &request.profile_id {
+        let found = profiles::find(&mut conn, &workspace.id, profile).await?;
+        found.ok_or_else(|| missing(Code::ProfileNotFound, "profile", "/profileId"))?;
+    }
+    let account_app = match &request.account_id {
+        Some(account) => reconnected_app(&mut conn, workspace, (account, platform)).await?,
+        None => None,
+    };
+    let app_id = request.app_id.clone().or(account_app);
+    let client_id = match &app_id {
+        Some(id) => find_client(&mut conn, workspace, (id, platform)).await?,
+        None => platform.client_id.clone(),
+    };
+    drop(conn);
+    let ground = Ground {
+        platform,
+        client_id,
+        app_id,
+        redirect_url,
+        scopes: request
+            .scopes
+            .clone()
+            .unwrap_or_else(|| platform.default_scopes.clone()),
+        metadata: Value::Object(request.metadata.clone().unwrap_or_default()),
+    };
+    write(app, workspace, &request, ground).await
+}
+
+fn find_platform<'a>(app: &'a App, id: &str) -> Result<&'a Platform, Problem> {
+    if !Platforms::is_known(id) {
+        return Err(Problem::new(
+            Code::PlatformUnknown,
+            "`GET /v1/platforms` lists the platforms; ids are upper case.",
+        )
+        .at("/platform"));
+    }
+    app.platforms.get(id).ok_or_else(|| {
+        let detail = format!("The operator has to give credentials for {id} first.");
+        Problem::new(Code::PlatformNotConfigured, detail)
+    })
+}
+
+fn check_redirect(url: Option<&str>, workspace: &Workspace) -> Result<Option<Url>, Problem> {
+    let checked = url.map(|url| redirect::check(url, &workspace.redirect_allowlist));
+    checked.transpose().map_err(|message| {
+        let detail = format!("The URL {message}.");
+        Problem::new(Code::RedirectNotAllowed, detail).at("/redirectUrl")
+    })
+}
+
+async fn check_room(
+    app: &App,
+    conn: &mut AsyncPgConnection,
+    workspace: &Workspace,
+) -> Result<(), Problem> {
+    let open = connects::count_open(conn, app.clock(), &workspace.id).await?;
+    let max = app.limits.max_open_connects;
+    if open < max {
+        return Ok(());
+    }
+    let detail = format!("{max} are open: wait until some end or expire, or cancel some.");
+    Err(Problem::new(Code::TooManyOpenConnects, detail))
+}
+
+fn missing(code: Code, what: &str, pointer: &str) -> Problem {
+    let detail = format!("The workspace has no such {what}.");
+    Problem::new(code, detail).at(pointer)
+}
+
+/// The app that an account was connected through: a platform may know the person under another id
+/// through another app.
+async fn reconnected_app(
+    conn: &mut AsyncPgConnection,
+    workspace: &Workspace,
+    (account, platform): (&AccountId, &Platform),
+) -> Result<Option<AppId>, Problem> {
+    let account = accounts::find(conn, &workspace.id, account).await?;
+    account
+        .filter(|account| account.platform == platform.id)
+        .map(|account| account.app_id)
+        .ok_or_else(|| {
+            missing(
+                Code::AccountNotFound,
+                "account of this platform",
+                "/accountId",
+            )
+        })
+}
+
+async fn find_client(
+    conn: &mut AsyncPgConnection,
+    workspace: &Workspace,
+    (app, platform): (&AppId, &Platform),
+) -> Result<String, Problem> {
+    let app = apps::find(conn, &workspace.organisation_id, &workspace.id, app).await?;
+    app.filter(|app| app.platform == platform.id)
+        .map(|app| app.client_id)
+        .ok_or_else(|| missing(Code::AppNotFound, "app of this platform", "/appId"))
+}
+
+async fn write(
+    app: &App,
+    workspace: &Workspace,
+    request: &StartConnect,
+    ground: Ground<'_>,
+) -> Result<StartedConnect, Problem> {
+    let id = ConnectId::new(app.clock());
+    let state = random::token();
+    let verifier = authorize::new_verifier(ground.platform);
+    let platform = &ground.platform.id;
+    let path = format!("/v1/connect/{}/callback", platform.to_ascii_lowercase());
+    let redirect_uri = app.url(&path);
+    let mut work = app.store.begin().await?;
+    let place = connects::verifier_place(&workspace.id, &id);
+    let sealed_verifier = seal(app, &mut work, (&workspace.id, place), verifier.as_ref()).await?;
+    let new = NewConnect {
+        id: id.clone(),
+        workspace_id: &workspace.id,
+        platform,
+        app_id: ground.app_id.as_ref(),
+        profile_id: request.profile_id.as_ref(),
+        account_id: request.account_id.as_ref(),
+        redirect_url: ground.redirect_url.as_ref().map(Url::as_str),
+        redirect_uri: &redirect_uri,
+        scopes: &ground.scopes,
+        metadata: &ground.metadata,
+        state_hash: &authorize::hash(&state),
+        sealed_verifier: sealed_verifier.as_deref(),
+        lifetime: lifetime(app),
+    };
+    let connect = connects::insert(&mut work, app.clock(), &new).await?;
+    work.emit(about(EventType::ConnectStarted, &connect))
+        .await?;
+    work.commit().await?;
+    let asked = authorize::Request {
+        client_id: &ground.client_id,
+        redirect_uri: &redirect_uri,
+        scopes: &ground.scopes,
+        state: &state,
+        verifier: verifier.as_ref(),
+    };
+    Ok(StartedConnect {
+        connect_id: connect.id,
+        authorize_url: authorize::authorize_url(ground.platform, &asked),
+        state,
+        expires_at: connect.expires_at.into(),
+        status: connect.status,
+    })
+}
+
+async fn seal(
+    app: &App,
+    conn: &mut AsyncPgConnection,
+    (workspace, place): (&WorkspaceId, Place<'_>),
+    verifier: Option<&SecretString>,
+) -> Result<Option<Vec<u8>>, Problem> {
+    let Some(verifier) = verifier else {
+        return Ok(None);
+    };
+    let owner = Owner::workspace(workspace);
+    let key = app.store.vault().sealing_key(conn, owner).await?;
+    Ok(Some(key.seal(place, verifier.expose_secret().as_bytes())?))
+}
+
+fn lifetime(app: &App) -> TimeDelta {
+    TimeDelta::from_std(app.limits.connect_lifetime).unwrap_or(TimeDelta::MAX)
+}

@@ -1,0 +1,199 @@
+//! `/v1/workspaces`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use latchkey_shared::db::workspaces::{self, Workspace, WorkspaceChange};
+use latchkey_shared::ids::WorkspaceId;
+use latchkey_shared::keyring::Owner as KeyOwner;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::auth::{Admin, Caller, Viewer};
+use crate::code::Code;
+use crate::extract::{Ids, JsonBody, Params};
+use crate::pagination::{List, PageQuery, Wanted};
+use crate::problem::Problem;
+use crate::redirect;
+use crate::state::App;
+use crate::timestamp::Timestamp;
+use crate::validate::Checks;
+
+const MAX_ALLOWLIST: usize = 100;
+
+/// A workspace.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Workspace)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WorkspaceView {
+    #[schema(value_type = String, example = "ws_01JCZ5M2V8Q4T6W8Y0A2B4C6D8")]
+    id: WorkspaceId,
+    /// What people call it.
+    name: String,
+    /// Where connects may send the browser back to: scheme, host, port and path must be those of an
+    /// entry, the query is free. Empty: any https URL, and http on loopback.
+    redirect_allowlist: Vec<String>,
+    created_at: Timestamp,
+}
+
+impl From<Workspace> for WorkspaceView {
+    fn from(row: Workspace) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            redirect_allowlist: row.redirect_allowlist,
+            created_at: row.created_at.into(),
+        }
+    }
+}
+
+/// A workspace to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct CreateWorkspace {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 200)]
+    name: String,
+    /// Where connects may send the browser back to.
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    redirect_allowlist: Vec<String>,
+}
+
+/// What is to be changed; what is left out stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct UpdateWorkspace {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 200)]
+    name: Option<String>,
+    /// The whole new list.
+    #[schema(max_items = 100)]
+    redirect_allowlist: Option<Vec<String>>,
+}
+
+fn check(name: Option<&str>, allowlist: Option<&[String]>) -> Result<(), Problem> {
+    let mut checks = Checks::default();
+    if let Some(name) = name {
+        checks.name("/name", name);
+    }
+    let allowlist = allowlist.unwrap_or_default();
+    if allowlist.len() > MAX_ALLOWLIST {
+        let message = format!("must have at most {MAX_ALLOWLIST} entries");
+        checks.wrong("/redirectAllowlist", message);
+    }
+    for (index, entry) in allowlist.iter().enumerate() {
+        if let Err(message) = redirect::check_entry(entry) {
+            checks.wrong(format!("/redirectAllowlist/{index}"), message);
+        }
+    }
+    checks.finish()
+}
+
+/// Makes a workspace with its data key.
+async fn make(app: &App, caller: &Caller, new: CreateWorkspace) -> Result<Workspace, Problem> {
+    if caller.workspace_id.is_some() {
+        return Err(Problem::new(
+            Code::ForbiddenReach,
+            "Use a key that reaches the whole organisation: this one is limited to a workspace.",
+        ));
+    }
+    check(Some(&new.name), Some(&new.redirect_allowlist))?;
+    let mut work = app.store.begin().await?;
+    let organisation = &caller.organisation_id;
+    let list = &new.redirect_allowlist;
+    let workspace =
+        workspaces::insert(&mut work, app.clock(), organisation, &new.name, list).await?;
+    let owner = KeyOwner::Workspace {
+        organisation: Some(organisation),
+        workspace: &workspace.id,
+    };
+    let vault = app.store.vault();
+    vault.create_key(&mut work, app.clock(), owner).await?;
+    work.commit().await?;
+    Ok(workspace)
+}
+
+/// Make a workspace.
+#[utoipa::path(
+    post, path = "/v1/workspaces", tag = "workspaces", operation_id = "createWorkspace",
+    security(("apiKey" = ["admin"])),
+    request_body = CreateWorkspace,
+    responses(
+        (status = CREATED, description = "The workspace", body = WorkspaceView),
+        (status = FORBIDDEN, description = "`FORBIDDEN_ROLE`; `FORBIDDEN_REACH`: the key is limited to one workspace", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn create(
+    Admin(caller): Admin,
+    State(app): State<Arc<App>>,
+    JsonBody(new): JsonBody<CreateWorkspace>,
+) -> Result<(StatusCode, Json<WorkspaceView>), Problem> {
+    let workspace = make(&app, &caller, new).await?;
+    Ok((StatusCode::CREATED, Json(workspace.into())))
+}
+
+/// List the workspaces that the key reaches.
+#[utoipa::path(
+    get, path = "/v1/workspaces", tag = "workspaces", operation_id = "listWorkspaces",
+    security(("apiKey" = ["viewer"])),
+    params(PageQuery),
+    responses((status = OK, description = "A page of workspaces", body = List<WorkspaceView>)),
+)]
+pub(crate) async fn list(
+    Viewer(caller): Viewer,
+    State(app): State<Arc<App>>,
+    Params(query): Params<PageQuery>,
+) -> Result<Json<List<WorkspaceView>>, Problem> {
+    let wanted = Wanted::of::<WorkspaceId>(&query)?;
+    let mut conn = app.conn().await?;
+    let only = caller.workspace_id.as_ref();
+    let rows = workspaces::list(&mut conn, &caller.organisation_id, only, wanted.page()).await?;
+    Ok(Json(wanted.list(rows, |row| row.id.as_str(), Into::into)))
+}
+
+/// Get a workspace.
+#[utoipa::path(
+    get, path = "/v1/workspaces/{ws}", tag = "workspaces", operation_id = "getWorkspace",
+    security(("apiKey" = ["viewer"])),
+    params(("ws" = String, Path, description = "The workspace")),
+    responses((status = OK, description = "The workspace", body = WorkspaceView)),
+)]
+pub(crate) async fn get(
+    Viewer(caller): Viewer,
+    State(app): State<Arc<App>>,
+    Ids(id): Ids<WorkspaceId>,
+) -> Result<Json<WorkspaceView>, Problem> {
+    let mut conn = app.conn().await?;
+    Ok(Json(caller.workspace(&mut conn, &id).await?.into()))
+}
+
+/// Change a workspace.
+#[utoipa::path(
+    patch, path = "/v1/workspaces/{ws}", tag = "workspaces", operation_id = "updateWorkspace",
+    security(("apiKey" = ["admin"])),
+    params(("ws" = String, Path, description = "The workspace")),
+    request_body = UpdateWorkspace,
+    responses((status = OK, description = "The workspace as it is now", body = WorkspaceView)),
+)]
+pub(crate) async fn update(
+    Admin(caller): Admin,
+    State(app): State<Arc<App>>,
+    Ids(id): Ids<WorkspaceId>,
+    JsonBody(change): JsonBody<UpdateWorkspace>,
+) -> Result<Json<WorkspaceView>, Problem> {
+    check(change.name.as_deref(), change.redirect_allowlist.as_deref())?;
+    let mut conn = app.conn().await?;
+    let workspace = caller.workspace(&mut conn, &id).await?;
+    let change = WorkspaceChange {
+        name: change.name,
+        redirect_allowlist: change.redirect_allowlist,
+    };
+    let changed =
+        workspaces::update(&mut conn, &caller.organisation_id, &workspace.id, &change).await?;
+    changed
+        .map(|workspace| Json(workspace.into()))
+        .ok_or_else(Problem::not_found)
+}

@@ -1,0 +1,65 @@
+//! What handlers share.
+
+use std::time::Duration;
+
+use latchkey_shared::clock::Clock;
+use latchkey_shared::db::{Conn, DbError};
+use latchkey_shared::net_guard::NetGuard;
+use latchkey_shared::ops::CheckReadiness;
+use latchkey_shared::platforms::Platforms;
+use latchkey_shared::work::Store;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use url::Url;
+
+use crate::nudge::Waiters;
+
+/// What handlers share.
+pub(crate) struct App {
+    /// Where units of work begin.
+    pub(crate) store: Store,
+    /// The platforms that this installation can connect.
+    pub(crate) platforms: Platforms,
+    /// Where webhooks may go.
+    pub(crate) net_guard: NetGuard,
+    /// Makes every URL.
+    pub(crate) public_url: Url,
+    /// Named settings.
+    pub(crate) limits: Limits,
+    /// Callbacks that wait for their connect to end.
+    pub(crate) waiters: Waiters,
+    /// Whether this process should get work.
+    pub(crate) check_readiness: CheckReadiness,
+    /// Requests and publishing under way.
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when the process is to end: nobody waits for anything new.
+    pub(crate) stopping: CancellationToken,
+}
+
+/// Settings that handlers keep to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// How long a callback waits for its connect to end.
+    pub(crate) callback_wait: Duration,
+    /// How long a person has to finish a connect.
+    pub(crate) connect_lifetime: Duration,
+    /// How many connects a workspace may have open.
+    pub(crate) max_open_connects: i64,
+}
+
+impl App {
+    /// A connection for reading, or for a single statement.
+    pub(crate) async fn conn(&self) -> Result<Conn, DbError> {
+        self.store.conn().await
+    }
+
+    /// The clock.
+    pub(crate) fn clock(&self) -> &Clock {
+        self.store.clock()
+    }
+
+    /// The address of a path of ours, as browsers and platforms reach it.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
+}

@@ -1,0 +1,90 @@
+//! What the types of a body cannot say: collected, so that a caller learns of all of it at once.
+
+use serde_json::Value;
+
+use crate::problem::{FieldError, Problem};
+
+const NAME_CHARS: usize = 200;
+const METADATA_BYTES: usize = 4 * 1024;
+
+/// The fields found wrong so far.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    errors: Vec<FieldError>,
+}
+
+impl Checks {
+    /// Notes what is wrong with a field.
+    pub(crate) fn wrong(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
+        self.errors.push(FieldError {
+            pointer: pointer.into(),
+            message: message.into(),
+        });
+    }
+
+    /// A name for people: short, on one line.
+    pub(crate) fn name(&mut self, pointer: &str, name: &str) {
+        let length = name.chars().count();
+        if !(1..=NAME_CHARS).contains(&length) || name.chars().any(char::is_control) {
+            let message = format!("must be 1 to {NAME_CHARS} characters on one line");
+            self.wrong(pointer, message);
+        }
+    }
+
+    /// Whatever an application wants to keep: small, and without NUL, which PostgreSQL cannot store.
+    pub(crate) fn metadata(&mut self, pointer: &str, metadata: &Value) {
+        if metadata.to_string().len() > METADATA_BYTES {
+            self.wrong(pointer, format!("must be at most {METADATA_BYTES} bytes"));
+        }
+        if holds_nul(metadata) {
+            self.wrong(pointer, "must not hold the character U+0000");
+        }
+    }
+
+    /// # Errors
+    /// `VALIDATION_FAILED` with everything that was noted.
+    pub(crate) fn finish(self) -> Result<(), Problem> {
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::invalid(self.errors))
+        }
+    }
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(holds_nul),
+        Value::Object(members) => members
+            .iter()
+            .any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn everything_wrong_is_told_at_once() {
+        let mut checks = Checks::default();
+        checks.name("/name", "two\nlines");
+        checks.metadata("/metadata", &json!({ "a": ["b\0"] }));
+        checks.metadata("/other", &json!({ "a": "x".repeat(METADATA_BYTES) }));
+        let pointers: Vec<&str> = checks.errors.iter().map(|e| e.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/name", "/metadata", "/other"]);
+        assert!(checks.finish().is_err());
+    }
+
+    #[test]
+    fn good_values_pass() {
+        let mut checks = Checks::default();
+        checks.name("/name", "Grüße");
+        checks.metadata("/metadata", &json!({ "order": 7 }));
+        assert!(checks.finish().is_ok());
+    }
+}

@@ -1,0 +1,206 @@
+//! Where platforms send the browser back to. The path that a code takes must be short: some codes
+//! live for half a minute.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use latchkey_shared::authorize;
+use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
+use latchkey_shared::events::EventType;
+use latchkey_shared::keyring::Owner;
+use latchkey_shared::messages::{CallbackReceived, Command};
+use latchkey_shared::work::Work;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::answer::{Answer, Code as AuthorizationCode, Outcome, Refusal};
+use super::cookie::PageCookie;
+use crate::code::Code;
+use crate::nudge::Waiter;
+use crate::problem::Problem;
+use crate::request::RequestId;
+use crate::routes::connects::about;
+use crate::state::App;
+
+const REREAD_EVERY: Duration = Duration::from_millis(250);
+
+/// Where a platform sends the person's browser back to. Register this address there.
+///
+/// The platform's id may be in any case, and the path may end with a slash. The answer leads to the
+/// connect's `redirectUrl`, with `status=success` and `accountIds`, or `status=error` and `error`.
+#[utoipa::path(
+    get, path = "/v1/connect/{platform}/callback", tag = "browser", operation_id = "callback", security(()),
+    params(
+        ("platform" = String, Path, description = "The platform's id, in any case"),
+        ("state" = Option<String>, Query, description = "The connect's state"),
+        ("code" = Option<String>, Query, description = "If the person approved"),
+        ("error" = Option<String>, Query, description = "If not"),
+        ("error_description" = Option<String>, Query, description = "What the platform says of it"),
+    ),
+    responses(
+        (status = SEE_OTHER, description = "To `redirectUrl`, or to the connect's page"),
+        (status = BAD_REQUEST, description = "A page: `STATE_UNKNOWN` or `CALLBACK_INCOMPLETE`", content_type = "text/html", body = String),
+        (status = CONFLICT, description = "A page: `STATE_USED`", content_type = "text/html", body = String),
+        (status = GONE, description = "A page: `STATE_EXPIRED`", content_type = "text/html", body = String),
+    ),
+)]
+pub(crate) async fn callback(
+    State(app): State<Arc<App>>,
+    Extension(request_id): Extension<RequestId>,
+    Path(platform): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let answer = Answer::read(query.as_deref().unwrap_or_default());
+    match take(&app, &platform, answer).await {
+        Ok(response) => response,
+        Err(problem) => super::problem_page(&problem, &request_id),
+    }
+}
+
+async fn take(app: &App, platform: &str, answer: Answer) -> Result<Response, Problem> {
+    let state = answer.state.ok_or_else(|| refused(Code::StateUnknown))?;
+    let found = {
+        let mut conn = app.conn().await?;
+        connects::find_by_state(&mut conn, &authorize::hash(&state)).await?
+    };
+    let connect = found
+        .filter(|connect| connect.platform.eq_ignore_ascii_case(platform))
+        .ok_or_else(|| refused(Code::StateUnknown))?;
+    if connect.status != ConnectStatus::Pending {
+        return Err(too_late(connect.status));
+    }
+    let cookie = PageCookie::new();
+    let connect = match answer.outcome {
+        Some(Outcome::Approved(code)) => approved(app, &connect, &code, &cookie).await?,
+        Some(Outcome::Refused(refusal)) => not_approved(app, &connect, &refusal, &cookie).await?,
+        None => return Err(refused(Code::CallbackIncomplete)),
+    };
+    Ok(lead_on(app, &connect, &cookie))
+}
+
+/// Keeps the code, sealed, and waits a little for what comes of it.
+async fn approved(
+    app: &App,
+    connect: &Connect,
+    code: &AuthorizationCode,
+    cookie: &PageCookie,
+) -> Result<Connect, Problem> {
+    let (workspace, id) = (&connect.workspace_id, &connect.id);
+    let waiter = app.waiters.wait_for(id);
+    let mut work = app.store.begin().await?;
+    let owner = Owner::workspace(workspace);
+    let key = app.store.vault().sealing_key(&mut work, owner).await?;
+    let sealed = key.seal(connects::code_place(workspace, id), code.0.as_bytes())?;
+    let page_hash = cookie.hash();
+    let mut step = Advance::to(ConnectStatus::Authorized, &[ConnectStatus::Pending]);
+    step.sealed_code = Some(&sealed);
+    step.page_hash = Some(&page_hash);
+    let authorized = consume(app, &mut work, connect, step).await?;
+    let command = Command::CallbackReceived(CallbackReceived {
+        workspace_id: workspace.clone(),
+        connect_id: id.clone(),
+    });
+    work.send(&command).await?;
+    work.commit().await?;
+    Ok(wait(app, authorized, &waiter).await)
+}
+
+/// Ends the connect with what the platform said.
+async fn not_approved(
+    app: &App,
+    connect: &Connect,
+    refusal: &Refusal,
+    cookie: &PageCookie,
+) -> Result<Connect, Problem> {
+    let mut work = app.store.begin().await?;
+    let (said, page_hash) = (refusal.to_json(), cookie.hash());
+    let mut step = Advance::to(ConnectStatus::Failed, &[ConnectStatus::Pending]);
+    step.reason_code = Some(refusal.reason());
+    step.platform_error = Some(&said);
+    step.page_hash = Some(&page_hash);
+    let failed = consume(app, &mut work, connect, step).await?;
+    let mut event = about(EventType::ConnectFailed, &failed);
+    event.data["reason"] = json!(refusal.reason());
+    event.data["error"] = json!(refusal.error);
+    work.emit(event).await?;
+    work.commit().await?;
+    Ok(failed)
+}
+
+/// Uses the state up: of two callbacks one wins, and none after the connect's end.
+async fn consume(
+    app: &App,
+    work: &mut Work,
+    connect: &Connect,
+    mut step: Advance<'_>,
+) -> Result<Connect, Problem> {
+    step.in_time = true;
+    let place = (&connect.workspace_id, &connect.id);
+    if let Some(connect) = connects::advance(work, app.clock(), place, &step).await? {
+        return Ok(connect);
+    }
+    let now = connects::find(work, place.0, place.1).await?;
+    Err(match now {
+        Some(connect) if connect.status == ConnectStatus::Pending => refused(Code::StateExpired),
+        Some(connect) => too_late(connect.status),
+        None => refused(Code::StateUnknown),
+    })
+}
+
+/// Waits until the connect has ended, but not for long. From here on nothing may fail: the state is
+/// used, and the person's page goes on wherever this leaves off.
+async fn wait(app: &App, connect: Connect, waiter: &Waiter) -> Connect {
+    let until = Instant::now() + app.limits.callback_wait;
+    let mut latest = connect;
+    while !latest.status.is_final() && !app.stopping.is_cancelled() {
+        let next = until.min(Instant::now() + REREAD_EVERY);
+        tokio::select! {
+            () = waiter.woken() => {}
+            () = tokio::time::sleep_until(next) => {}
+            () = app.stopping.cancelled() => {}
+        }
+        match reread(app, &latest).await {
+            Ok(Some(connect)) => latest = connect,
+            Ok(None) => {}
+            Err(problem) => {
+                tracing::debug!(connect.id = %latest.id, "cannot follow it: {problem:?}")
+            }
+        }
+        if Instant::now() >= until {
+            break;
+        }
+    }
+    latest
+}
+
+async fn reread(app: &App, connect: &Connect) -> Result<Option<Connect>, Problem> {
+    let mut conn = app.conn().await?;
+    Ok(connects::find(&mut conn, &connect.workspace_id, &connect.id).await?)
+}
+
+/// Away from the address that holds the code: to the application if all is done, else to our page.
+fn lead_on(app: &App, connect: &Connect, cookie: &PageCookie) -> Response {
+    let ended = connect.status.is_final();
+    if let Some(url) = super::result::url(connect).filter(|_| ended) {
+        return Redirect::to(url.as_str()).into_response();
+    }
+    let page = app.url(&format!("/connect/{}", connect.id));
+    let mut response = Redirect::to(&page).into_response();
+    cookie.put(&mut response, &app.public_url);
+    response
+}
+
+fn too_late(status: ConnectStatus) -> Problem {
+    refused(match status {
+        ConnectStatus::Expired => Code::StateExpired,
+        _ => Code::StateUsed,
+    })
+}
+
+/// The page says the rest.
+fn refused(code: Code) -> Problem {
+    Problem::new(code, "")
+}

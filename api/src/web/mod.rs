@@ -1,0 +1,58 @@
+//! What a person's browser sees: the callback, the progress page, results and errors.
+//!
+//! No address here may keep a code, and no page shows a token. Whatever stands on a page is escaped by
+//! its template.
+
+mod answer;
+pub(crate) mod callback;
+pub(crate) mod connect_page;
+mod cookie;
+mod page;
+mod result;
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse as _, Redirect, Response};
+use latchkey_shared::db::accounts;
+use latchkey_shared::db::connects::Connect;
+use latchkey_shared::ids::AccountId;
+
+use crate::problem::Problem;
+use crate::request::RequestId;
+use crate::state::App;
+use page::Page;
+
+/// A page shows no more accounts than this: a person does not read a longer list.
+const MAX_SHOWN: usize = 10;
+
+/// Where the browser goes once a connect has ended: to the application, or to our result page.
+async fn end(app: &App, connect: &Connect) -> Result<Response, Problem> {
+    if let Some(url) = result::url(connect) {
+        return Ok(Redirect::to(url.as_str()).into_response());
+    }
+    let mut conn = app.conn().await?;
+    let mut shown = Vec::new();
+    for id in connect.account_ids.iter().take(MAX_SHOWN) {
+        let Ok(id) = id.parse::<AccountId>() else {
+            continue;
+        };
+        shown.extend(accounts::find(&mut conn, &connect.workspace_id, &id).await?);
+    }
+    Ok(Page::ended(connect, &shown).respond(axum::http::StatusCode::OK))
+}
+
+/// A problem as a page. Never a redirect: the address it would lead to could be anybody's.
+fn problem_page(problem: &Problem, request_id: &RequestId) -> Response {
+    let code = problem.code();
+    let mut response = Page::problem(code, request_id.as_str()).respond(code.status());
+    if let Some(cause) = problem.cause() {
+        response.extensions_mut().insert(cause.clone());
+    }
+    response
+}
+
+/// The name that people know a platform by.
+fn platform_name(app: &Arc<App>, id: &str) -> String {
+    let platform = app.platforms.get(id);
+    platform.map_or_else(|| id.to_owned(), |platform| platform.name.clone())
+}

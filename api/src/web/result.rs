@@ -1,0 +1,116 @@
+//! Where the application wants the browser back, with what became of the connect.
+
+use latchkey_shared::db::connects::{Connect, ConnectStatus};
+use url::Url;
+
+/// The redirect URL with the result; its own query parameters are kept. `None` where the connect
+/// has none.
+pub(crate) fn url(connect: &Connect) -> Option<Url> {
+    let mut url = Url::parse(connect.redirect_url.as_deref()?).ok()?;
+    let connected = connect.status == ConnectStatus::Connected;
+    {
+        let mut query = url.query_pairs_mut();
+        query
+            .append_pair("status", if connected { "success" } else { "error" })
+            .append_pair("connectId", connect.id.as_str())
+            .append_pair("workspaceId", connect.workspace_id.as_str())
+            .append_pair("platform", &connect.platform);
+        if connected {
+            query.append_pair("accountIds", &connect.account_ids.join(","));
+        } else {
+            query.append_pair("error", &error(connect));
+        }
+    }
+    Some(url)
+}
+
+/// The OAuth code if the platform sent one with the browser, else our reason in lower_snake.
+fn error(connect: &Connect) -> String {
+    let said = connect.platform_error.as_ref();
+    let said = said.and_then(|error| error["error"].as_str());
+    let reason = connect.reason_code.as_deref();
+    said.map(ToOwned::to_owned)
+        .or(reason.map(str::to_ascii_lowercase))
+        .unwrap_or_else(|| connect.status.to_string())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use chrono::DateTime;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ULID: &str = "01JCZ5M2V8Q4T6W8Y0A2B4C6D8";
+
+    pub(crate) fn connect(status: ConnectStatus, redirect_url: Option<&str>) -> Connect {
+        Connect {
+            id: format!("con_{ULID}").parse().unwrap(),
+            workspace_id: format!("ws_{ULID}").parse().unwrap(),
+            platform: "SANDBOX".to_owned(),
+            app_id: None,
+            profile_id: None,
+            account_id: None,
+            grant_id: None,
+            status,
+            reason_code: None,
+            platform_error: None,
+            timeline: Value::Array(Vec::new()),
+            redirect_url: redirect_url.map(ToOwned::to_owned),
+            redirect_uri: String::new(),
+            scopes: Vec::new(),
+            metadata: json!({}),
+            sealed_verifier: None,
+            sealed_code: None,
+            page_hash: None,
+            account_ids: Vec::new(),
+            lease_until: None,
+            expires_at: DateTime::UNIX_EPOCH,
+            created_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn shown(connect: &Connect) -> String {
+        url(connect).unwrap().to_string()
+    }
+
+    #[test]
+    fn success_names_the_accounts_and_keeps_the_query() {
+        let redirect = Some("https://app.example/done?tab=a%20b");
+        let mut connect = connect(ConnectStatus::Connected, redirect);
+        connect.account_ids = vec!["acc_1".to_owned(), "acc_2".to_owned()];
+        let expected = format!(
+            "https://app.example/done?tab=a%20b&status=success&connectId=con_{ULID}\
+             &workspaceId=ws_{ULID}&platform=SANDBOX&accountIds=acc_1%2Cacc_2"
+        );
+        assert_eq!(shown(&connect), expected);
+    }
+
+    #[test]
+    fn an_error_is_the_platforms_or_ours() {
+        let mut connect = connect(ConnectStatus::Failed, Some("https://app.example/"));
+        connect.reason_code = Some("EXCHANGE_INTERRUPTED".to_owned());
+        assert!(shown(&connect).ends_with("&platform=SANDBOX&error=exchange_interrupted"));
+        connect.platform_error = Some(json!({ "error": "access_denied" }));
+        assert!(shown(&connect).ends_with("&error=access_denied"));
+        assert!(shown(&connect).contains("?status=error&"));
+    }
+
+    #[test]
+    fn an_end_without_a_reason_is_named_after_its_status() {
+        let connect = connect(ConnectStatus::Cancelled, Some("https://app.example/"));
+        assert!(shown(&connect).ends_with("&error=cancelled"));
+    }
+
+    #[test]
+    fn a_platforms_words_cannot_add_parameters() {
+        let mut connect = connect(ConnectStatus::Failed, Some("https://app.example/"));
+        connect.platform_error = Some(json!({ "error": "x&status=success#y" }));
+        assert!(shown(&connect).ends_with("&error=x%26status%3Dsuccess%23y"));
+    }
+
+    #[test]
+    fn without_a_redirect_url_there_is_nowhere_to_go() {
+        assert_eq!(url(&connect(ConnectStatus::Connected, None)), None);
+    }
+}

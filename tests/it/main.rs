@@ -1,0 +1,14 @@
+//! The tests as stories: each file one subject, each test named for what it proves.
+
+mod bad_input;
+mod callback;
+mod crash;
+mod dead_letters;
+mod main_job;
+mod no_secrets;
+mod refresh_failures;
+mod refresh_race;
+mod revocation;
+mod sweeps;
+mod tenants;
+mod webhooks;

@@ -1,0 +1,121 @@
+//! What the sweeps repair.
+
+use chrono::TimeDelta;
+use latchkey_tests::app::{Options, eventually};
+use latchkey_tests::{Person, TestApp};
+use latchkey_worker::settings::Pool;
+use latchkey_worker::sweeps::Sweep;
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connect_that_nobody_finishes_expires() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let started = app.start_connect(json!({})).await?;
+    let id = started["connectId"].as_str().unwrap_or_default();
+    app.clock.advance(TimeDelta::minutes(11));
+    assert_eq!(app.ended(id).await?["status"], "expired");
+    app.event("connect.expired", id).await?;
+    app.finish().await
+}
+
+/// No pool consumes the queue of connects: the sweep alone brings the code to the platform.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_the_broker_does_not_bring_is_taken_all_the_same() -> anyhow::Result<()> {
+    let mut app = TestApp::start_with(Options {
+        pools: vec![Pool::Sweeps, Pool::Webhook],
+        callback_wait: std::time::Duration::from_secs(1),
+        ..Options::default()
+    })
+    .await?;
+    let started = app.start_connect(json!({})).await?;
+    app.approve(&started, &Person::new("sam")?)
+        .await?
+        .expect(303)?;
+    app.clock.advance(TimeDelta::seconds(4));
+    let ended = app
+        .ended(started["connectId"].as_str().unwrap_or_default())
+        .await?;
+    assert_eq!(ended["status"], "connected");
+    // The message itself is still in its queue: whoever takes it finds nothing left to do.
+    let settings = app.worker_settings(vec![Pool::Connect], 4);
+    app.add_worker_with(&settings).await?;
+    eventually(|| async {
+        Ok((app
+            .row("SELECT count(*) AS n FROM outbox WHERE done_at IS NULL")
+            .await?["n"]
+            == 0)
+            .then_some(()))
+    })
+    .await?;
+    let ending = app
+        .row("SELECT ending FROM outbox WHERE kind = 'callback_received'")
+        .await?;
+    assert_eq!(ending["ending"], "stale");
+    app.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_whose_worker_is_gone_ends_and_never_presents_the_code_again()
+-> anyhow::Result<()> {
+    let app = TestApp::start_with(Options {
+        pools: vec![Pool::Webhook, Pool::Sweeps],
+        ..Options::default()
+    })
+    .await?;
+    let started = app.start_connect(json!({})).await?;
+    let id = started["connectId"].as_str().unwrap_or_default();
+    app.execute("UPDATE connects SET status = 'exchanging', lease_until = now() + interval '45 s'").await?;
+    Sweep::TakeAuthorized.run(app.worker_context()).await?;
+    assert_eq!(
+        app.row("SELECT status FROM connects").await?["status"],
+        "exchanging",
+        "its worker may still be waiting"
+    );
+    app.clock.advance(TimeDelta::seconds(60));
+    let ended = app.ended(id).await?;
+    assert_eq!(
+        (&ended["status"], &ended["reasonCode"]),
+        (&json!("failed"), &json!("EXCHANGE_INTERRUPTED"))
+    );
+    assert!(app.sandbox.ledger().is_empty(), "nothing was presented");
+    app.event("connect.failed", id).await?;
+    app.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_made_ahead_and_dropped_when_old() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    app.start_connect(json!({})).await?;
+    eventually(|| async {
+        Ok((app
+            .row("SELECT count(*) AS n FROM outbox WHERE done_at IS NULL")
+            .await?["n"]
+            == 0)
+            .then_some(()))
+    })
+    .await?;
+    let partitions = "SELECT count(*) AS n FROM pg_inherits WHERE inhparent = 'outbox'::regclass";
+    assert_eq!(
+        app.row(partitions).await?["n"],
+        9,
+        "today, seven days ahead, and the default"
+    );
+    app.clock.advance(TimeDelta::days(20));
+    assert_eq!(
+        Sweep::Partitions.run(app.worker_context()).await?,
+        16,
+        "eight days of two tables"
+    );
+    Sweep::Prune.run(app.worker_context()).await?;
+    assert_eq!(
+        app.row(partitions).await?["n"],
+        9,
+        "the old days of the outbox are gone"
+    );
+    let events = app.row("SELECT count(*) AS n FROM events").await?;
+    assert_eq!(events["n"], 1, "events are kept longer");
+    app.clock.advance(TimeDelta::days(100));
+    Sweep::Prune.run(app.worker_context()).await?;
+    assert_eq!(app.row("SELECT count(*) AS n FROM events").await?["n"], 0);
+    app.finish().await
+}

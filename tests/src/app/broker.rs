@@ -1,0 +1,186 @@
+//! A test's own look at the broker.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use futures_util::StreamExt as _;
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions,
+    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use latchkey_shared::broker::Topology;
+use serde_json::Value;
+
+/// Sees every message of an exchange.
+pub struct Tap {
+    consumer: lapin::Consumer,
+    _connection: Connection,
+}
+
+impl Tap {
+    pub(super) async fn on(url: &str, prefix: &str, exchange: &str) -> anyhow::Result<Self> {
+        let connection = connect(url).await?;
+        let channel = connection.create_channel().await?;
+        // The processes under test declare alike; the test may be first.
+        Topology::new(prefix).declare(&channel).await?;
+        let options = QueueDeclareOptions {
+            exclusive: true,
+            auto_delete: true,
+            ..QueueDeclareOptions::default()
+        };
+        let queue = channel
+            .queue_declare("".into(), options, FieldTable::default())
+            .await?;
+        let exchange = format!("{prefix}.{exchange}");
+        // A direct exchange matches keys to the letter: one binding for each kind of command.
+        for key in [
+            "#",
+            "callback_received",
+            "refresh_due",
+            "revocation_due",
+            "webhook_due",
+        ] {
+            let none = FieldTable::default();
+            let options = QueueBindOptions::default();
+            channel
+                .queue_bind(
+                    queue.name().clone(),
+                    exchange.as_str().into(),
+                    key.into(),
+                    options,
+                    none,
+                )
+                .await?;
+        }
+        let options = BasicConsumeOptions {
+            no_ack: true,
+            ..BasicConsumeOptions::default()
+        };
+        let consumer = channel
+            .basic_consume(
+                queue.name().clone(),
+                "".into(),
+                options,
+                FieldTable::default(),
+            )
+            .await?;
+        Ok(Self {
+            consumer,
+            _connection: connection,
+        })
+    }
+
+    /// The next message: its type, and its body as text.
+    ///
+    /// # Errors
+    /// When none comes in time.
+    pub async fn next(&mut self) -> anyhow::Result<(String, String)> {
+        let next = tokio::time::timeout(super::PATIENCE, self.consumer.next()).await?;
+        let delivery = next.ok_or_else(|| anyhow::anyhow!("the broker closed the tap"))??;
+        let kind = delivery
+            .properties
+            .kind()
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        Ok((kind, String::from_utf8_lossy(&delivery.data).into_owned()))
+    }
+
+    /// The next message of a type, as JSON.
+    ///
+    /// # Errors
+    /// When none comes in time.
+    pub async fn next_of(&mut self, kind: &str) -> anyhow::Result<Value> {
+        loop {
+            let (found, body) = self.next().await?;
+            if found == kind {
+                return Ok(serde_json::from_str(&body)?);
+            }
+        }
+    }
+
+    /// Everything that came and was not looked at.
+    pub async fn rest(&mut self) -> Vec<String> {
+        let mut rest = Vec::new();
+        while let Ok(Some(Ok(delivery))) =
+            tokio::time::timeout(Duration::from_millis(200), self.consumer.next()).await
+        {
+            rest.push(String::from_utf8_lossy(&delivery.data).into_owned());
+        }
+        rest
+    }
+}
+
+pub(super) async fn publish(
+    url: &str,
+    exchange: &str,
+    (kind, key): (&str, &str),
+    body: &[u8],
+) -> anyhow::Result<()> {
+    let connection = connect(url).await?;
+    let channel = connection.create_channel().await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    let properties = BasicProperties::default()
+        .with_type(kind.into())
+        .with_message_id("raw".into())
+        .with_delivery_mode(2);
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
+    let confirm = channel
+        .basic_publish(exchange.into(), key.into(), options, body, properties)
+        .await?
+        .await?;
+    ensure!(
+        confirm.is_ack() && confirm.take_message().is_none(),
+        "the broker did not take the message"
+    );
+    Ok(())
+}
+
+/// Asserts that nothing waits in the queues of a prefix, and removes all that bears it.
+pub(super) async fn assert_empty_and_delete(url: &str, prefix: &str) -> anyhow::Result<()> {
+    let connection = connect(url).await?;
+    let channel = connection.create_channel().await?;
+    let topology = Topology::new(prefix);
+    let mut waiting = Vec::new();
+    for queue in topology.queues() {
+        let left = count(&channel, &queue).await?;
+        if left > 0 {
+            waiting.push(format!("{queue}: {left}"));
+        }
+        channel
+            .queue_delete(queue.as_str().into(), QueueDeleteOptions::default())
+            .await?;
+    }
+    for exchange in topology.exchanges() {
+        channel
+            .exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default())
+            .await?;
+    }
+    ensure!(
+        waiting.is_empty(),
+        "messages were left in queues: {waiting:?}"
+    );
+    Ok(())
+}
+
+async fn count(channel: &Channel, queue: &str) -> anyhow::Result<u32> {
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    Ok(channel
+        .queue_declare(queue.into(), options, FieldTable::default())
+        .await?
+        .message_count())
+}
+
+async fn connect(url: &str) -> anyhow::Result<Connection> {
+    Ok(Connection::connect(url, ConnectionProperties::default()).await?)
+}

@@ -1,0 +1,149 @@
+//! A database for one test, copied from a template that has every migration.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Jsonb, Text};
+use diesel::{OptionalExtension as _, QueryableByName};
+use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
+use latchkey_shared::clock::Clock;
+use latchkey_shared::db::{Db, migrate};
+use latchkey_shared::random;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+/// The database of one test.
+pub(super) struct TestDatabase {
+    server: Url,
+    name: String,
+    url: String,
+}
+
+/// One test at a time looks whether the template is there.
+const TEMPLATE_LOCK: i64 = 0x6c6b_7465_6d70;
+
+#[derive(QueryableByName)]
+struct JsonRow {
+    #[diesel(sql_type = Jsonb)]
+    row: Value,
+}
+
+#[derive(QueryableByName)]
+struct Name {
+    #[expect(dead_code, reason = "only whether there is one matters")]
+    #[diesel(sql_type = Text)]
+    datname: String,
+}
+
+impl TestDatabase {
+    pub(super) async fn create() -> anyhow::Result<Self> {
+        let server: Url = super::secret("DATABASE_URL")?.expose_secret().parse()?;
+        let template = ensure_template(&server).await?;
+        let name = format!("latchkey_test_{}", hex::encode(random::bytes::<8>()));
+        let mut admin = Db::new(server.as_str(), 1, Clock::system())?.conn().await?;
+        admin
+            .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}"))
+            .await?;
+        let url = at(&server, &name);
+        Ok(Self { server, name, url })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) async fn row(&self, query: &str) -> anyhow::Result<Value> {
+        let mut conn = Db::new(&self.url, 1, Clock::system())?.conn().await?;
+        let query = format!("SELECT to_jsonb(q) AS row FROM ({query}) q LIMIT 1");
+        let row: JsonRow = sql_query(query)
+            .get_result(&mut *conn)
+            .await
+            .context("the query brought no row")?;
+        Ok(row.row)
+    }
+
+    pub(super) async fn execute(&self, statement: &str) -> anyhow::Result<()> {
+        let mut conn = Db::new(&self.url, 1, Clock::system())?.conn().await?;
+        Ok(conn.batch_execute(statement).await?)
+    }
+
+    pub(super) async fn drop_database(&self) -> anyhow::Result<()> {
+        let mut admin = Db::new(self.server.as_str(), 1, Clock::system())?
+            .conn()
+            .await?;
+        Ok(admin
+            .batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name))
+            .await?)
+    }
+}
+
+/// The template of these very migrations, made by whoever comes first.
+async fn ensure_template(server: &Url) -> anyhow::Result<String> {
+    let name = format!("latchkey_template_{}", hash_of_migrations()?);
+    let mut admin = Db::new(server.as_str(), 1, Clock::system())?.conn().await?;
+    admin
+        .batch_execute("SET lock_timeout = 0; SET statement_timeout = 0")
+        .await?;
+    sql_query("SELECT pg_advisory_lock($1)")
+        .bind::<BigInt, _>(TEMPLATE_LOCK)
+        .execute(&mut *admin)
+        .await?;
+    let there: Option<Name> = sql_query("SELECT datname::text FROM pg_database WHERE datname = $1")
+        .bind::<Text, _>(&name)
+        .get_result(&mut *admin)
+        .await
+        .optional()?;
+    if there.is_none() {
+        // Under another name until it is whole: a run that is cut off leaves no half template.
+        let draft = format!("{name}_draft");
+        admin
+            .batch_execute(&format!("DROP DATABASE IF EXISTS {draft} WITH (FORCE)"))
+            .await?;
+        admin
+            .batch_execute(&format!("CREATE DATABASE {draft}"))
+            .await?;
+        migrate::run(&at(server, &draft), &Clock::system()).await?;
+        wait_until_unused(&mut admin, &draft).await?;
+        admin
+            .batch_execute(&format!("ALTER DATABASE {draft} RENAME TO {name}"))
+            .await?;
+    }
+    sql_query("SELECT pg_advisory_unlock($1)")
+        .bind::<BigInt, _>(TEMPLATE_LOCK)
+        .execute(&mut *admin)
+        .await?;
+    Ok(name)
+}
+
+/// A connection that was dropped is gone only when the server has noticed.
+async fn wait_until_unused(
+    admin: &mut latchkey_shared::db::Conn,
+    name: &str,
+) -> anyhow::Result<()> {
+    let terminate = format!(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'"
+    );
+    Ok(admin.batch_execute(&terminate).await?)
+}
+
+fn at(server: &Url, database: &str) -> String {
+    let mut url = server.clone();
+    url.set_path(database);
+    url.into()
+}
+
+fn hash_of_migrations() -> anyhow::Result<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+    let mut files: Vec<_> = std::fs::read_dir(&folder)?
+        .map(|entry| Ok(entry?.path().join("up.sql")))
+        .collect::<Result<_, std::io::Error>>()?;
+    files.sort();
+    let mut hash = Sha256::new();
+    for file in files {
+        hash.update(std::fs::read(file)?);
+    }
+    Ok(hex::encode(&hash.finalize()[..6]))
+}

@@ -1,0 +1,427 @@
+//! `TestApp`: a whole Latchkey for one test, on real parts.
+//!
+//! Its own database (from a template), its own names in the broker, an API on a free port, a worker,
+//! a sandbox and a webhook receiver, and one clock that moves for all of them. [`TestApp::finish`]
+//! asserts that nothing was left behind; a test that forgets it fails.
+
+mod broker;
+mod database;
+mod flows;
+mod http;
+mod logs;
+
+pub use broker::Tap;
+pub use flows::Connected;
+pub use http::{Answer, Http};
+pub use logs::logs;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use latchkey_api::ServeConfig;
+use latchkey_shared::clock::Clock;
+use latchkey_shared::config::{CommonSettings, LogFormat, SecretRef};
+use latchkey_shared::db::Db;
+use latchkey_shared::random;
+use latchkey_worker::settings::{Pool, WorkerSettings};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+
+use crate::sandbox::Rotation;
+use crate::{Receiver, Sandbox, SandboxConfig};
+
+/// How long anything in a test may take before it is taken for lost.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a test wants otherwise than usual.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How the sandbox treats refresh tokens.
+    pub rotation: Rotation,
+    /// What Latchkey is told of the sandbox's grace window.
+    pub grace_seconds: Option<u64>,
+    /// How long access tokens live.
+    pub access_lifetime: Duration,
+    /// How long refresh tokens live, if they end.
+    pub refresh_lifetime: Option<Duration>,
+    /// Whether a worker runs from the start.
+    pub worker: bool,
+    /// The worker's pools.
+    pub pools: Vec<Pool>,
+    /// Where the API thinks the broker is, if not where it is.
+    pub api_amqp_url: Option<String>,
+    /// How long a callback waits for its outcome.
+    pub callback_wait: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            rotation: Rotation::Strict,
+            grace_seconds: None,
+            access_lifetime: Duration::from_secs(3600),
+            refresh_lifetime: None,
+            worker: true,
+            pools: vec![
+                Pool::Connect,
+                Pool::Refresh,
+                Pool::Revocation,
+                Pool::Webhook,
+                Pool::Sweeps,
+            ],
+            api_amqp_url: None,
+            callback_wait: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A whole Latchkey.
+pub struct TestApp {
+    /// Moves for API, worker and sandbox together.
+    pub clock: Clock,
+    /// The platform.
+    pub sandbox: Arc<Sandbox>,
+    /// Takes webhooks, signed with the secret of an endpoint that hears everything.
+    pub receiver: Receiver,
+    /// Calls the API with the owner's key.
+    pub http: Http,
+    /// The organisation, workspace and key that were bootstrapped.
+    pub owner: latchkey_api::Bootstrapped,
+    options: Options,
+    common: CommonSettings,
+    database: database::TestDatabase,
+    api: Option<latchkey_api::Running>,
+    workers: Vec<latchkey_worker::Running>,
+    dead_letters_expected: usize,
+    finished: bool,
+    _files: Files,
+}
+
+struct Files(PathBuf);
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
+impl TestApp {
+    /// Starts with the usual options.
+    ///
+    /// # Errors
+    /// When a part does not start.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(Options::default()).await
+    }
+
+    /// Starts.
+    ///
+    /// # Errors
+    /// When a part does not start.
+    pub async fn start_with(options: Options) -> anyhow::Result<Self> {
+        logs::capture();
+        let clock = Clock::system();
+        let sandbox = Sandbox::start(SandboxConfig {
+            access_lifetime: options.access_lifetime,
+            refresh_lifetime: options.refresh_lifetime,
+            rotation: options.rotation,
+            clock: clock.clone(),
+            ..SandboxConfig::default()
+        })
+        .await?;
+        let receiver = Receiver::start_with(clock.clone()).await?;
+        let database = database::TestDatabase::create().await?;
+        let platforms_file = write_platforms(&sandbox, options.grace_seconds)?;
+        let common = CommonSettings {
+            database_url: SecretString::from(database.url().to_owned()),
+            amqp_url: secret("AMQP_URL")?,
+            broker_prefix: format!("t{}", hex::encode(random::bytes::<6>())),
+            keyring: Some(format!("test:{}", STANDARD.encode([7; 32])).into()),
+            keyring_file: None,
+            platforms_file: platforms_file.clone(),
+            outbound_allow: vec!["127.0.0.0/8".parse()?],
+            log: String::new(),
+            log_format: LogFormat::Text,
+        };
+        let owner = bootstrap(&common, &clock, "Acme").await?;
+        let api = latchkey_api::start(serve_config(&common, &options), clock.clone()).await?;
+        let http = Http::new(&format!("http://{}", api.addr), owner.expose_key())?;
+        let mut app = Self {
+            clock,
+            sandbox: Arc::new(sandbox),
+            receiver,
+            http,
+            owner,
+            options,
+            common,
+            database,
+            api: Some(api),
+            workers: Vec::new(),
+            dead_letters_expected: 0,
+            finished: false,
+            _files: Files(platforms_file),
+        };
+        app.register_receiver().await?;
+        if app.options.worker {
+            app.add_worker().await?;
+        }
+        Ok(app)
+    }
+
+    /// Adds a worker with the options' pools.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn add_worker(&mut self) -> anyhow::Result<&latchkey_worker::Running> {
+        let settings = self.worker_settings(self.options.pools.clone(), 8);
+        self.add_worker_with(&settings).await
+    }
+
+    /// Adds a worker with settings of its own.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn add_worker_with(
+        &mut self,
+        settings: &WorkerSettings,
+    ) -> anyhow::Result<&latchkey_worker::Running> {
+        self.workers
+            .push(latchkey_worker::start(settings, self.clock.clone()).await?);
+        self.workers.last().context("a worker was just added")
+    }
+
+    /// Settings of a worker for this app.
+    #[must_use]
+    pub fn worker_settings(&self, pools: Vec<Pool>, concurrency: u16) -> WorkerSettings {
+        WorkerSettings {
+            common: self.common.clone(),
+            pools,
+            concurrency,
+            db_connections: 2,
+            metrics_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            drain: PATIENCE,
+            in_doubt_lead: Duration::from_secs(30),
+            sweeps: Vec::new(),
+        }
+    }
+
+    /// What handlers and sweeps of the first worker work with.
+    ///
+    /// # Panics
+    /// When no worker runs.
+    #[must_use]
+    pub fn worker_context(&self) -> &latchkey_worker::context::Context {
+        self.workers.first().expect("a worker runs").context()
+    }
+
+    /// What every process of this app is told.
+    #[must_use]
+    pub fn common(&self) -> &CommonSettings {
+        &self.common
+    }
+
+    /// A connection pool to this app's database.
+    ///
+    /// # Errors
+    /// Never, as long as the database's address can be read.
+    pub fn db(&self) -> anyhow::Result<Db> {
+        Ok(Db::new(
+            self.common.database_url.expose_secret(),
+            2,
+            self.clock.clone(),
+        )?)
+    }
+
+    /// Another organisation in the same installation.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn another_tenant(&self) -> anyhow::Result<latchkey_api::Bootstrapped> {
+        bootstrap(&self.common, &self.clock, "Rival").await
+    }
+
+    /// One row of a query as JSON, for assertions on what the API does not show.
+    ///
+    /// # Errors
+    /// When the query fails or brings no row.
+    pub async fn row(&self, query: &str) -> anyhow::Result<Value> {
+        self.database.row(query).await
+    }
+
+    /// Changes rows behind the processes' backs, as a crash would have left them.
+    ///
+    /// # Errors
+    /// When the statement fails.
+    pub async fn execute(&self, statement: &str) -> anyhow::Result<()> {
+        self.database.execute(statement).await
+    }
+
+    /// Stops the API: what it committed and did not publish is the relay's work from now on.
+    pub async fn stop_api(&mut self) {
+        if let Some(api) = self.api.take() {
+            api.stop().await;
+        }
+    }
+
+    /// Watches an exchange of this app's broker from now on.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn tap(&self, exchange: &str) -> anyhow::Result<Tap> {
+        Tap::on(
+            self.common.amqp_url.expose_secret(),
+            &self.common.broker_prefix,
+            exchange,
+        )
+        .await
+    }
+
+    /// Publishes a body that nobody expects to the exchange of commands.
+    ///
+    /// # Errors
+    /// When the broker does not take it.
+    pub async fn publish_raw(
+        &self,
+        kind: &str,
+        routing_key: &str,
+        body: &[u8],
+    ) -> anyhow::Result<()> {
+        let (url, prefix) = (
+            self.common.amqp_url.expose_secret(),
+            &self.common.broker_prefix,
+        );
+        broker::publish(
+            url,
+            &format!("{prefix}.commands"),
+            (kind, routing_key),
+            body,
+        )
+        .await
+    }
+
+    /// Says how many dead letters this test is about.
+    pub fn expect_dead_letters(&mut self, count: usize) {
+        self.dead_letters_expected = count;
+    }
+
+    /// Waits until every message is done, stops everything, and asserts that nothing was left.
+    ///
+    /// # Errors
+    /// What was left behind.
+    pub async fn finish(mut self) -> anyhow::Result<()> {
+        self.finished = true;
+        let open = "SELECT count(*) AS n FROM outbox WHERE done_at IS NULL";
+        let settled =
+            eventually(|| async { Ok((self.row(open).await?["n"] == 0).then_some(())) }).await;
+        if settled.is_err() {
+            let left = self
+                .row("SELECT json_agg(o) AS left FROM outbox o WHERE done_at IS NULL")
+                .await?;
+            anyhow::bail!("messages are not done: {left:#}");
+        }
+        self.stop_api().await;
+        for worker in std::mem::take(&mut self.workers) {
+            ensure!(worker.stop().await, "a worker did not stop in time");
+        }
+        let dead = self
+            .row("SELECT count(*) AS n, json_agg(reason) AS reasons FROM dead_letters")
+            .await?;
+        ensure!(
+            dead["n"] == self.dead_letters_expected,
+            "dead letters: {dead}"
+        );
+        let (url, prefix) = (
+            self.common.amqp_url.expose_secret(),
+            &self.common.broker_prefix,
+        );
+        broker::assert_empty_and_delete(url, prefix).await?;
+        self.database.drop_database().await
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        assert!(
+            self.finished || std::thread::panicking(),
+            "this test forgot TestApp::finish"
+        );
+    }
+}
+
+/// Looks every 25 ms until there is something to see.
+///
+/// # Errors
+/// When the look fails, or nothing came in time.
+pub async fn eventually<T, F, Fut>(look: F) -> anyhow::Result<T>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = anyhow::Result<Option<T>>>,
+{
+    let begun = tokio::time::Instant::now();
+    loop {
+        if let Some(seen) = look().await? {
+            return Ok(seen);
+        }
+        ensure!(
+            begun.elapsed() < PATIENCE,
+            "it did not happen within {} s",
+            PATIENCE.as_secs()
+        );
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+}
+
+fn secret(variable: &str) -> anyhow::Result<SecretString> {
+    SecretRef::Env(variable.to_owned())
+        .resolve()
+        .map_err(|why| anyhow::anyhow!("{why}: run the tests with scripts/test, or `eval \"$(scripts/services env)\"` first"))
+}
+
+async fn bootstrap(
+    common: &CommonSettings,
+    clock: &Clock,
+    organisation: &str,
+) -> anyhow::Result<latchkey_api::Bootstrapped> {
+    let db = Db::new(common.database_url.expose_secret(), 1, clock.clone())?;
+    let vault = latchkey_shared::keyring::Vault::new(common.read_keyring()?);
+    let names = latchkey_api::Names {
+        organisation: organisation.to_owned(),
+        workspace: "Demo".to_owned(),
+    };
+    latchkey_api::bootstrap(&db, &vault, &names).await
+}
+
+fn serve_config(common: &CommonSettings, options: &Options) -> ServeConfig {
+    let mut common = common.clone();
+    if let Some(url) = &options.api_amqp_url {
+        common.amqp_url = url.clone().into();
+    }
+    ServeConfig {
+        callback_wait: options.callback_wait,
+        ..ServeConfig::new(common)
+    }
+}
+
+fn write_platforms(sandbox: &Sandbox, grace_seconds: Option<u64>) -> anyhow::Result<PathBuf> {
+    let config = SandboxConfig::default();
+    let grace = grace_seconds.map_or(String::new(), |seconds| {
+        format!("rotation_grace_seconds = {seconds}\n")
+    });
+    let text = format!(
+        "[platforms.SANDBOX]\nbase_url = \"{}\"\nclient_id = \"{}\"\nclient_secret = {{ value = \"{}\" }}\n{grace}",
+        sandbox.url(),
+        config.client_id,
+        config.client_secret,
+    );
+    let path = std::env::temp_dir().join(format!(
+        "latchkey-test-{}.toml",
+        hex::encode(random::bytes::<8>())
+    ));
+    std::fs::write(&path, text)?;
+    Ok(path)
+}

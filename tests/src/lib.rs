@@ -1,0 +1,14 @@
+//! What the end-to-end tests stand on: a real authorization server that misbehaves on request, a
+//! webhook receiver that checks signatures, and the person who clicks Approve.
+
+pub mod app;
+mod loopback;
+pub mod person;
+pub mod receiver;
+pub mod sandbox;
+pub mod walk;
+
+pub use app::TestApp;
+pub use person::Person;
+pub use receiver::{Delivery, Receiver};
+pub use sandbox::{Sandbox, SandboxConfig};

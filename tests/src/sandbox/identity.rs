@@ -1,0 +1,75 @@
+//! `GET /userinfo`: whose access token it is, and the picture that the answer points to.
+
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::authorize::is_user_name;
+use super::call::{self, Call};
+use super::faults::Endpoint;
+use super::ledger::Kind;
+use super::state::Shared;
+use crate::loopback::OnLink;
+
+pub(super) async fn userinfo(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(link): OnLink,
+    headers: HeaderMap,
+) -> Response {
+    let value = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let Some(token) = value.and_then(|value| value.strip_prefix("Bearer ")) else {
+        return (
+            StatusCode::UNAUTHORIZED,
+            [(header::WWW_AUTHENTICATE, r#"Bearer realm="sandbox""#)],
+        )
+            .into_response();
+    };
+    let call = Call {
+        endpoint: Endpoint::Userinfo,
+        presented: token.to_owned(),
+    };
+    call::run(&shared, &link, call, |books, note| {
+        let (kind, answer) = match books.store.identify(token, note.at) {
+            Some(user) => (Kind::Identity, Answer::ok(profile(user, &shared.url))),
+            None => (Kind::IdentityRefused, Answer::invalid_token()),
+        };
+        books.ledger.append(note.entry(kind, answer.outcome()));
+        answer
+    })
+    .await
+}
+
+fn profile(user: &str, url: &str) -> Value {
+    json!({
+        "sub": format!("sbx-user-{user}"),
+        "preferred_username": user,
+        "name": display_name(user),
+        "picture": format!("{url}/pictures/{user}"),
+    })
+}
+
+/// `sam` is Sam.
+fn display_name(user: &str) -> String {
+    let mut letters = user.chars();
+    letters.next().map_or(String::new(), |first| {
+        format!("{}{}", first.to_uppercase(), letters.as_str())
+    })
+}
+
+/// The person's first letter on a disc.
+pub(super) async fn picture(Path(user): Path<String>) -> Response {
+    if !is_user_name(&user) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let letter = display_name(&user).chars().next().unwrap_or_default();
+    let svg = format!(
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 96"><circle cx="48" cy="48" r="48" fill="#3b5bdb"/><text x="48" y="62" text-anchor="middle" font-family="system-ui,sans-serif" font-size="40" fill="#fff">{letter}</text></svg>"##
+    );
+    ([(header::CONTENT_TYPE, "image/svg+xml")], svg).into_response()
+}

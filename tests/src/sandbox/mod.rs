@@ -1,0 +1,139 @@
+//! A small real OAuth 2.0 authorization server on loopback, which keeps a ledger of every effect and
+//! misbehaves when told to.
+//!
+//! It must never notice that a client hung up, and never answer before the ledger has the entry:
+//! tests judge by the ledger whether a token was lost.
+
+mod answer;
+mod authorize;
+mod call;
+mod client;
+mod config;
+mod control;
+mod family;
+mod faults;
+mod identity;
+mod ledger;
+mod params;
+mod revoke;
+mod state;
+mod store;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+pub use config::{Rotation, SandboxConfig};
+pub use family::{Ending, FamilyView};
+pub use faults::{Endpoint, Fault, FaultRule, When};
+pub use ledger::{Kind, LedgerEntry, Outcome, fingerprint};
+
+use crate::loopback::{Bound, Server};
+use state::Shared;
+
+/// A sandbox that is serving. Dropping it stops it as well, without waiting.
+pub struct Sandbox {
+    shared: Arc<Shared>,
+    server: Server,
+}
+
+impl Sandbox {
+    /// Binds 127.0.0.1 and serves.
+    ///
+    /// # Errors
+    /// When the port is taken or the ledger file cannot be opened.
+    pub async fn start(config: SandboxConfig) -> anyhow::Result<Self> {
+        let bound = Bound::bind(config.port).await?;
+        let shared = Arc::new(Shared::new(config, bound.url.clone())?);
+        let server = bound.serve(router(Arc::clone(&shared)));
+        Ok(Self { shared, server })
+    }
+
+    /// Where it serves, without a slash at the end; also its issuer.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.shared.url
+    }
+
+    /// Everything that happened so far.
+    #[must_use]
+    pub fn ledger(&self) -> Vec<LedgerEntry> {
+        self.shared.books().ledger.entries().to_vec()
+    }
+
+    /// How every consent stands.
+    #[must_use]
+    pub fn families(&self) -> Vec<FamilyView> {
+        self.shared.books().store.families(None, self.shared.now())
+    }
+
+    /// Every code and token ever issued, and the client's secret: what no dump may contain.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        self.shared.secrets()
+    }
+
+    /// Adds a fault, behind those already in force.
+    pub fn inject(&self, rule: FaultRule) {
+        self.shared.books().faults.add(rule);
+    }
+
+    /// Behaves again.
+    pub fn clear_faults(&self) {
+        self.shared.books().faults.clear();
+    }
+
+    /// The person removes the app at the platform: all their families end.
+    pub fn revoke_user(&self, user: &str) {
+        self.shared.remove_person(user);
+    }
+
+    /// Takes no more connections, and waits a few seconds for the requests under way.
+    pub async fn stop(self) {
+        self.server.stop().await;
+    }
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/authorize", get(authorize::show).post(authorize::decide))
+        .route("/token", post(token::token))
+        .route("/revoke", post(revoke::revoke))
+        .route("/userinfo", get(identity::userinfo))
+        .route("/pictures/{user}", get(identity::picture))
+        .route("/.well-known/oauth-authorization-server", get(metadata))
+        .route("/healthz", get(async || "ok"))
+        .route("/control/ledger", get(control::ledger))
+        .route("/control/families", get(control::families))
+        .route(
+            "/control/faults",
+            post(control::add_fault).delete(control::clear_faults),
+        )
+        .route("/control/users/{user}/revoke", post(control::remove_person))
+        .with_state(shared)
+}
+
+/// RFC 8414 §2.
+async fn metadata(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let url = &shared.url;
+    let client_authentication = ["client_secret_basic", "client_secret_post"];
+    Json(json!({
+        "issuer": url,
+        "authorization_endpoint": format!("{url}/authorize"),
+        "token_endpoint": format!("{url}/token"),
+        "token_endpoint_auth_methods_supported": client_authentication,
+        "revocation_endpoint": format!("{url}/revoke"),
+        "revocation_endpoint_auth_methods_supported": client_authentication,
+        "userinfo_endpoint": format!("{url}/userinfo"),
+        "response_types_supported": ["code"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
+    }))
+}

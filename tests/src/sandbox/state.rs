@@ -1,0 +1,127 @@
+//! What all requests share: the settings, and behind one lock the store, the ledger and the faults,
+//! so that an effect and its entry are one step.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+use super::config::SandboxConfig;
+use super::family::Ending;
+use super::faults::{Endpoint, Faults};
+use super::ledger::{Kind, Ledger, LedgerEntry, Outcome};
+use super::store::Store;
+
+/// The sandbox as its handlers see it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: SandboxConfig,
+    pub(super) url: String,
+    books: Mutex<Books>,
+}
+
+/// What changes.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub(super) store: Store,
+    pub(super) ledger: Ledger,
+    pub(super) faults: Faults,
+    open: HashMap<(Endpoint, String), u32>,
+}
+
+impl Shared {
+    pub(super) fn new(config: SandboxConfig, url: String) -> anyhow::Result<Self> {
+        let books = Books {
+            store: Store::new(&config),
+            ledger: Ledger::open(config.ledger_file.as_deref())?,
+            faults: Faults::default(),
+            open: HashMap::new(),
+        };
+        Ok(Self {
+            config,
+            url,
+            books: Mutex::new(books),
+        })
+    }
+
+    /// Never held across an await.
+    pub(super) fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.config.clock.now()
+    }
+
+    /// Every text that must never be seen outside: all codes and tokens, and the client's secret.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let mut secrets = vec![self.config.client_secret.clone()];
+        secrets.extend(self.books().store.issued().map(str::to_owned));
+        secrets
+    }
+
+    /// The person removes the app at the platform; the answer is the families that ended.
+    pub(super) fn remove_person(&self, user: &str) -> Vec<String> {
+        let now = self.now();
+        let mut books = self.books();
+        let families = books.store.remove_person(user);
+        for family in &families {
+            books.ledger.append(LedgerEntry {
+                user: Some(user.to_owned()),
+                family: Some(family.clone()),
+                reason: Some(Ending::RemovedByPerson),
+                ..LedgerEntry::new(Kind::FamilyRevoked, now)
+            });
+        }
+        families
+    }
+
+    /// Writes down a client that failed to authenticate: its request touched nothing else.
+    pub(super) fn note_refused_client(&self) {
+        let outcome = Outcome {
+            status: Some(401),
+            error: Some("invalid_client".to_owned()),
+        };
+        let entry = LedgerEntry {
+            outcome,
+            ..LedgerEntry::new(Kind::ClientRefused, self.now())
+        };
+        self.books().ledger.append(entry);
+    }
+}
+
+/// A call of a family to an endpoint that has not been answered yet.
+pub(super) struct OpenCall {
+    shared: Arc<Shared>,
+    key: (Endpoint, String),
+    /// How many there are, this one included.
+    pub(super) count: u32,
+}
+
+impl OpenCall {
+    pub(super) fn begin(shared: &Arc<Shared>, endpoint: Endpoint, family: &str) -> Self {
+        let key = (endpoint, family.to_owned());
+        let mut books = shared.books();
+        let open = books.open.entry(key.clone()).or_default();
+        *open += 1;
+        let count = *open;
+        drop(books);
+        Self {
+            shared: Arc::clone(shared),
+            key,
+            count,
+        }
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        let mut books = self.shared.books();
+        if let Some(open) = books.open.get_mut(&self.key) {
+            *open -= 1;
+            if *open == 0 {
+                books.open.remove(&self.key);
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `POST /token`: codes and refresh tokens become pairs (RFC 6749 §4.1.3 and §6).
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::answer::Answer;
+use super::call::{self, Call, Note};
+use super::client;
+use super::config::Rotation;
+use super::family::Issue;
+use super::faults::Endpoint;
+use super::ledger::Kind;
+use super::params::Params;
+use super::state::{Books, Shared};
+use super::store::{Refreshed, Refused};
+use crate::loopback::{Link, OnLink};
+
+pub(super) async fn token(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(link): OnLink,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let params = match client::authenticated(&shared, &headers, &body) {
+        Ok(params) => params,
+        Err(refusal) => return refusal.into_response(),
+    };
+    match params.get("grant_type") {
+        Some("authorization_code") => code(&shared, &link, &params).await,
+        Some("refresh_token") => refresh_token(&shared, &link, &params).await,
+        Some(_) => Answer::refused("unsupported_grant_type", "not offered here").into_response(),
+        None => missing("grant_type"),
+    }
+}
+
+async fn code(shared: &Arc<Shared>, link: &Link, params: &Params) -> Response {
+    let Some(code) = params.get("code") else {
+        return missing("code");
+    };
+    let Some(redirect_uri) = params.get("redirect_uri") else {
+        return missing("redirect_uri");
+    };
+    let Some(verifier) = params.get("code_verifier") else {
+        return missing("code_verifier");
+    };
+    let call = Call {
+        endpoint: Endpoint::TokenCode,
+        presented: code.to_owned(),
+    };
+    call::run(shared, link, call, |books, note| {
+        match books.store.redeem(code, redirect_uri, verifier, note.at) {
+            Ok(issue) => answer(books, note, Kind::CodeExchanged, &issue),
+            Err(refused) => refuse(books, note, Kind::CodeRefused, &refused),
+        }
+    })
+    .await
+}
+
+async fn refresh_token(shared: &Arc<Shared>, link: &Link, params: &Params) -> Response {
+    let Some(token) = params.get("refresh_token") else {
+        return missing("refresh_token");
+    };
+    let call = Call {
+        endpoint: Endpoint::TokenRefresh,
+        presented: token.to_owned(),
+    };
+    call::run(shared, link, call, |books, note| {
+        let rotation = match note.keeps_refresh_token() {
+            true => Rotation::Stable,
+            false => shared.config.rotation,
+        };
+        match books.store.refresh(token, rotation, note.at) {
+            Ok(Refreshed::Rotated(issue)) => answer(books, note, Kind::Refreshed, &issue),
+            Ok(Refreshed::Replayed(issue)) => answer(books, note, Kind::RefreshReplayed, &issue),
+            Err(refused) => refuse(books, note, Kind::RefreshRefused, &refused),
+        }
+    })
+    .await
+}
+
+fn answer(books: &mut Books, note: &Note, kind: Kind, issue: &Issue) -> Answer {
+    let seconds = |until: DateTime<Utc>| (until - note.at).num_seconds().max(0);
+    let mut body = json!({
+        "access_token": issue.access,
+        "token_type": "Bearer",
+        "expires_in": seconds(issue.access_until),
+        "scope": issue.scope,
+    });
+    if let Some(refresh) = &issue.refresh {
+        body["refresh_token"] = json!(refresh);
+    }
+    if let Some(until) = issue.refresh_until {
+        body["refresh_token_expires_in"] = json!(seconds(until));
+    }
+    let answer = Answer::ok(body);
+    books
+        .ledger
+        .append(note.issued(kind, issue, answer.outcome()));
+    answer
+}
+
+fn refuse(books: &mut Books, note: &Note, kind: Kind, refused: &Refused) -> Answer {
+    let answer = Answer::refused("invalid_grant", refused.why);
+    books.ledger.append(note.entry(kind, answer.outcome()));
+    if let Some(ending) = refused.ended {
+        books.ledger.append(note.ended(ending, answer.outcome()));
+    }
+    answer
+}
+
+fn missing(name: &str) -> Response {
+    Answer::refused("invalid_request", &format!("{name} is missing")).into_response()
+}
