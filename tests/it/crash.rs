@@ -53,10 +53,9 @@ async fn a_message_is_published_although_the_api_died_before_it_could() -> anyho
     );
     let mut events = app.tap("events").await?;
     app.add_worker().await?;
-    let event = events.next_of("connect.started").await?;
-    assert_eq!(event["data"]["connectId"], started["connectId"]);
-    let event = events.next_of("account.connected").await?;
-    assert_eq!(event["data"]["connectId"], started["connectId"]);
+    for event in events.next_of_each(&["connect.started", "account.connected"]).await? {
+        assert_eq!(event["data"]["connectId"], started["connectId"]);
+    }
     eventually(|| async {
         Ok((app
             .row("SELECT count(*) AS n FROM outbox WHERE done_at IS NULL")

@@ -162,17 +162,17 @@ async fn the_event_log_brings_every_event_once_in_order() -> anyhow::Result<()> 
     let app = TestApp::start().await?;
     let sam = app.connect("sam").await?;
     let mut types = Vec::new();
-    let mut cursor = String::new();
+    let mut after = String::new();
     while types.len() < 2 {
         let page = app
             .http
-            .get(&format!("/v1/events?limit=1&wait=10&after={cursor}"))
+            .get(&format!("/v1/events?limit=1&wait=10{after}"))
             .await?
             .expect(200)?
             .json();
         let event = &page["data"][0];
         types.push(event["type"].as_str().unwrap_or_default().to_owned());
-        cursor = page["nextCursor"].as_str().unwrap_or_default().to_owned();
+        after = format!("&after={}", page["nextCursor"].as_str().unwrap_or_default());
     }
     assert_eq!(types, ["connect.started", "account.connected"]);
     let only = app

@@ -91,7 +91,7 @@ async fn what_cannot_have_spent_the_token_is_tried_again() -> anyhow::Result<()>
             Fault::Redirect {
                 location: "https://elsewhere.example/".to_owned(),
             },
-            "http_302",
+            "http_307",
         ),
     ];
     for (generation, (fault, code)) in (2..).zip(faults) {

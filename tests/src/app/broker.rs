@@ -77,7 +77,8 @@ impl Tap {
     /// # Errors
     /// When none comes in time.
     pub async fn next(&mut self) -> anyhow::Result<(String, String)> {
-        let next = tokio::time::timeout(super::PATIENCE, self.consumer.next()).await?;
+        let next = tokio::time::timeout(super::PATIENCE, self.consumer.next()).await;
+        let next = next.map_err(|_| super::told(anyhow::anyhow!("no message came")))?;
         let delivery = next.ok_or_else(|| anyhow::anyhow!("the broker closed the tap"))??;
         let kind = delivery
             .properties
@@ -88,17 +89,19 @@ impl Tap {
         Ok((kind, String::from_utf8_lossy(&delivery.data).into_owned()))
     }
 
-    /// The next message of a type, as JSON.
+    /// The next message of each of these types, in whatever order they come, as JSON.
     ///
     /// # Errors
-    /// When none comes in time.
-    pub async fn next_of(&mut self, kind: &str) -> anyhow::Result<Value> {
-        loop {
-            let (found, body) = self.next().await?;
-            if found == kind {
-                return Ok(serde_json::from_str(&body)?);
+    /// When one does not come in time.
+    pub async fn next_of_each(&mut self, kinds: &[&str]) -> anyhow::Result<Vec<Value>> {
+        let mut found: Vec<Option<Value>> = vec![None; kinds.len()];
+        while found.iter().any(Option::is_none) {
+            let (kind, body) = self.next().await?;
+            if let Some(at) = kinds.iter().position(|wanted| *wanted == kind) {
+                found[at] = Some(serde_json::from_str(&body)?);
             }
         }
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// Everything that came and was not looked at.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, LOCATION};
 use serde_json::Value;
@@ -55,12 +55,10 @@ impl Answer {
     /// # Errors
     /// When it has another.
     pub fn expect(self, status: u16) -> anyhow::Result<Self> {
-        ensure!(
-            self.status == status,
-            "expected {status}, got {}: {}",
-            self.status,
-            self.text
-        );
+        if self.status != status {
+            let error = anyhow::anyhow!("expected {status}, got {}: {}", self.status, self.text);
+            return Err(super::told(error));
+        }
         Ok(self)
     }
 }

@@ -367,13 +367,17 @@ where
         if let Some(seen) = look().await? {
             return Ok(seen);
         }
-        ensure!(
-            begun.elapsed() < PATIENCE,
-            "it did not happen within {} s",
-            PATIENCE.as_secs()
-        );
+        if begun.elapsed() > PATIENCE {
+            return Err(told(anyhow::anyhow!("it did not happen within {} s", PATIENCE.as_secs())));
+        }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
+}
+
+/// Says at once what went wrong: the app is dropped before the test's own result is shown.
+pub(crate) fn told(error: anyhow::Error) -> anyhow::Error {
+    eprintln!("{error:?}");
+    error
 }
 
 fn secret(variable: &str) -> anyhow::Result<SecretString> {
