@@ -82,10 +82,7 @@ impl Caller {
         if self.role.covers(least) {
             return Ok(());
         }
-        let detail = format!(
-            "Use a key of role `{least}`; this one's role is `{}`.",
-            self.role
-        );
+        let detail = format!("Use a key of role `{least}`; this one's role is `{}`.", self.role);
         Err(Problem::new(Code::ForbiddenRole, detail))
     }
 
@@ -98,9 +95,7 @@ impl Caller {
         if self.workspace_id.as_ref().is_some_and(|own| own != id) {
             return Err(Problem::not_found());
         }
-        workspaces::find(conn, &self.organisation_id, id)
-            .await?
-            .ok_or_else(Problem::not_found)
+        workspaces::find(conn, &self.organisation_id, id).await?.ok_or_else(Problem::not_found)
     }
 
     /// The workspace that something new shall belong to: the one asked for if the key reaches it,
@@ -146,10 +141,7 @@ mod tests {
     use super::*;
 
     fn key_in(header: &str) -> Option<String> {
-        let request = Request::get("/")
-            .header(AUTHORIZATION, header)
-            .body(())
-            .unwrap();
+        let request = Request::get("/").header(AUTHORIZATION, header).body(()).unwrap();
         bearer(&request.into_parts().0).map(ToOwned::to_owned)
     }
 

@@ -63,10 +63,7 @@ pub async fn bootstrap(db: &Db, vault: &Vault, names: &Names) -> anyhow::Result<
     vault.create_key(&mut conn, clock, owner).await?;
     let workspace =
         workspaces::insert(&mut conn, clock, &organisation.id, &names.workspace, &[]).await?;
-    let owner = Owner::Workspace {
-        organisation: Some(&organisation.id),
-        workspace: &workspace.id,
-    };
+    let owner = Owner::Workspace { organisation: Some(&organisation.id), workspace: &workspace.id };
     vault.create_key(&mut conn, clock, owner).await?;
     let key = auth::new_key();
     let new = NewApiKey {

@@ -40,10 +40,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 }
 
 fn is_json(request: &Request) -> bool {
-    let declared = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
+    let declared = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let essence = declared.and_then(|kind| kind.split(';').next());
     essence.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
@@ -69,9 +66,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         let pointer = pointer(error.path(), &error.inner().to_string());
         refused(error.inner(), pointer)
     })?;
-    reader
-        .end()
-        .map_err(|error| refused(&error, String::new()))?;
+    reader.end().map_err(|error| refused(&error, String::new()))?;
     Ok(value)
 }
 
@@ -80,13 +75,8 @@ fn refused(error: &serde_json::Error, pointer: String) -> Problem {
         return Problem::new(Code::InvalidJson, format!("Correct the JSON: {error}."));
     }
     let message = error.to_string();
-    let message = message
-        .rsplit_once(" at line ")
-        .map_or(message.as_str(), |(what, _)| what);
-    Problem::invalid(vec![FieldError {
-        pointer,
-        message: message.to_owned(),
-    }])
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
+    Problem::invalid(vec![FieldError { pointer, message: message.to_owned() }])
 }
 
 /// Where the error is (RFC 6901). An error about a field that is missing stands at its parent, and
@@ -100,9 +90,7 @@ fn pointer(path: &serde_path_to_error::Path, message: &str) -> String {
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }
-    let missing = message
-        .strip_prefix("missing field `")
-        .and_then(|rest| rest.split('`').next());
+    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
     if let Some(field) = missing {
         pointer.push_str(&escaped(field));
     }
@@ -121,9 +109,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Ids<T> 
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(ids) = Path::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::not_found())?;
+        let Path(ids) =
+            Path::from_request_parts(parts, state).await.map_err(|_| Problem::not_found())?;
         Ok(Self(ids))
     }
 }
@@ -138,13 +125,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let Query(params) = Query::try_from_uri(&parts.uri).map_err(|rejection| {
             let text = rejection.body_text();
-            let what = text
-                .rsplit_once("query string: ")
-                .map_or(text.as_str(), |(_, what)| what);
-            Problem::new(
-                Code::ValidationFailed,
-                format!("Correct the query: {what}."),
-            )
+            let what = text.rsplit_once("query string: ").map_or(text.as_str(), |(_, what)| what);
+            Problem::new(Code::ValidationFailed, format!("Correct the query: {what}."))
         })?;
         Ok(Self(params))
     }
@@ -190,10 +172,7 @@ mod tests {
             (r#"{"name":"a","tags":["a",2]}"#, "/tags/1"),
             (r#"{"name":"a","inner":{}}"#, "/inner/wideNumber"),
             (r#"{"name":"a","inner":{"wideNumber":1,"x":2}}"#, "/inner/x"),
-            (
-                r#"{"name":"a","inner":{"wideNumber":300}}"#,
-                "/inner/wideNumber",
-            ),
+            (r#"{"name":"a","inner":{"wideNumber":300}}"#, "/inner/wideNumber"),
             (r#"[]"#, ""),
         ] {
             let expected = ("VALIDATION_FAILED".to_owned(), pointer.to_owned());

@@ -38,11 +38,7 @@ impl Waiters {
     pub(crate) fn wait_for(&self, connect: &ConnectId) -> Waiter {
         let woken = Arc::new(Notify::new());
         self.with(|waiters| waiters.insert(connect.to_string(), woken.clone()));
-        Waiter {
-            waiters: self.clone(),
-            connect: connect.to_string(),
-            woken,
-        }
+        Waiter { waiters: self.clone(), connect: connect.to_string(), woken }
     }
 
     fn wake(&self, connect: &str) {
@@ -126,9 +122,7 @@ async fn open(
         auto_delete: true,
         ..QueueDeclareOptions::default()
     };
-    channel
-        .queue_declare(queue.as_str().into(), options, FieldTable::default())
-        .await?;
+    channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await?;
     for kind in ENDINGS {
         channel
             .queue_bind(
@@ -140,19 +134,9 @@ async fn open(
             )
             .await?;
     }
-    let options = BasicConsumeOptions {
-        no_ack: true,
-        exclusive: true,
-        ..BasicConsumeOptions::default()
-    };
-    channel
-        .basic_consume(
-            queue.as_str().into(),
-            "".into(),
-            options,
-            FieldTable::default(),
-        )
-        .await
+    let options =
+        BasicConsumeOptions { no_ack: true, exclusive: true, ..BasicConsumeOptions::default() };
+    channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default()).await
 }
 
 fn connect_of(body: &[u8]) -> Option<String> {
@@ -171,9 +155,7 @@ mod tests {
         let waiter = waiters.wait_for(&connect);
         let body = format!(r#"{{"type":"x","data":{{"connectId":"{connect}"}}}}"#);
         waiters.wake(&connect_of(body.as_bytes()).unwrap());
-        tokio::time::timeout(Duration::from_secs(1), waiter.woken())
-            .await
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(1), waiter.woken()).await.unwrap();
     }
 
     #[tokio::test]

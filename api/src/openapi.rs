@@ -76,14 +76,7 @@ fn refer_to_rows(components: &mut Components) {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [
-        &mut item.get,
-        &mut item.post,
-        &mut item.patch,
-        &mut item.delete,
-    ]
-    .into_iter()
-    .flatten()
+    [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
 }
 
 /// The problems that many operations share. Those of one operation stand at its handler.
@@ -94,19 +87,13 @@ fn document_problems(path: &str, operation: &mut Operation) {
     let mut common = vec![
         ("401", "`UNAUTHORIZED`"),
         ("500", "`INTERNAL`"),
-        (
-            "503",
-            "`UNAVAILABLE`: come back after `Retry-After` seconds",
-        ),
+        ("503", "`UNAVAILABLE`: come back after `Retry-After` seconds"),
     ];
     if role != Role::Viewer.as_str() {
         common.push(("403", "`FORBIDDEN_ROLE`: the key's role is too low"));
     }
     if path.contains('{') {
-        common.push((
-            "404",
-            "`NOT_FOUND`: nothing of this id is within the key's reach",
-        ));
+        common.push(("404", "`NOT_FOUND`: nothing of this id is within the key's reach"));
     }
     if operation.request_body.is_some() {
         common.push(("400", "`INVALID_JSON`, `VALIDATION_FAILED`"));
@@ -119,9 +106,7 @@ fn document_problems(path: &str, operation: &mut Operation) {
     }
     let responses = &mut operation.responses.responses;
     for (status, description) in common {
-        responses
-            .entry(status.to_owned())
-            .or_insert_with(|| problem(description).into());
+        responses.entry(status.to_owned()).or_insert_with(|| problem(description).into());
     }
 }
 

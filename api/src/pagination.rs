@@ -44,11 +44,7 @@ impl TryFrom<i64> for Limit {
     type Error = &'static str;
 
     fn try_from(limit: i64) -> Result<Self, Self::Error> {
-        if (1..=200).contains(&limit) {
-            Ok(Self(limit))
-        } else {
-            Err("must be 1 to 200")
-        }
+        if (1..=200).contains(&limit) { Ok(Self(limit)) } else { Err("must be 1 to 200") }
     }
 }
 
@@ -73,22 +69,14 @@ impl Wanted {
     /// `VALIDATION_FAILED` when it is not one of ours.
     pub(crate) fn of<Id: FromStr>(query: &PageQuery) -> Result<Self, Problem> {
         let after = query.cursor.as_deref().map(|cursor| {
-            decode(cursor)
-                .filter(|id| id.parse::<Id>().is_ok())
-                .ok_or_else(bad_cursor)
+            decode(cursor).filter(|id| id.parse::<Id>().is_ok()).ok_or_else(bad_cursor)
         });
-        Ok(Self {
-            after: after.transpose()?,
-            limit: Limit::or_default(query.limit),
-        })
+        Ok(Self { after: after.transpose()?, limit: Limit::or_default(query.limit) })
     }
 
     /// What to ask the database for: one row more, to see whether there is another page.
     pub(crate) fn page(&self) -> Page<'_> {
-        Page {
-            after: self.after.as_deref(),
-            limit: self.limit + 1,
-        }
+        Page { after: self.after.as_deref(), limit: self.limit + 1 }
     }
 
     /// The page of these rows.
@@ -103,10 +91,7 @@ impl Wanted {
         rows.truncate(limit);
         let last = rows.last().filter(|_| more);
         let next_cursor = last.map(|row| encode(id(row)));
-        List {
-            data: rows.into_iter().map(view).collect(),
-            next_cursor,
-        }
+        List { data: rows.into_iter().map(view).collect(), next_cursor }
     }
 }
 

@@ -69,12 +69,7 @@ pub(crate) struct ProblemBody<'a> {
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-            errors: Vec::new(),
-            cause: None,
-        }
+        Self { code, detail: detail.into(), errors: Vec::new(), cause: None }
     }
 
     /// The same code for every id that the caller may not see, whatever the reason.
@@ -100,10 +95,7 @@ impl Problem {
     pub(crate) fn at(self, pointer: &str) -> Self {
         let message = self.detail.clone().into_owned();
         let pointer = pointer.to_owned();
-        Self {
-            errors: vec![FieldError { pointer, message }],
-            ..self
-        }
+        Self { errors: vec![FieldError { pointer, message }], ..self }
     }
 
     /// A failure of ours.

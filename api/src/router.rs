@@ -35,10 +35,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(webhook_endpoints::delete))
         .routes(routes!(events::list))
         .routes(routes!(web::callback::callback))
-        .route(
-            "/v1/connect/{platform}/callback/",
-            get(web::callback::callback),
-        )
+        .route("/v1/connect/{platform}/callback/", get(web::callback::callback))
         .routes(routes!(web::connect_page::show))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
@@ -59,10 +56,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 }
 
 async fn unknown_path() -> Problem {
-    Problem::new(
-        Code::NotFound,
-        "No route has this path: `/openapi.json` lists them all.",
-    )
+    Problem::new(Code::NotFound, "No route has this path: `/openapi.json` lists them all.")
 }
 
 async fn unknown_method() -> Problem {

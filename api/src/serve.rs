@@ -132,9 +132,7 @@ async fn prove(vault: &Vault, db: &Db) -> anyhow::Result<()> {
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}"))
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
 fn supervise(config: &ServeConfig, name: &str, stop: &CancellationToken) -> Supervisor {

@@ -28,10 +28,7 @@ pub struct Cli {
 
 /// What the binary can do.
 #[derive(Debug, clap::Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one, for as long as the process lives"
-)]
+#[expect(clippy::large_enum_variant, reason = "there is one, for as long as the process lives")]
 pub enum Subcommand {
     /// Serve the API
     Serve(ServeConfig),
@@ -109,11 +106,7 @@ pub struct ServeConfig {
     pub listen: SocketAddr,
 
     /// Where `/metrics`, `/healthz` and `/readyz` are served to operators
-    #[arg(
-        long,
-        env = "LATCHKEY_METRICS_LISTEN",
-        default_value = "127.0.0.1:9464"
-    )]
+    #[arg(long, env = "LATCHKEY_METRICS_LISTEN", default_value = "127.0.0.1:9464")]
     pub metrics_listen: Option<SocketAddr>,
 
     /// The address that browsers and platforms reach the API by: makes every URL
@@ -166,9 +159,7 @@ const MAX_SECONDS: u64 = 86_400;
 fn parse_seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds @ 1..=MAX_SECONDS) => Ok(Duration::from_secs(seconds)),
-        _ => Err(format!(
-            "must be a whole number of seconds, 1 to {MAX_SECONDS}"
-        )),
+        _ => Err(format!("must be a whole number of seconds, 1 to {MAX_SECONDS}")),
     }
 }
 

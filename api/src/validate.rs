@@ -16,10 +16,7 @@ pub(crate) struct Checks {
 impl Checks {
     /// Notes what is wrong with a field.
     pub(crate) fn wrong(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
-        self.errors.push(FieldError {
-            pointer: pointer.into(),
-            message: message.into(),
-        });
+        self.errors.push(FieldError { pointer: pointer.into(), message: message.into() });
     }
 
     /// A name for people: short, on one line.
@@ -44,11 +41,7 @@ impl Checks {
     /// # Errors
     /// `VALIDATION_FAILED` with everything that was noted.
     pub(crate) fn finish(self) -> Result<(), Problem> {
-        if self.errors.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::invalid(self.errors))
-        }
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid(self.errors)) }
     }
 }
 
@@ -56,9 +49,9 @@ fn holds_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
         Value::Array(values) => values.iter().any(holds_nul),
-        Value::Object(members) => members
-            .iter()
-            .any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        Value::Object(members) => {
+            members.iter().any(|(name, value)| name.contains('\0') || holds_nul(value))
+        }
         _ => false,
     }
 }

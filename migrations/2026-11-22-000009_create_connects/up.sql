@@ -28,6 +28,7 @@ CREATE TABLE connects (
         CHECK (status IN ('pending', 'authorized', 'exchanging') OR (sealed_verifier IS NULL AND sealed_code IS NULL))
 ) WITH (fillfactor = 80);
 CREATE INDEX connects_open_idx ON connects (status, status_at) WHERE status IN ('pending', 'authorized', 'exchanging');
+CREATE INDEX connects_open_of_workspace_idx ON connects (workspace_id) WHERE status IN ('pending', 'authorized', 'exchanging');
 CREATE INDEX connects_workspace_id_idx ON connects (workspace_id, id);
 COMMENT ON TABLE connects IS 'One attempt to connect an account, from the authorize URL to its end.';
 COMMENT ON COLUMN connects.timeline IS 'Each status with the moment it was reached, oldest first.';

@@ -29,10 +29,7 @@ impl Policy {
     #[must_use]
     pub fn ceiling(&self, attempts: u32) -> Duration {
         let mut steps = self.steps();
-        (0..attempts.clamp(1, 64))
-            .filter_map(|_| steps.next_backoff())
-            .last()
-            .unwrap_or(self.max)
+        (0..attempts.clamp(1, 64)).filter_map(|_| steps.next_backoff()).last().unwrap_or(self.max)
     }
 
     /// A delay drawn evenly between nothing and the ceiling, so that those who failed together

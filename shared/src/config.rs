@@ -78,11 +78,9 @@ pub fn read_keyring(
 ) -> Result<Keyring, SealError> {
     match (keyring, file) {
         (Some(keyring), _) => Keyring::parse(keyring.expose_secret()),
-        (None, Some(path)) => Keyring::parse(
-            read_file(path)
-                .map_err(SealError::Malformed)?
-                .expose_secret(),
-        ),
+        (None, Some(path)) => {
+            Keyring::parse(read_file(path).map_err(SealError::Malformed)?.expose_secret())
+        }
         (None, None) => Err(SealError::Malformed(
             "there is none: set LATCHKEY_KEYRING or LATCHKEY_KEYRING_FILE".to_owned(),
         )),
@@ -94,9 +92,7 @@ pub fn read_keyring(
 /// # Errors
 /// A sentence for the person who set it.
 pub fn parse_public_url(text: &str) -> Result<Url, String> {
-    let url: Url = text
-        .parse()
-        .map_err(|error| format!("not a URL: {error}"))?;
+    let url: Url = text.parse().map_err(|error| format!("not a URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err("must begin with https:// (or http:// on loopback) and a host".to_owned());
     }
@@ -111,9 +107,7 @@ pub fn parse_public_url(text: &str) -> Result<Url, String> {
 }
 
 fn parse_prefix(text: &str) -> Result<String, String> {
-    let plain = text
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     if plain && (1..=64).contains(&text.len()) {
         Ok(text.to_owned())
     } else {
@@ -138,10 +132,7 @@ impl SecretRef {
     ///
     /// # Errors
     /// A sentence that names the variable or file, never its content.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the home of the environment"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the home of the environment")]
     pub fn resolve(self) -> Result<SecretString, String> {
         match self {
             Self::Value(secret) => Ok(secret),

@@ -48,19 +48,11 @@ pub async fn resolve(
         });
     };
     let organisation = workspaces::organisation_of(conn, workspace).await?;
-    let app = apps::find(conn, &organisation, workspace, app)
-        .await?
-        .ok_or(CredentialsError::AppGone)?;
-    let key = vault
-        .opening_key(conn, Owner::Organisation(&organisation), &app.sealed_secret)
-        .await?;
-    let secret = key.open(
-        apps::secret_place(&organisation, &app.id),
-        &app.sealed_secret,
-    )?;
+    let app =
+        apps::find(conn, &organisation, workspace, app).await?.ok_or(CredentialsError::AppGone)?;
+    let key =
+        vault.opening_key(conn, Owner::Organisation(&organisation), &app.sealed_secret).await?;
+    let secret = key.open(apps::secret_place(&organisation, &app.id), &app.sealed_secret)?;
     let secret = std::str::from_utf8(&secret).map_err(|_| SealError::UnknownFormat)?;
-    Ok(Credentials {
-        client_id: app.client_id,
-        client_secret: secret.into(),
-    })
+    Ok(Credentials { client_id: app.client_id, client_secret: secret.into() })
 }

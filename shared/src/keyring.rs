@@ -62,10 +62,7 @@ impl Keyring {
     /// # Errors
     /// [`SealError::Malformed`], naming the entry by its position and never by its content.
     pub fn parse(text: &str) -> Result<Self, SealError> {
-        let entries = text
-            .split([',', '\n'])
-            .map(str::trim)
-            .filter(|entry| !entry.is_empty());
+        let entries = text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
         let mut sealing = None;
         let mut keys = BTreeMap::new();
         for (index, entry) in entries.enumerate() {
@@ -116,34 +113,25 @@ impl Keyring {
     }
 
     fn key(&self, kek_id: &str) -> Result<&Key, SealError> {
-        self.keys
-            .get(kek_id)
-            .ok_or_else(|| SealError::UnknownKek(kek_id.to_owned()))
+        self.keys.get(kek_id).ok_or_else(|| SealError::UnknownKek(kek_id.to_owned()))
     }
 }
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyring")
-            .field("ids", &self.keys.keys())
-            .finish_non_exhaustive()
+        f.debug_struct("Keyring").field("ids", &self.keys.keys()).finish_non_exhaustive()
     }
 }
 
 fn parse_entry(entry: &str) -> Result<(String, Key), &'static str> {
     let (id, encoded) = entry.split_once(':').ok_or("is not `id:base64key`")?;
-    let plain_id = id.len() <= 32
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let plain_id =
+        id.len() <= 32 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     if id.is_empty() || !plain_id {
         return Err("has an id that is not 1 to 32 letters, digits, `-` or `_`");
     }
-    let bytes = Zeroizing::new(
-        STANDARD
-            .decode(encoded)
-            .map_err(|_| "has a key that is not base64")?,
-    );
+    let bytes =
+        Zeroizing::new(STANDARD.decode(encoded).map_err(|_| "has a key that is not base64")?);
     let key =
         <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| "has a key that is not 32 bytes")?;
     Ok((id.to_owned(), Zeroizing::new(key)))
@@ -153,15 +141,11 @@ const NONCE_LEN: usize = 24;
 
 pub(crate) fn seal_bytes(key: &Key, aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, SealError> {
     let nonce = random::bytes::<NONCE_LEN>();
-    let cipher = XChaCha20Poly1305::new(
-        key.as_slice()
-            .try_into()
-            .map_err(|_| SealError::UnknownFormat)?,
-    );
+    let cipher =
+        XChaCha20Poly1305::new(key.as_slice().try_into().map_err(|_| SealError::UnknownFormat)?);
     let payload = Payload { msg: plain, aad };
-    let sealed = cipher
-        .encrypt(&XNonce::from(nonce), payload)
-        .map_err(|_| SealError::UnknownFormat)?;
+    let sealed =
+        cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::UnknownFormat)?;
     Ok([nonce.as_slice(), &sealed].concat())
 }
 
@@ -170,18 +154,12 @@ pub(crate) fn open_bytes(
     aad: &[u8],
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let (nonce, sealed) = sealed
-        .split_first_chunk::<NONCE_LEN>()
-        .ok_or(SealError::UnknownFormat)?;
-    let cipher = XChaCha20Poly1305::new(
-        key.as_slice()
-            .try_into()
-            .map_err(|_| SealError::UnknownFormat)?,
-    );
+    let (nonce, sealed) =
+        sealed.split_first_chunk::<NONCE_LEN>().ok_or(SealError::UnknownFormat)?;
+    let cipher =
+        XChaCha20Poly1305::new(key.as_slice().try_into().map_err(|_| SealError::UnknownFormat)?);
     let payload = Payload { msg: sealed, aad };
-    let plain = cipher
-        .decrypt(&XNonce::from(*nonce), payload)
-        .map_err(|_| SealError::Tampered)?;
+    let plain = cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| SealError::Tampered)?;
     Ok(Zeroizing::new(plain))
 }
 

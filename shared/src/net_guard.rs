@@ -35,9 +35,7 @@ impl NetGuard {
     /// Public addresses, and these networks.
     #[must_use]
     pub fn new(allow: &[IpNet]) -> Self {
-        Self {
-            allow: allow.into(),
-        }
+        Self { allow: allow.into() }
     }
 
     /// Checks what can be seen of a URL before its name is resolved.
@@ -57,11 +55,7 @@ impl NetGuard {
             Some(Host::Domain(_)) => return Ok(()),
             None => return Err(Refused::Form),
         };
-        if self.permits(literal) {
-            Ok(())
-        } else {
-            Err(Refused::NotPublic(literal))
-        }
+        if self.permits(literal) { Ok(()) } else { Err(Refused::NotPublic(literal)) }
     }
 
     /// Whether an address may be called.
@@ -76,15 +70,12 @@ impl NetGuard {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn client(&self, timeout: Duration) -> reqwest::Result<reqwest::Client> {
-        outbound_client(timeout)
-            .dns_resolver(Arc::new(self.clone()))
-            .build()
+        outbound_client(timeout).dns_resolver(Arc::new(self.clone())).build()
     }
 }
 
 /// What every outbound client has in common: no redirects, no proxy from the environment, and
 /// connections that are not kept long (a stale one leaves in doubt whether a request arrived).
-#[must_use]
 pub fn outbound_client(timeout: Duration) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())

@@ -42,11 +42,7 @@ pub fn health_router(check: CheckReadiness) -> Router {
 
 async fn readyz(State(check): State<CheckReadiness>) -> (StatusCode, Json<Value>) {
     let readiness = check().await;
-    let status = if readiness.ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness.parts))
 }
 
@@ -59,7 +55,5 @@ pub async fn serve(
     check: CheckReadiness,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(check))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+    axum::serve(listener, router(check)).with_graceful_shutdown(stop.cancelled_owned()).await
 }

@@ -26,10 +26,7 @@ pub async fn run_once(store: &Store) -> Result<usize, DbError> {
     };
     let taken = overdue.len();
     stream::iter(overdue)
-        .for_each_concurrent(
-            AT_ONCE,
-            |message| async move { store.publish(&message).await },
-        )
+        .for_each_concurrent(AT_ONCE, |message| async move { store.publish(&message).await })
         .await;
     metrics::counter!("latchkey_outbox_relayed_total").increment(taken as u64);
     Ok(taken)

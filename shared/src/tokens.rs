@@ -31,10 +31,7 @@ impl TokenSet {
     pub fn seal(&self, key: &DataKey, place: Place<'_>) -> Result<Vec<u8>, SealError> {
         let plain = Plain {
             access_token: self.access_token.expose_secret(),
-            refresh_token: self
-                .refresh_token
-                .as_ref()
-                .map(|token| token.expose_secret()),
+            refresh_token: self.refresh_token.as_ref().map(|token| token.expose_secret()),
         };
         let bytes =
             Zeroizing::new(serde_json::to_vec(&plain).map_err(|_| SealError::UnknownFormat)?);
@@ -52,14 +49,9 @@ impl TokenSet {
             refresh_token: Option<SecretString>,
         }
         let bytes = key.open(place, sealed)?;
-        let Owned {
-            access_token,
-            refresh_token,
-        } = serde_json::from_slice(&bytes).map_err(|_| SealError::UnknownFormat)?;
-        Ok(Self {
-            access_token,
-            refresh_token,
-        })
+        let Owned { access_token, refresh_token } =
+            serde_json::from_slice(&bytes).map_err(|_| SealError::UnknownFormat)?;
+        Ok(Self { access_token, refresh_token })
     }
 }
 

@@ -30,12 +30,7 @@ impl Store {
     /// A store over these parts. `tasks` is waited for before the process ends.
     #[must_use]
     pub fn new(db: Db, vault: Vault, publisher: Publisher, tasks: TaskTracker) -> Self {
-        Self {
-            db,
-            vault,
-            publisher,
-            tasks,
-        }
+        Self { db, vault, publisher, tasks }
     }
 
     /// The same store over another pool of connections.
@@ -78,21 +73,14 @@ impl Store {
     pub async fn begin(&self) -> Result<Work, DbError> {
         let mut conn = self.db.conn().await?;
         AnsiTransactionManager::begin_transaction(&mut *conn).await?;
-        Ok(Work {
-            conn,
-            store: self.clone(),
-            outgoing: Vec::new(),
-        })
+        Ok(Work { conn, store: self.clone(), outgoing: Vec::new() })
     }
 
     /// Publishes a message of the outbox and writes down how that went. Failure is the relay's work.
     pub async fn publish(&self, message: &OutboxMessage) {
         let published = self.publisher.publish(&amqp(message, self.clock())).await;
         if let Err(error) = self.note_published(message, published).await {
-            tracing::warn!(
-                message.id,
-                "could not note what became of a message: {error}"
-            );
+            tracing::warn!(message.id, "could not note what became of a message: {error}");
         }
     }
 
@@ -132,17 +120,10 @@ impl Store {
 
 fn amqp(message: &OutboxMessage, clock: &Clock) -> Message {
     let is_event = message.kind == outbox::EVENT;
-    let kind = if is_event {
-        message.body["type"].as_str().unwrap_or_default()
-    } else {
-        &message.kind
-    };
+    let kind =
+        if is_event { message.body["type"].as_str().unwrap_or_default() } else { &message.kind };
     Message {
-        exchange: if is_event {
-            topology::EVENTS
-        } else {
-            topology::COMMANDS
-        },
+        exchange: if is_event { topology::EVENTS } else { topology::COMMANDS },
         routing_key: message.routing_key.clone(),
         id: message.id.clone(),
         kind: kind.to_owned(),
@@ -173,8 +154,7 @@ impl Work {
         let clock = self.store.clock().clone();
         let logged = events::insert(&mut self.conn, &clock, &event).await?;
         for due in webhook_deliveries::insert_for(&mut self.conn, &clock, &logged).await? {
-            self.outgoing
-                .push(Outgoing::Nudge(Command::WebhookDue(due)));
+            self.outgoing.push(Outgoing::Nudge(Command::WebhookDue(due)));
         }
         self.enqueue(OutboxMessage {
             id: logged.id.to_string(),
@@ -193,13 +173,8 @@ impl Work {
     pub async fn send(&mut self, command: &Command) -> Result<(), DbError> {
         let kind = command.kind().to_string();
         let id = MessageId::new(self.store.clock()).to_string();
-        self.enqueue(OutboxMessage {
-            id,
-            routing_key: kind.clone(),
-            kind,
-            body: command.body(),
-        })
-        .await
+        self.enqueue(OutboxMessage { id, routing_key: kind.clone(), kind, body: command.body() })
+            .await
     }
 
     async fn enqueue(&mut self, message: OutboxMessage) -> Result<(), DbError> {
@@ -215,11 +190,7 @@ impl Work {
     /// case the relay publishes what was committed after all.
     pub async fn commit(mut self) -> Result<(), DbError> {
         AnsiTransactionManager::commit_transaction(&mut *self.conn).await?;
-        let Self {
-            conn,
-            store,
-            outgoing,
-        } = self;
+        let Self { conn, store, outgoing } = self;
         drop(conn);
         if !outgoing.is_empty() {
             let tasks = store.tasks.clone();

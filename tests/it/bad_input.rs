@@ -12,127 +12,81 @@ async fn start_with(app: &TestApp, body: &Value) -> anyhow::Result<Answer> {
 
 async fn no_connects(app: &TestApp) -> anyhow::Result<()> {
     let row = app.row("SELECT (SELECT count(*) FROM connects) AS connects, (SELECT count(*) FROM outbox) AS messages").await?;
-    anyhow::ensure!(
-        row["connects"] == 0 && row["messages"] == 0,
-        "something was written: {row}"
-    );
+    anyhow::ensure!(row["connects"] == 0 && row["messages"] == 0, "something was written: {row}");
     Ok(())
+}
+
+/// A body, and the status, code and pointer that it gets.
+type Case = (Value, u16, &'static str, &'static str);
+
+async fn assert_refused(app: &TestApp, (body, status, code, pointer): Case) -> anyhow::Result<()> {
+    let answer = start_with(app, &body).await?;
+    let problem = answer.json();
+    assert_eq!((answer.status, answer.code().as_str()), (status, code), "{body}: {problem}");
+    assert_eq!(answer.headers[CONTENT_TYPE], "application/problem+json");
+    assert_eq!(problem["errors"][0]["pointer"], pointer, "{body}: {problem}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() > 10), "{problem}");
+    assert_eq!(problem["requestId"], answer.headers["x-request-id"].to_str()?);
+    Ok(())
+}
+
+fn with(field: &str, value: impl Into<Value>) -> Value {
+    json!({ "platform": "SANDBOX", field: value.into() })
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connect_request_says_what_is_wrong_with_it() -> anyhow::Result<()> {
+    const INVALID: &str = "VALIDATION_FAILED";
     let app = TestApp::start().await?;
-    let cases = [
-        (
-            json!({ "platform": "MYSPACE" }),
-            400,
-            "PLATFORM_UNKNOWN",
-            "/platform",
-        ),
-        (
-            json!({ "platform": "sandbox" }),
-            400,
-            "PLATFORM_UNKNOWN",
-            "/platform",
-        ),
-        (json!({}), 400, "VALIDATION_FAILED", "/platform"),
-        (
-            json!({ "platform": 7 }),
-            400,
-            "VALIDATION_FAILED",
-            "/platform",
-        ),
-        (
-            json!({ "platform": "SANDBOX", "color": "red" }),
-            400,
-            "VALIDATION_FAILED",
-            "/color",
-        ),
-        (
-            json!({ "platform": "SANDBOX", "metadata": "x" }),
-            400,
-            "VALIDATION_FAILED",
-            "/metadata",
-        ),
-        (
-            json!({ "platform": "SANDBOX", "metadata": { "x": "y".repeat(5000) } }),
-            400,
-            "VALIDATION_FAILED",
-            "/metadata",
-        ),
-        (
-            json!({ "platform": "SANDBOX", "redirectUrl": "javascript:alert(1)" }),
-            400,
-            "REDIRECT_NOT_ALLOWED",
-            "/redirectUrl",
-        ),
-        (
-            json!({ "platform": "SANDBOX", "redirectUrl": "http://example.com/" }),
-            400,
-            "REDIRECT_NOT_ALLOWED",
-            "/redirectUrl",
-        ),
-        (
-            json!({ "platform": "SANDBOX", "redirectUrl": "https://u:p@example.com/" }),
-            400,
-            "REDIRECT_NOT_ALLOWED",
-            "/redirectUrl",
-        ),
-        (
-            json!({ "platform": "SANDBOX", "redirectUrl": "https://example.com/#x" }),
-            400,
-            "REDIRECT_NOT_ALLOWED",
-            "/redirectUrl",
-        ),
-        (
-            json!({ "platform": "SANDBOX", "accountId": "acc_01JCZ5M2V8Q4T6W8Y0A2B4C6D8" }),
-            404,
-            "ACCOUNT_NOT_FOUND",
-            "/accountId",
-        ),
-        (
-            json!({ "platform": "SANDBOX", "profileId": "prof_01JCZ5M2V8Q4T6W8Y0A2B4C6D8" }),
-            404,
-            "PROFILE_NOT_FOUND",
-            "/profileId",
-        ),
-        (
-            json!({ "platform": "SANDBOX", "appId": "app_01JCZ5M2V8Q4T6W8Y0A2B4C6D8" }),
-            404,
-            "APP_NOT_FOUND",
-            "/appId",
-        ),
-        (
-            json!({ "platform": "SANDBOX", "appId": "con_1" }),
-            400,
-            "VALIDATION_FAILED",
-            "/appId",
-        ),
+    let long = json!({ "x": "y".repeat(5000) });
+    let cases: [Case; 8] = [
+        (json!({ "platform": "MYSPACE" }), 400, "PLATFORM_UNKNOWN", "/platform"),
+        (json!({ "platform": "sandbox" }), 400, "PLATFORM_UNKNOWN", "/platform"),
+        (json!({}), 400, INVALID, "/platform"),
+        (json!({ "platform": 7 }), 400, INVALID, "/platform"),
+        (with("color", "red"), 400, INVALID, "/color"),
+        (with("metadata", "x"), 400, INVALID, "/metadata"),
+        (with("metadata", long), 400, INVALID, "/metadata"),
+        (with("appId", "con_1"), 400, INVALID, "/appId"),
     ];
-    for (body, status, code, pointer) in cases {
-        let answer = start_with(&app, &body).await?;
-        assert_eq!(
-            (answer.status, answer.code().as_str()),
-            (status, code),
-            "{body}: {}",
-            answer.text
-        );
-        let problem = answer.json();
-        assert_eq!(answer.headers[CONTENT_TYPE], "application/problem+json");
-        assert_eq!(
-            problem["errors"][0]["pointer"], pointer,
-            "{body}: {problem}"
-        );
-        assert!(
-            problem["detail"]
-                .as_str()
-                .is_some_and(|detail| detail.len() > 10),
-            "{problem}"
-        );
-        assert_eq!(
-            problem["requestId"],
-            answer.headers["x-request-id"].to_str()?
-        );
+    for case in cases {
+        assert_refused(&app, case).await?;
+    }
+    no_connects(&app).await?;
+    app.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connect_request_may_not_lead_the_browser_astray() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    for url in [
+        "javascript:alert(1)",
+        "http://example.com/",
+        "https://user:pw@example.com/",
+        "https://example.com/#fragment",
+        "//example.com",
+        "/relative",
+        "ftp://example.com/",
+        "http://localhost.example.com/",
+    ] {
+        let case = (with("redirectUrl", url), 400, "REDIRECT_NOT_ALLOWED", "/redirectUrl");
+        assert_refused(&app, case).await?;
+    }
+    no_connects(&app).await?;
+    app.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connect_request_names_only_what_its_workspace_has() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let ulid = "01JCZ5M2V8Q4T6W8Y0A2B4C6D8";
+    let cases: [Case; 3] = [
+        (with("accountId", format!("acc_{ulid}")), 404, "ACCOUNT_NOT_FOUND", "/accountId"),
+        (with("profileId", format!("prof_{ulid}")), 404, "PROFILE_NOT_FOUND", "/profileId"),
+        (with("appId", format!("app_{ulid}")), 404, "APP_NOT_FOUND", "/appId"),
+    ];
+    for case in cases {
+        assert_refused(&app, case).await?;
     }
     no_connects(&app).await?;
     app.finish().await
@@ -143,11 +97,7 @@ async fn a_body_that_is_no_json_is_told_so() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let path = app.path("/connects");
     let send = |kind: &'static str, body: String| {
-        let request = app
-            .http
-            .request(Method::POST, &path)
-            .header(CONTENT_TYPE, kind)
-            .body(body);
+        let request = app.http.request(Method::POST, &path).header(CONTENT_TYPE, kind).body(body);
         app.http.send(request)
     };
     let json = "application/json";
@@ -156,20 +106,10 @@ async fn a_body_that_is_no_json_is_told_so() -> anyhow::Result<()> {
         (json, String::new(), 400, "INVALID_JSON"),
         (json, "[]".to_owned(), 400, "VALIDATION_FAILED"),
         ("text/plain", "{}".to_owned(), 415, "UNSUPPORTED_MEDIA_TYPE"),
-        (
-            json,
-            format!("{{\"platform\":\"{}\"}}", "x".repeat(70_000)),
-            413,
-            "BODY_TOO_LARGE",
-        ),
+        (json, format!("{{\"platform\":\"{}\"}}", "x".repeat(70_000)), 413, "BODY_TOO_LARGE"),
     ] {
         let answer = send(kind, body).await?;
-        assert_eq!(
-            (answer.status, answer.code().as_str()),
-            (status, code),
-            "{}",
-            answer.text
-        );
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{}", answer.text);
     }
     no_connects(&app).await?;
     app.finish().await
@@ -196,21 +136,9 @@ async fn ids_paths_methods_and_queries_are_checked() -> anyhow::Result<()> {
         );
     }
     let answer = app.http.delete("/v1/platforms").await?;
-    assert_eq!(
-        (answer.status, answer.code().as_str()),
-        (405, "METHOD_NOT_ALLOWED")
-    );
-    for query in [
-        "limit=0",
-        "limit=201",
-        "limit=x",
-        "cursor=%21%21",
-        "status=sleeping",
-    ] {
-        let answer = app
-            .http
-            .get(&app.path(&format!("/accounts?{query}")))
-            .await?;
+    assert_eq!((answer.status, answer.code().as_str()), (405, "METHOD_NOT_ALLOWED"));
+    for query in ["limit=0", "limit=201", "limit=x", "cursor=%21%21", "status=sleeping"] {
+        let answer = app.http.get(&app.path(&format!("/accounts?{query}"))).await?;
         assert_eq!(
             (answer.status, answer.code().as_str()),
             (400, "VALIDATION_FAILED"),
@@ -242,16 +170,8 @@ async fn a_role_that_is_too_low_is_refused() -> anyhow::Result<()> {
     for (http, path, body) in [
         (&viewer, connects.as_str(), json!({ "platform": "SANDBOX" })),
         (&viewer, "/v1/workspaces", json!({ "name": "x" })),
-        (
-            &viewer,
-            "/v1/webhook-endpoints",
-            json!({ "url": "https://example.com" }),
-        ),
-        (
-            &admin,
-            "/v1/api-keys",
-            json!({ "name": "x", "role": "viewer" }),
-        ),
+        (&viewer, "/v1/webhook-endpoints", json!({ "url": "https://example.com" })),
+        (&admin, "/v1/api-keys", json!({ "name": "x", "role": "viewer" })),
     ] {
         let answer = http.post(path, &body).await?;
         assert_eq!(
@@ -263,23 +183,10 @@ async fn a_role_that_is_too_low_is_refused() -> anyhow::Result<()> {
     }
     no_connects(&app).await?;
     let keys = app.http.get("/v1/api-keys").await?.expect(200)?.json();
-    let admins = keys["data"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|key| key["role"] == "admin");
-    let id = admins
-        .and_then(|key| key["id"].as_str())
-        .unwrap_or_default();
-    app.http
-        .delete(&format!("/v1/api-keys/{id}"))
-        .await?
-        .expect(204)?;
-    assert_eq!(
-        admin.get(&connects).await?.status,
-        401,
-        "a revoked key is no key"
-    );
+    let admins = keys["data"].as_array().into_iter().flatten().find(|key| key["role"] == "admin");
+    let id = admins.and_then(|key| key["id"].as_str()).unwrap_or_default();
+    app.http.delete(&format!("/v1/api-keys/{id}")).await?.expect(204)?;
+    assert_eq!(admin.get(&connects).await?.status, 401, "a revoked key is no key");
     app.finish().await
 }
 

@@ -10,24 +10,14 @@ use serde_json::json;
 #[tokio::test(flavor = "multi_thread")]
 async fn success_returns_to_the_application_with_the_account() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
-    let started = app
-        .start_connect(json!({ "redirectUrl": "https://app.example/back?tab=2" }))
-        .await?;
-    let back = app
-        .approve(&started, &Person::new("sam")?)
-        .await?
-        .expect(303)?;
+    let started =
+        app.start_connect(json!({ "redirectUrl": "https://app.example/back?tab=2" })).await?;
+    let back = app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
     let url: url::Url = back.location().unwrap_or_default().parse()?;
     let query: std::collections::HashMap<_, _> = url.query_pairs().into_owned().collect();
-    assert_eq!(
-        query["tab"], "2",
-        "the application's own parameters are kept"
-    );
+    assert_eq!(query["tab"], "2", "the application's own parameters are kept");
     assert_eq!(query["status"], "success");
-    assert_eq!(
-        query["connectId"],
-        started["connectId"].as_str().unwrap_or_default()
-    );
+    assert_eq!(query["connectId"], started["connectId"].as_str().unwrap_or_default());
     assert_eq!(query["workspaceId"], app.owner.workspace_id.as_str());
     assert_eq!(query["platform"], "SANDBOX");
     assert!(query["accountIds"].starts_with("acc_"));
@@ -38,30 +28,20 @@ async fn success_returns_to_the_application_with_the_account() -> anyhow::Result
 #[tokio::test(flavor = "multi_thread")]
 async fn the_person_may_say_no() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
-    let started = app
-        .start_connect(json!({ "redirectUrl": "http://localhost:3000/back" }))
-        .await?;
-    let callback = Person::new("sam")?
-        .deny(started["authorizeUrl"].as_str().unwrap_or_default())
-        .await?;
+    let started = app.start_connect(json!({ "redirectUrl": "http://localhost:3000/back" })).await?;
+    let callback =
+        Person::new("sam")?.deny(started["authorizeUrl"].as_str().unwrap_or_default()).await?;
     let back = app.http.browse(callback.as_str()).await?.expect(303)?;
     assert!(
-        back.location()
-            .is_some_and(|location| location.contains("status=error")
-                && location.contains("error=access_denied"))
+        back.location().is_some_and(|location| location.contains("status=error")
+            && location.contains("error=access_denied"))
     );
-    let connect = app
-        .ended(started["connectId"].as_str().unwrap_or_default())
-        .await?;
+    let connect = app.ended(started["connectId"].as_str().unwrap_or_default()).await?;
     assert_eq!(
         (&connect["status"], &connect["reasonCode"]),
         (&json!("failed"), &json!("ACCESS_DENIED"))
     );
-    app.event(
-        "connect.failed",
-        started["connectId"].as_str().unwrap_or_default(),
-    )
-    .await?;
+    app.event("connect.failed", started["connectId"].as_str().unwrap_or_default()).await?;
     app.finish().await
 }
 
@@ -69,26 +49,17 @@ async fn the_person_may_say_no() -> anyhow::Result<()> {
 async fn a_state_is_good_once_in_time_and_for_its_platform() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let callback = format!("{}/v1/connect/sandbox/callback", app.http.base());
-    let unknown = app
-        .http
-        .browse(&format!("{callback}?state=nobody-knows&code=x"))
-        .await?;
+    let unknown = app.http.browse(&format!("{callback}?state=nobody-knows&code=x")).await?;
     assert_eq!((unknown.status, unknown.location()), (400, None));
     assert!(unknown.text.contains("STATE_UNKNOWN"));
 
     let started = app.start_connect(json!({})).await?;
     let state = started["state"].as_str().unwrap_or_default();
-    let incomplete = app
-        .http
-        .browse(&format!("{callback}?state={state}"))
-        .await?;
+    let incomplete = app.http.browse(&format!("{callback}?state={state}")).await?;
     assert!(incomplete.status == 400 && incomplete.text.contains("CALLBACK_INCOMPLETE"));
     let elsewhere = app
         .http
-        .browse(&format!(
-            "{}/v1/connect/youtube/callback?state={state}&code=x",
-            app.http.base()
-        ))
+        .browse(&format!("{}/v1/connect/youtube/callback?state={state}&code=x", app.http.base()))
         .await?;
     assert_eq!((elsewhere.status, elsewhere.location()), (400, None));
     assert_eq!(
@@ -97,13 +68,8 @@ async fn a_state_is_good_once_in_time_and_for_its_platform() -> anyhow::Result<(
         "none of these used it up"
     );
 
-    app.approve(&started, &Person::new("sam")?)
-        .await?
-        .expect(303)?;
-    let replayed = app
-        .http
-        .browse(&format!("{callback}?state={state}&code=again"))
-        .await?;
+    app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
+    let replayed = app.http.browse(&format!("{callback}?state={state}&code=again")).await?;
     assert_eq!((replayed.status, replayed.location()), (409, None));
     assert!(replayed.text.contains("STATE_USED"));
 
@@ -111,15 +77,11 @@ async fn a_state_is_good_once_in_time_and_for_its_platform() -> anyhow::Result<(
     app.clock.advance(TimeDelta::minutes(11));
     let expired = app
         .http
-        .browse(&format!(
-            "{callback}?state={}&code=x",
-            late["state"].as_str().unwrap_or_default()
-        ))
+        .browse(&format!("{callback}?state={}&code=x", late["state"].as_str().unwrap_or_default()))
         .await?;
     assert_eq!((expired.status, expired.location()), (410, None));
     assert!(expired.text.contains("STATE_EXPIRED"));
-    app.ended(late["connectId"].as_str().unwrap_or_default())
-        .await?;
+    app.ended(late["connectId"].as_str().unwrap_or_default()).await?;
     app.finish().await
 }
 
@@ -128,23 +90,17 @@ async fn a_state_is_good_once_in_time_and_for_its_platform() -> anyhow::Result<(
 async fn of_two_callbacks_one_wins() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let started = app.start_connect(json!({})).await?;
-    let callback = Person::new("sam")?
-        .approve(started["authorizeUrl"].as_str().unwrap_or_default())
-        .await?;
+    let callback =
+        Person::new("sam")?.approve(started["authorizeUrl"].as_str().unwrap_or_default()).await?;
     let answers =
         futures_util::future::join_all((0..8).map(|_| app.http.browse(callback.as_str()))).await;
     let statuses: Vec<u16> = answers
         .into_iter()
         .map(|answer| answer.map(|answer| answer.status))
         .collect::<Result<_, _>>()?;
+    assert_eq!(statuses.iter().filter(|status| **status == 303).count(), 1, "{statuses:?}");
     assert_eq!(
-        statuses.iter().filter(|status| **status == 303).count(),
-        1,
-        "{statuses:?}"
-    );
-    assert_eq!(
-        app.ended(started["connectId"].as_str().unwrap_or_default())
-            .await?["status"],
+        app.ended(started["connectId"].as_str().unwrap_or_default()).await?["status"],
         "connected"
     );
     app.finish().await
@@ -160,33 +116,18 @@ async fn a_slow_exchange_ends_on_a_page_that_finishes_by_itself() -> anyhow::Res
         ..Options::default()
     })
     .await?;
-    let started = app
-        .start_connect(json!({ "redirectUrl": "https://app.example/back" }))
-        .await?;
-    let back = app
-        .approve(&started, &Person::new("sam")?)
-        .await?
-        .expect(303)?;
+    let started = app.start_connect(json!({ "redirectUrl": "https://app.example/back" })).await?;
+    let back = app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
     let page = back.location().unwrap_or_default().to_owned();
     assert!(
-        page.ends_with(&format!(
-            "/connect/{}",
-            started["connectId"].as_str().unwrap_or_default()
-        )),
+        page.ends_with(&format!("/connect/{}", started["connectId"].as_str().unwrap_or_default())),
         "{page}"
     );
     let cookie = back.headers["set-cookie"].to_str()?.to_owned();
-    assert!(
-        cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"),
-        "{cookie}"
-    );
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
     let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
 
-    let url = if page.starts_with("http") {
-        page
-    } else {
-        format!("{}{page}", app.http.base())
-    };
+    let url = if page.starts_with("http") { page } else { format!("{}{page}", app.http.base()) };
     assert_eq!(
         app.http.browse(&url).await?.status,
         404,
@@ -197,16 +138,10 @@ async fn a_slow_exchange_ends_on_a_page_that_finishes_by_itself() -> anyhow::Res
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        app.http
-            .send(client.get(&url).header("cookie", &cookie))
-            .await
+        app.http.send(client.get(&url).header("cookie", &cookie)).await
     };
     let waiting = look().await?.expect(200)?;
-    assert!(
-        waiting.text.contains("http-equiv=\"refresh\""),
-        "{}",
-        waiting.text
-    );
+    assert!(waiting.text.contains("http-equiv=\"refresh\""), "{}", waiting.text);
     assert_eq!(waiting.headers["referrer-policy"], "no-referrer");
     app.add_worker().await?;
     let look = || async {
@@ -214,9 +149,7 @@ async fn a_slow_exchange_ends_on_a_page_that_finishes_by_itself() -> anyhow::Res
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        app.http
-            .send(client.get(&url).header("cookie", &cookie))
-            .await
+        app.http.send(client.get(&url).header("cookie", &cookie)).await
     };
     let done =
         eventually(|| async { Ok(Some(look().await?).filter(|answer| answer.status == 303)) })
@@ -229,26 +162,13 @@ async fn a_slow_exchange_ends_on_a_page_that_finishes_by_itself() -> anyhow::Res
 async fn a_cancelled_connect_is_not_finished_any_more() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let started = app.start_connect(json!({})).await?;
-    let path = app.path(&format!(
-        "/connects/{}",
-        started["connectId"].as_str().unwrap_or_default()
-    ));
-    assert_eq!(
-        app.http.delete(&path).await?.expect(200)?.json()["status"],
-        "cancelled"
-    );
-    assert_eq!(
-        app.http.delete(&path).await?.expect(409)?.code(),
-        "CONNECT_ENDED"
-    );
-    let callback = Person::new("sam")?
-        .approve(started["authorizeUrl"].as_str().unwrap_or_default())
-        .await?;
+    let path =
+        app.path(&format!("/connects/{}", started["connectId"].as_str().unwrap_or_default()));
+    assert_eq!(app.http.delete(&path).await?.expect(200)?.json()["status"], "cancelled");
+    assert_eq!(app.http.delete(&path).await?.expect(409)?.code(), "CONNECT_ENDED");
+    let callback =
+        Person::new("sam")?.approve(started["authorizeUrl"].as_str().unwrap_or_default()).await?;
     assert_eq!(app.http.browse(callback.as_str()).await?.status, 409);
-    app.event(
-        "connect.cancelled",
-        started["connectId"].as_str().unwrap_or_default(),
-    )
-    .await?;
+    app.event("connect.cancelled", started["connectId"].as_str().unwrap_or_default()).await?;
     app.finish().await
 }

@@ -16,32 +16,19 @@ use tokio::process::{Child, Command};
 /// is published. Then it is killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_published_although_the_api_died_before_it_could() -> anyhow::Result<()> {
-    let mut app = TestApp::start_with(Options {
-        worker: false,
-        ..Options::default()
-    })
-    .await?;
+    let mut app = TestApp::start_with(Options { worker: false, ..Options::default() }).await?;
     app.stop_api().await;
     let silent_broker = TcpListener::bind("127.0.0.1:0").await?;
     let (mut child, base) = start_api(&app, silent_broker.local_addr()?.port()).await?;
 
     let path = format!("{base}{}", app.path("/connects"));
-    let started = app
-        .http
-        .post(&path, &json!({ "platform": "SANDBOX" }))
-        .await?
-        .expect(201)?
-        .json();
-    let callback = Person::new("sam")?
-        .approve(started["authorizeUrl"].as_str().unwrap_or_default())
-        .await?;
+    let started =
+        app.http.post(&path, &json!({ "platform": "SANDBOX" })).await?.expect(201)?.json();
+    let callback =
+        Person::new("sam")?.approve(started["authorizeUrl"].as_str().unwrap_or_default()).await?;
     // Nobody exchanges the code yet, so the browser is sent to the page that finishes by itself.
     let back = app.http.browse(callback.as_str()).await?.expect(303)?;
-    assert!(
-        back.location()
-            .is_some_and(|location| location.contains("/connect/con_")),
-        "{back:?}"
-    );
+    assert!(back.location().is_some_and(|location| location.contains("/connect/con_")), "{back:?}");
     child.kill().await?;
 
     let unpublished = app
@@ -57,10 +44,7 @@ async fn a_message_is_published_although_the_api_died_before_it_could() -> anyho
         assert_eq!(event["data"]["connectId"], started["connectId"]);
     }
     eventually(|| async {
-        Ok((app
-            .row("SELECT count(*) AS n FROM outbox WHERE done_at IS NULL")
-            .await?["n"]
-            == 0)
+        Ok((app.row("SELECT count(*) AS n FROM outbox WHERE done_at IS NULL").await?["n"] == 0)
             .then_some(()))
     })
     .await?;
@@ -80,10 +64,7 @@ async fn start_api(app: &TestApp, broker_port: u16) -> anyhow::Result<(Child, St
     let mut child = Command::new(binary("latchkey-api")?)
         .arg("serve")
         .env("DATABASE_URL", common.database_url.expose_secret())
-        .env(
-            "AMQP_URL",
-            format!("amqp://guest:guest@127.0.0.1:{broker_port}/%2f"),
-        )
+        .env("AMQP_URL", format!("amqp://guest:guest@127.0.0.1:{broker_port}/%2f"))
         .env("LATCHKEY_BROKER_PREFIX", &common.broker_prefix)
         .env("LATCHKEY_KEYRING", keyring)
         .env("LATCHKEY_PLATFORMS_FILE", &common.platforms_file)
@@ -94,10 +75,7 @@ async fn start_api(app: &TestApp, broker_port: u16) -> anyhow::Result<(Child, St
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
-    let stderr = child
-        .stderr
-        .take()
-        .ok_or_else(|| anyhow::anyhow!("its log is piped"))?;
+    let stderr = child.stderr.take().ok_or_else(|| anyhow::anyhow!("its log is piped"))?;
     let mut lines = BufReader::new(stderr).lines();
     let serving = async {
         while let Some(line) = lines.next_line().await? {

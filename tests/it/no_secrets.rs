@@ -10,7 +10,7 @@ use latchkey_tests::app::{eventually, logs};
 use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule};
 use latchkey_tests::{Person, TestApp};
 use secrecy::ExposeSecret as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Everything that must not be found, with a name for the message.
 type Secrets = Vec<(&'static str, String)>;
@@ -20,178 +20,114 @@ type Secrets = Vec<(&'static str, String)>;
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_found_outside_seals() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
-    let mut taps = [
-        app.tap("commands").await?,
-        app.tap("events").await?,
-        app.tap("dead").await?,
+    let mut taps = [app.tap("commands").await?, app.tap("events").await?, app.tap("dead").await?];
+    let new_key = json!({ "name": "second", "role": "admin" });
+    let key = app.http.post("/v1/api-keys", &new_key).await?.expect(201)?.json();
+    let key = key["key"].as_str().unwrap_or_default();
+    let states = walk_every_flow(&app).await?;
+    let mut secrets: Secrets = vec![
+        ("the API key", app.owner.expose_key().to_owned()),
+        ("the second API key", key.to_owned()),
+        ("the client secret", latchkey_tests::SandboxConfig::default().client_secret),
     ];
-    let mut secrets: Secrets = vec![("API key", app.owner.expose_key().to_owned())];
-    secrets.push((
-        "client secret",
-        latchkey_tests::SandboxConfig::default().client_secret,
-    ));
-
-    let key = app
-        .http
-        .post(
-            "/v1/api-keys",
-            &json!({ "name": "second", "role": "admin" }),
-        )
-        .await?
-        .expect(201)?
-        .json();
-    secrets.push((
-        "second API key",
-        key["key"].as_str().unwrap_or_default().to_owned(),
-    ));
-    let callbacks = walk_every_flow(&app).await?;
-    secrets.extend(
-        app.sandbox
-            .secrets()
-            .into_iter()
-            .map(|secret| ("sandbox", secret)),
-    );
+    secrets.extend(app.sandbox.secrets().into_iter().map(|secret| ("a code or token", secret)));
     assert!(secrets.len() > 10, "the flows issued tokens");
 
     let mut places = vec![
-        ("database", dump(&app)?),
-        ("logs", logs()),
-        ("metrics", telemetry::metrics().render()),
-        (
-            "responses and redirects",
-            without_shown_once(&app.http.seen(), &key),
-        ),
+        ("the database", dump(&app)?),
+        ("the logs", logs()),
+        ("the metrics", telemetry::metrics().render()),
+        ("the webhooks", webhooks(&app)),
     ];
-    for (tap, name) in taps.iter_mut().zip(["commands", "events", "dead letters"]) {
+    for (tap, name) in taps.iter_mut().zip(["the commands", "the events", "the dead letters"]) {
         places.push((name, tap.rest().await.join("\n")));
     }
-    places.push((
-        "webhooks",
-        app.receiver
-            .deliveries()
-            .iter()
-            .map(|delivery| format!("{:?} {}", delivery.headers, delivery.event))
-            .collect(),
-    ));
     for (place, text) in &places {
-        assert!(
-            !text.is_empty() || *place == "dead letters",
-            "nothing was seen in {place}"
-        );
-        for (name, secret) in &secrets {
-            for form in forms(secret) {
-                assert!(
-                    !text.contains(&form),
-                    "{name} was found in {place}: {}",
-                    around(text, &form)
-                );
-            }
-        }
+        assert!(!text.is_empty() || *place == "the dead letters", "nothing was seen in {place}");
+        let states = states.iter().map(|state| ("a state", state.clone()));
+        assert_clean(place, text, secrets.iter().cloned().chain(states));
     }
-    for (place, text) in places
-        .iter()
-        .filter(|(place, _)| *place != "responses and redirects")
-    {
-        for state in &callbacks {
-            assert!(
-                !text.contains(state.as_str()),
-                "a state was found in {place}"
-            );
-        }
-    }
+    // A state is in the answer that hands the authorize URL out; nothing else is in any.
+    let answers = without_shown_once(&app.http.seen(), key);
+    assert_clean("responses and redirects", &answers, secrets.into_iter());
     app.finish().await
+}
+
+fn assert_clean(place: &str, text: &str, secrets: impl Iterator<Item = (&'static str, String)>) {
+    for (name, secret) in secrets {
+        for form in forms(&secret) {
+            assert!(!text.contains(&form), "{name} is in {place}: {}", around(text, &form));
+        }
+    }
+}
+
+fn webhooks(app: &TestApp) -> String {
+    let deliveries = app.receiver.deliveries();
+    deliveries.iter().map(|delivery| format!("{:?} {}", delivery.headers, delivery.event)).collect()
 }
 
 /// Connects, is cancelled, fails, refreshes, is refused, reconnects and disconnects. Answers the
 /// states that were live.
 async fn walk_every_flow(app: &TestApp) -> anyhow::Result<Vec<String>> {
     let mut states = Vec::new();
-    let redirect = json!({ "redirectUrl": "http://127.0.0.1:9/done" });
-    let started = app.start_connect(redirect.clone()).await?;
-    states.push(started["state"].as_str().unwrap_or_default().to_owned());
     let sam = Person::new("sam")?;
-    let callback = sam
-        .approve(started["authorizeUrl"].as_str().unwrap_or_default())
-        .await?;
+    let started = start(app, &mut states).await?;
+    let callback = sam.approve(text(&started["authorizeUrl"])).await?;
     app.http.browse(callback.as_str()).await?.expect(303)?;
     app.http.browse(callback.as_str()).await?.expect(409)?;
-    let connected = app
-        .ended(started["connectId"].as_str().unwrap_or_default())
-        .await?;
-    let account = connected["accountIds"][0]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-
-    for fault in [
-        Fault::Status { status: 500 },
-        Fault::Garbage,
-        Fault::ErrorInOk {
-            error: "invalid_grant".to_owned(),
-        },
-    ] {
-        app.sandbox
-            .inject(FaultRule::new(Endpoint::TokenCode, fault).times(1));
-        let failing = app.start_connect(redirect.clone()).await?;
-        states.push(failing["state"].as_str().unwrap_or_default().to_owned());
-        app.approve(&failing, &Person::new("eve")?)
-            .await?
-            .expect(303)?;
-        assert_eq!(
-            app.ended(failing["connectId"].as_str().unwrap_or_default())
-                .await?["status"],
-            "failed"
-        );
-    }
-    let denied = app.start_connect(redirect).await?;
-    let callback = sam
-        .deny(denied["authorizeUrl"].as_str().unwrap_or_default())
-        .await?;
+    let connected = app.ended(text(&started["connectId"])).await?;
+    fail_to_connect(app, &mut states).await?;
+    let denied = start(app, &mut states).await?;
+    let callback = sam.deny(text(&denied["authorizeUrl"])).await?;
     app.http.browse(callback.as_str()).await?.expect(303)?;
 
+    let account = text(&connected["accountIds"][0]);
+    lose_and_reconnect(app, account).await?;
+    app.http.delete(&app.path(&format!("/accounts/{account}"))).await?.expect(202)?;
+    let revoked = |account: &Value| account["revocation"]["status"] == "revoked";
+    app.account_until(account, revoked).await?;
+    app.event("account.revoked", account).await?;
+    let mut lists = vec![app.path("/connects"), app.path("/accounts")];
+    let of_organisation = ["api-keys", "webhook-endpoints", "platforms", "events", "workspaces"];
+    lists.extend(of_organisation.map(|list| format!("/v1/{list}")));
+    for list in lists {
+        app.http.get(&list).await?.expect(200)?;
+    }
+    Ok(states)
+}
+
+async fn start(app: &TestApp, states: &mut Vec<String>) -> anyhow::Result<Value> {
+    let started = app.start_connect(json!({ "redirectUrl": "http://127.0.0.1:9/done" })).await?;
+    states.push(text(&started["state"]).to_owned());
+    Ok(started)
+}
+
+async fn fail_to_connect(app: &TestApp, states: &mut Vec<String>) -> anyhow::Result<()> {
+    let refused = Fault::ErrorInOk { error: "invalid_grant".to_owned() };
+    for fault in [Fault::Status { status: 500 }, Fault::Garbage, refused] {
+        app.sandbox.inject(FaultRule::new(Endpoint::TokenCode, fault).times(1));
+        let failing = start(app, states).await?;
+        app.approve(&failing, &Person::new("eve")?).await?.expect(303)?;
+        assert_eq!(app.ended(text(&failing["connectId"])).await?["status"], "failed");
+    }
+    Ok(())
+}
+
+async fn lose_and_reconnect(app: &TestApp, account: &str) -> anyhow::Result<()> {
     let refresh = app.path(&format!("/accounts/{account}/refresh"));
     app.http.post(&refresh, &json!({})).await?.expect(202)?;
-    app.account_until(&account, |account| account["tokenGeneration"] == 2)
-        .await?;
-    app.sandbox.inject(
-        FaultRule::new(Endpoint::TokenRefresh, Fault::Drop)
-            .after()
-            .times(1),
-    );
+    app.account_until(account, |account| account["tokenGeneration"] == 2).await?;
+    app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, Fault::Drop).after().times(1));
     app.http.post(&refresh, &json!({})).await?.expect(202)?;
-    eventually(|| async {
-        Ok((!app
-            .row("SELECT in_doubt_since FROM grants WHERE status = 'active'")
-            .await?["in_doubt_since"]
-            .is_null())
-        .then_some(()))
-    })
-    .await?;
+    let doubtful = "SELECT count(in_doubt_since) AS n FROM grants";
+    eventually(|| async { Ok((app.row(doubtful).await?["n"] == 1).then_some(())) }).await?;
     app.clock.advance(TimeDelta::hours(1));
-    app.account_until(&account, |account| account["status"] == "token_expired")
-        .await?;
-    app.connect("sam").await?;
-    app.http
-        .delete(&app.path(&format!("/accounts/{account}")))
-        .await?
-        .expect(202)?;
-    app.account_until(&account, |account| {
-        account["revocation"]["status"] == "revoked"
-    })
-    .await?;
-    app.event("account.revoked", &account).await?;
-    for path in [
-        "/v1/api-keys",
-        "/v1/webhook-endpoints",
-        "/v1/platforms",
-        "/v1/events",
-        "/v1/workspaces",
-    ] {
-        app.http.get(path).await?.expect(200)?;
-    }
-    app.http.get(&app.path("/connects")).await?.expect(200)?;
-    app.http.get(&app.path("/accounts")).await?.expect(200)?;
-    Ok(states)
+    app.account_until(account, |account| account["status"] == "token_expired").await?;
+    app.connect("sam").await.map(drop)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// The whole database as text; what is binary stands there in hex.
@@ -200,17 +136,12 @@ fn dump(app: &TestApp) -> anyhow::Result<String> {
         .arg("--dbname")
         .arg(app.common().database_url.expose_secret())
         .output()?;
-    anyhow::ensure!(
-        dump.status.success(),
-        "{}",
-        String::from_utf8_lossy(&dump.stderr)
-    );
+    anyhow::ensure!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     Ok(String::from_utf8(dump.stdout)?)
 }
 
 /// Answers without the one place where a new key is shown on purpose.
-fn without_shown_once(seen: &str, key: &serde_json::Value) -> String {
-    let key = key["key"].as_str().unwrap_or_default();
+fn without_shown_once(seen: &str, key: &str) -> String {
     assert_eq!(seen.matches(key).count(), 1, "a key is shown once");
     seen.replacen(key, "", 1)
 }

@@ -11,10 +11,7 @@ use serde_json::{Value, json};
 
 async fn refresh_now(app: &TestApp, account: &str) -> anyhow::Result<()> {
     app.http
-        .post(
-            &app.path(&format!("/accounts/{account}/refresh")),
-            &json!({}),
-        )
+        .post(&app.path(&format!("/accounts/{account}/refresh")), &json!({}))
         .await?
         .expect(202)
         .map(drop)
@@ -36,11 +33,7 @@ async fn until_error(app: &TestApp, code: &str) -> anyhow::Result<Value> {
 }
 
 fn refreshes(app: &TestApp, kind: Kind) -> usize {
-    app.sandbox
-        .ledger()
-        .iter()
-        .filter(|entry| entry.kind == kind)
-        .count()
+    app.sandbox.ledger().iter().filter(|entry| entry.kind == kind).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,20 +42,14 @@ async fn a_refusal_expires_the_account_with_its_event() -> anyhow::Result<()> {
     let sam = app.connect("sam").await?;
     app.sandbox.revoke_user("sam");
     refresh_now(&app, &sam.account_id).await?;
-    let account = app
-        .account_until(&sam.account_id, |account| {
-            account["status"] == "token_expired"
-        })
-        .await?;
+    let account =
+        app.account_until(&sam.account_id, |account| account["status"] == "token_expired").await?;
     assert_eq!(account["statusReason"], "refused_by_platform");
     let event = app.event("account.token_expired", &sam.account_id).await?;
     assert_eq!(event["data"]["error"]["error"], "invalid_grant");
     let again = app
         .http
-        .post(
-            &app.path(&format!("/accounts/{}/refresh", sam.account_id)),
-            &json!({}),
-        )
+        .post(&app.path(&format!("/accounts/{}/refresh", sam.account_id)), &json!({}))
         .await?;
     assert_eq!(again.status, 409);
 
@@ -81,27 +68,14 @@ async fn what_cannot_have_spent_the_token_is_tried_again() -> anyhow::Result<()>
     let sam = app.connect("sam").await?;
     let faults = [
         (Fault::Status { status: 503 }, "http_503"),
-        (
-            Fault::RateLimited {
-                retry_after_secs: None,
-            },
-            "http_429",
-        ),
-        (
-            Fault::Redirect {
-                location: "https://elsewhere.example/".to_owned(),
-            },
-            "http_307",
-        ),
+        (Fault::RateLimited { retry_after_secs: None }, "http_429"),
+        (Fault::Redirect { location: "https://elsewhere.example/".to_owned() }, "http_307"),
     ];
     for (generation, (fault, code)) in (2..).zip(faults) {
-        app.sandbox
-            .inject(FaultRule::new(Endpoint::TokenRefresh, fault).times(1));
+        app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, fault).times(1));
         refresh_now(&app, &sam.account_id).await?;
         let account = app
-            .account_until(&sam.account_id, |account| {
-                account["tokenGeneration"] == generation
-            })
+            .account_until(&sam.account_id, |account| account["tokenGeneration"] == generation)
             .await?;
         assert_eq!(account["lastError"]["code"], code);
         assert_eq!(account["status"], "connected");
@@ -114,25 +88,15 @@ async fn a_platform_s_retry_after_is_honoured() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let sam = app.connect("sam").await?;
     app.sandbox.inject(
-        FaultRule::new(
-            Endpoint::TokenRefresh,
-            Fault::RateLimited {
-                retry_after_secs: Some(600),
-            },
-        )
-        .times(1),
+        FaultRule::new(Endpoint::TokenRefresh, Fault::RateLimited { retry_after_secs: Some(600) })
+            .times(1),
     );
     refresh_now(&app, &sam.account_id).await?;
     until_error(&app, "http_429").await?;
     let wait = app
         .row("SELECT extract(epoch FROM refresh_at - last_error_at)::float8 AS seconds FROM grants")
         .await?;
-    assert!(
-        wait["seconds"]
-            .as_f64()
-            .is_some_and(|seconds| seconds >= 599.0),
-        "{wait}"
-    );
+    assert!(wait["seconds"].as_f64().is_some_and(|seconds| seconds >= 599.0), "{wait}");
     app.finish().await
 }
 
@@ -140,14 +104,12 @@ async fn a_platform_s_retry_after_is_honoured() -> anyhow::Result<()> {
 async fn our_own_misconfiguration_touches_no_account() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let sam = app.connect("sam").await?;
-    app.sandbox
-        .inject(FaultRule::new(Endpoint::TokenRefresh, Fault::InvalidClient).times(1));
+    app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, Fault::InvalidClient).times(1));
     refresh_now(&app, &sam.account_id).await?;
     until_error(&app, "invalid_client").await?;
     assert_eq!(app.account(&sam.account_id).await?["status"], "connected");
     app.clock.advance(TimeDelta::minutes(6));
-    app.account_until(&sam.account_id, |account| account["tokenGeneration"] == 2)
-        .await?;
+    app.account_until(&sam.account_id, |account| account["tokenGeneration"] == 2).await?;
     app.finish().await
 }
 
@@ -157,11 +119,7 @@ async fn our_own_misconfiguration_touches_no_account() -> anyhow::Result<()> {
 async fn a_lost_answer_at_a_strict_platform_waits_and_is_counted_apart() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let sam = app.connect("sam").await?;
-    app.sandbox.inject(
-        FaultRule::new(Endpoint::TokenRefresh, Fault::Drop)
-            .after()
-            .times(1),
-    );
+    app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, Fault::Drop).after().times(1));
     refresh_now(&app, &sam.account_id).await?;
     let doubtful = until_error(&app, "no_readable_answer").await?;
     assert!(!doubtful["in_doubt_since"].is_null());
@@ -172,24 +130,13 @@ async fn a_lost_answer_at_a_strict_platform_waits_and_is_counted_apart() -> anyh
     );
     let lead = app.row("SELECT extract(epoch FROM access_expires_at - refresh_at)::float8 AS seconds FROM grants").await?;
     assert_eq!(lead["seconds"].as_f64().map(f64::round), Some(30.0));
-    assert_eq!(
-        refreshes(&app, Kind::RefreshRefused),
-        0,
-        "no hasty second try"
-    );
+    assert_eq!(refreshes(&app, Kind::RefreshRefused), 0, "no hasty second try");
 
     app.clock.advance(TimeDelta::minutes(60));
-    let account = app
-        .account_until(&sam.account_id, |account| {
-            account["status"] == "token_expired"
-        })
-        .await?;
+    let account =
+        app.account_until(&sam.account_id, |account| account["status"] == "token_expired").await?;
     assert_eq!(account["statusReason"], "refresh_interrupted");
-    assert_eq!(
-        refreshes(&app, Kind::RefreshRefused),
-        1,
-        "the old token was tried once"
-    );
+    assert_eq!(refreshes(&app, Kind::RefreshRefused), 1, "the old token was tried once");
     app.finish().await
 }
 
@@ -198,17 +145,12 @@ async fn a_lost_answer_at_a_strict_platform_waits_and_is_counted_apart() -> anyh
 async fn a_lost_call_that_spent_nothing_ends_well() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let sam = app.connect("sam").await?;
-    app.sandbox.inject(
-        FaultRule::new(Endpoint::TokenRefresh, Fault::Drop)
-            .before()
-            .times(1),
-    );
+    app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, Fault::Drop).before().times(1));
     refresh_now(&app, &sam.account_id).await?;
     until_error(&app, "no_readable_answer").await?;
     app.clock.advance(TimeDelta::minutes(60));
-    let account = app
-        .account_until(&sam.account_id, |account| account["tokenGeneration"] == 2)
-        .await?;
+    let account =
+        app.account_until(&sam.account_id, |account| account["tokenGeneration"] == 2).await?;
     assert_eq!(account["status"], "connected");
     assert!(grant(&app).await?["in_doubt_since"].is_null());
     app.finish().await
@@ -223,15 +165,10 @@ async fn a_platform_with_a_grace_window_gets_the_old_token_at_once() -> anyhow::
     })
     .await?;
     let sam = app.connect("sam").await?;
-    app.sandbox.inject(
-        FaultRule::new(Endpoint::TokenRefresh, Fault::Drop)
-            .after()
-            .times(1),
-    );
+    app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, Fault::Drop).after().times(1));
     refresh_now(&app, &sam.account_id).await?;
-    let account = app
-        .account_until(&sam.account_id, |account| account["tokenGeneration"] == 2)
-        .await?;
+    let account =
+        app.account_until(&sam.account_id, |account| account["tokenGeneration"] == 2).await?;
     assert_eq!(account["status"], "connected");
     assert_eq!(refreshes(&app, Kind::RefreshReplayed), 1);
     app.finish().await
@@ -243,8 +180,11 @@ async fn a_platform_with_a_grace_window_gets_the_old_token_at_once() -> anyhow::
 async fn an_interrupted_call_is_in_doubt_once_its_lease_has_ended() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let sam = app.connect("sam").await?;
-    app.execute("UPDATE grants SET calling_generation = generation, lease_holder = 'gone', \
-             lease_until = now() + interval '150 s', refresh_at = now(), next_attempt_at = now()").await?;
+    app.execute(
+        "UPDATE grants SET calling_generation = generation, lease_holder = 'gone', \
+             lease_until = now() + interval '150 s', refresh_at = now(), next_attempt_at = now()",
+    )
+    .await?;
     eventually(|| async {
         Ok((app.row("SELECT dispatches FROM grants").await?["dispatches"] != 0).then_some(()))
     })
@@ -259,8 +199,7 @@ async fn an_interrupted_call_is_in_doubt_once_its_lease_has_ended() -> anyhow::R
     assert!(!doubtful["in_doubt_since"].is_null());
     assert_eq!(refreshes(&app, Kind::Refreshed), 0);
     app.clock.advance(TimeDelta::minutes(60));
-    app.account_until(&sam.account_id, |account| account["tokenGeneration"] == 2)
-        .await?;
+    app.account_until(&sam.account_id, |account| account["tokenGeneration"] == 2).await?;
     app.finish().await
 }
 
@@ -271,8 +210,7 @@ async fn an_access_token_that_lapses_meanwhile_is_announced_once() -> anyhow::Re
     app.sandbox
         .inject(FaultRule::new(Endpoint::TokenRefresh, Fault::Status { status: 500 }).times(2));
     app.clock.advance(TimeDelta::minutes(61));
-    app.event("account.refresh_overdue", &sam.account_id)
-        .await?;
+    app.event("account.refresh_overdue", &sam.account_id).await?;
     assert_eq!(
         app.account(&sam.account_id).await?["status"],
         "connected",
@@ -281,11 +219,9 @@ async fn an_access_token_that_lapses_meanwhile_is_announced_once() -> anyhow::Re
     app.clock.advance(TimeDelta::minutes(61));
     eventually(|| async { Ok((grant(&app).await?["attempts"] == 2).then_some(())) }).await?;
     app.clock.advance(TimeDelta::minutes(61));
-    app.account_until(&sam.account_id, |account| account["tokenGeneration"] == 2)
-        .await?;
-    let told = app
-        .row("SELECT count(*) AS n FROM events WHERE type = 'account.refresh_overdue'")
-        .await?;
+    app.account_until(&sam.account_id, |account| account["tokenGeneration"] == 2).await?;
+    let told =
+        app.row("SELECT count(*) AS n FROM events WHERE type = 'account.refresh_overdue'").await?;
     assert_eq!(told["n"], 1);
     app.finish().await
 }
@@ -298,10 +234,7 @@ async fn a_refresh_token_whose_known_end_has_passed_expires_the_account() -> any
     })
     .await?;
     let sam = app.connect("sam").await?;
-    app.sandbox.inject(FaultRule::new(
-        Endpoint::TokenRefresh,
-        Fault::Status { status: 500 },
-    ));
+    app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, Fault::Status { status: 500 }));
     app.clock.advance(TimeDelta::minutes(119));
     Sweep::ExpireGrants.run(app.worker_context()).await?;
     assert_eq!(
@@ -310,11 +243,8 @@ async fn a_refresh_token_whose_known_end_has_passed_expires_the_account() -> any
         "the refresh token lives"
     );
     app.clock.advance(TimeDelta::minutes(2));
-    let account = app
-        .account_until(&sam.account_id, |account| {
-            account["status"] == "token_expired"
-        })
-        .await?;
+    let account =
+        app.account_until(&sam.account_id, |account| account["status"] == "token_expired").await?;
     assert_eq!(account["statusReason"], "refresh_token_ended");
     app.finish().await
 }
@@ -323,14 +253,11 @@ async fn a_refresh_token_whose_known_end_has_passed_expires_the_account() -> any
 async fn an_answer_without_a_refresh_token_leaves_the_old_one_in_force() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let sam = app.connect("sam").await?;
-    app.sandbox
-        .inject(FaultRule::new(Endpoint::TokenRefresh, Fault::MissingRefreshToken).times(1));
+    app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, Fault::MissingRefreshToken).times(1));
     for generation in [2, 3] {
         refresh_now(&app, &sam.account_id).await?;
-        app.account_until(&sam.account_id, |account| {
-            account["tokenGeneration"] == generation
-        })
-        .await?;
+        app.account_until(&sam.account_id, |account| account["tokenGeneration"] == generation)
+            .await?;
     }
     app.finish().await
 }

@@ -17,8 +17,7 @@ async fn fifty_workers_racing_for_one_due_grant_make_one_call() -> anyhow::Resul
     .await?;
     let sam = app.connect("sam").await?;
     // Slow enough that all of them are there before the winner has its answer.
-    app.sandbox
-        .inject(FaultRule::new(Endpoint::TokenRefresh, Fault::Delay { ms: 1500 }).before());
+    app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, Fault::Delay { ms: 1500 }).before());
     let settings = app.worker_settings(vec![Pool::Refresh], 4);
     for _ in 0..50 {
         app.add_worker_with(&settings).await?;
@@ -33,9 +32,8 @@ async fn fifty_workers_racing_for_one_due_grant_make_one_call() -> anyhow::Resul
     for nudge in futures_util::future::join_all(nudges).await {
         nudge?;
     }
-    let account = app
-        .account_until(&sam.account_id, |account| account["tokenGeneration"] == 2)
-        .await?;
+    let account =
+        app.account_until(&sam.account_id, |account| account["tokenGeneration"] == 2).await?;
     assert_eq!(account["status"], "connected");
     // Every message is settled once the workers have stopped; only then is the count final.
     let sandbox = app.sandbox.clone();
@@ -52,22 +50,12 @@ async fn fifty_workers_racing_for_one_due_grant_make_one_call() -> anyhow::Resul
 
 async fn due_command(
     app: &TestApp,
-) -> anyhow::Result<(
-    Command,
-    latchkey_shared::ids::WorkspaceId,
-    latchkey_shared::ids::GrantId,
-)> {
+) -> anyhow::Result<(Command, latchkey_shared::ids::WorkspaceId, latchkey_shared::ids::GrantId)> {
     let row = app.row("SELECT workspace_id, id FROM grants").await?;
     let workspace_id: latchkey_shared::ids::WorkspaceId =
         serde_json::from_value(row["workspace_id"].clone())?;
     let grant_id: latchkey_shared::ids::GrantId = serde_json::from_value(row["id"].clone())?;
-    let grants = vec![GrantRef {
-        workspace_id: workspace_id.clone(),
-        grant_id: grant_id.clone(),
-    }];
-    let command = Command::RefreshDue(RefreshDue {
-        platform: "SANDBOX".to_owned(),
-        grants,
-    });
+    let grants = vec![GrantRef { workspace_id: workspace_id.clone(), grant_id: grant_id.clone() }];
+    let command = Command::RefreshDue(RefreshDue { platform: "SANDBOX".to_owned(), grants });
     Ok((command, workspace_id, grant_id))
 }

@@ -28,28 +28,19 @@ async fn a_code_that_the_broker_does_not_bring_is_taken_all_the_same() -> anyhow
     })
     .await?;
     let started = app.start_connect(json!({})).await?;
-    app.approve(&started, &Person::new("sam")?)
-        .await?
-        .expect(303)?;
+    app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
     app.clock.advance(TimeDelta::seconds(4));
-    let ended = app
-        .ended(started["connectId"].as_str().unwrap_or_default())
-        .await?;
+    let ended = app.ended(started["connectId"].as_str().unwrap_or_default()).await?;
     assert_eq!(ended["status"], "connected");
     // The message itself is still in its queue: whoever takes it finds nothing left to do.
     let settings = app.worker_settings(vec![Pool::Connect], 4);
     app.add_worker_with(&settings).await?;
     eventually(|| async {
-        Ok((app
-            .row("SELECT count(*) AS n FROM outbox WHERE done_at IS NULL")
-            .await?["n"]
-            == 0)
+        Ok((app.row("SELECT count(*) AS n FROM outbox WHERE done_at IS NULL").await?["n"] == 0)
             .then_some(()))
     })
     .await?;
-    let ending = app
-        .row("SELECT ending FROM outbox WHERE kind = 'callback_received'")
-        .await?;
+    let ending = app.row("SELECT ending FROM outbox WHERE kind = 'callback_received'").await?;
     assert_eq!(ending["ending"], "stale");
     app.finish().await
 }
@@ -64,7 +55,8 @@ async fn an_exchange_whose_worker_is_gone_ends_and_never_presents_the_code_again
     .await?;
     let started = app.start_connect(json!({})).await?;
     let id = started["connectId"].as_str().unwrap_or_default();
-    app.execute("UPDATE connects SET status = 'exchanging', lease_until = now() + interval '45 s'").await?;
+    app.execute("UPDATE connects SET status = 'exchanging', lease_until = now() + interval '45 s'")
+        .await?;
     Sweep::TakeAuthorized.run(app.worker_context()).await?;
     assert_eq!(
         app.row("SELECT status FROM connects").await?["status"],
@@ -87,31 +79,16 @@ async fn partitions_are_made_ahead_and_dropped_when_old() -> anyhow::Result<()> 
     let app = TestApp::start().await?;
     app.start_connect(json!({})).await?;
     eventually(|| async {
-        Ok((app
-            .row("SELECT count(*) AS n FROM outbox WHERE done_at IS NULL")
-            .await?["n"]
-            == 0)
+        Ok((app.row("SELECT count(*) AS n FROM outbox WHERE done_at IS NULL").await?["n"] == 0)
             .then_some(()))
     })
     .await?;
     let partitions = "SELECT count(*) AS n FROM pg_inherits WHERE inhparent = 'outbox'::regclass";
-    assert_eq!(
-        app.row(partitions).await?["n"],
-        9,
-        "today, seven days ahead, and the default"
-    );
+    assert_eq!(app.row(partitions).await?["n"], 9, "today, seven days ahead, and the default");
     app.clock.advance(TimeDelta::days(20));
-    assert_eq!(
-        Sweep::Partitions.run(app.worker_context()).await?,
-        16,
-        "eight days of two tables"
-    );
+    assert_eq!(Sweep::Partitions.run(app.worker_context()).await?, 16, "eight days of two tables");
     Sweep::Prune.run(app.worker_context()).await?;
-    assert_eq!(
-        app.row(partitions).await?["n"],
-        9,
-        "the old days of the outbox are gone"
-    );
+    assert_eq!(app.row(partitions).await?["n"], 9, "the old days of the outbox are gone");
     let events = app.row("SELECT count(*) AS n FROM events").await?;
     assert_eq!(events["n"], 1, "events are kept longer");
     app.clock.advance(TimeDelta::days(100));

@@ -20,12 +20,7 @@ impl Theirs {
             .await?
             .expect(201)?
             .json();
-        let endpoints = app
-            .http
-            .get("/v1/webhook-endpoints")
-            .await?
-            .expect(200)?
-            .json();
+        let endpoints = app.http.get("/v1/webhook-endpoints").await?.expect(200)?.json();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Ok(Self {
             ids: vec![
@@ -39,9 +34,9 @@ impl Theirs {
     }
 
     fn fill(&self, path: &str) -> String {
-        self.ids.iter().fold(path.to_owned(), |path, (name, id)| {
-            path.replace(&format!("{{{name}}}"), id)
-        })
+        self.ids
+            .iter()
+            .fold(path.to_owned(), |path, (name, id)| path.replace(&format!("{{{name}}}"), id))
     }
 
     fn are_in(&self, text: &str) -> bool {
@@ -81,12 +76,7 @@ async fn call(
 ) -> anyhow::Result<latchkey_tests::app::Answer> {
     let request = http.request(method.clone(), path);
     let with_body = *method == Method::POST || *method == Method::PATCH;
-    http.send(if with_body {
-        request.json(&body_for(path))
-    } else {
-        request
-    })
-    .await
+    http.send(if with_body { request.json(&body_for(path)) } else { request }).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,24 +87,13 @@ async fn another_tenant_s_key_sees_nothing_on_any_route() -> anyhow::Result<()> 
     let stranger = app.another_tenant().await?;
     let http = app.http.with_key(stranger.expose_key());
     let operations = operations(&app.http).await?;
-    assert!(
-        operations.len() >= 20,
-        "the document lists the routes: {operations:?}"
-    );
+    assert!(operations.len() >= 20, "the document lists the routes: {operations:?}");
     for (method, path) in &operations {
         let filled = theirs.fill(path);
-        assert!(
-            !filled.contains('{'),
-            "this test must know an id for {path}"
-        );
+        assert!(!filled.contains('{'), "this test must know an id for {path}");
         let answer = call(&http, method, &filled).await?;
         if filled == *path {
-            assert!(
-                answer.status < 300,
-                "{method} {path}: {} {}",
-                answer.status,
-                answer.text
-            );
+            assert!(answer.status < 300, "{method} {path}: {} {}", answer.status, answer.text);
         } else {
             assert_eq!(answer.status, 404, "{method} {path}: {}", answer.text);
         }
@@ -137,22 +116,11 @@ async fn another_tenant_s_key_sees_nothing_on_any_route() -> anyhow::Result<()> 
 async fn a_key_of_one_workspace_reaches_that_one_alone() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let theirs = Theirs::make(&app).await?;
-    let other = app
-        .http
-        .post("/v1/workspaces", &json!({ "name": "Other" }))
-        .await?
-        .expect(201)?
-        .json();
+    let other =
+        app.http.post("/v1/workspaces", &json!({ "name": "Other" })).await?.expect(201)?.json();
     let limited = json!({ "name": "limited", "role": "owner", "workspaceId": other["id"] });
-    let limited = app
-        .http
-        .post("/v1/api-keys", &limited)
-        .await?
-        .expect(201)?
-        .json();
-    let http = app
-        .http
-        .with_key(limited["key"].as_str().unwrap_or_default());
+    let limited = app.http.post("/v1/api-keys", &limited).await?.expect(201)?.json();
+    let http = app.http.with_key(limited["key"].as_str().unwrap_or_default());
     for (method, path) in operations(&app.http).await? {
         let answer = call(&http, &method, &theirs.fill(&path)).await?;
         let refused_reach = path == "/v1/workspaces" && method == Method::POST;
@@ -172,13 +140,8 @@ async fn a_key_of_one_workspace_reaches_that_one_alone() -> anyhow::Result<()> {
     }
     let workspaces = http.get("/v1/workspaces").await?.expect(200)?.json();
     assert_eq!(workspaces["data"].as_array().map(Vec::len), Some(1));
-    let path = format!(
-        "/v1/workspaces/{}/connects",
-        other["id"].as_str().unwrap_or_default()
-    );
-    http.post(&path, &json!({ "platform": "SANDBOX" }))
-        .await?
-        .expect(201)?;
+    let path = format!("/v1/workspaces/{}/connects", other["id"].as_str().unwrap_or_default());
+    http.post(&path, &json!({ "platform": "SANDBOX" })).await?.expect(201)?;
     app.finish().await
 }
 

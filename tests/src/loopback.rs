@@ -4,7 +4,7 @@
 //! below HTTP: a [`Link`] that was cut fails every write, and the client sees its socket close.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,11 +52,11 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    /// Binds 127.0.0.1; port 0 takes any free one.
-    pub(crate) async fn bind(port: u16) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+    /// Binds an address; port 0 takes any free one.
+    pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address)
             .await
-            .with_context(|| format!("cannot listen on 127.0.0.1:{port}"))?;
+            .with_context(|| format!("cannot listen on {address}"))?;
         let url = format!("http://{}", listener.local_addr()?);
         Ok(Self { listener, url })
     }
@@ -88,10 +88,7 @@ impl Server {
     /// Takes no more connections, and waits a few seconds for the requests under way.
     pub(crate) async fn stop(mut self) {
         drop(self.stop);
-        if tokio::time::timeout(STOP_TIMEOUT, &mut self.task)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(STOP_TIMEOUT, &mut self.task).await.is_err() {
             self.task.abort();
         }
     }
@@ -117,13 +114,7 @@ impl Listener for CuttableListener {
 
     async fn accept(&mut self) -> (Wire, SocketAddr) {
         let (stream, peer) = Listener::accept(&mut self.0).await;
-        (
-            Wire {
-                stream,
-                link: Link::default(),
-            },
-            peer,
-        )
+        (Wire { stream, link: Link::default() }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -30,13 +30,12 @@ enum Command {
 
 #[derive(Args)]
 struct ServeArgs {
-    /// Where to listen; loopback only, port 0 takes any free one.
-    #[arg(
-        long,
-        env = "LATCHKEY_SANDBOX_LISTEN",
-        default_value = "127.0.0.1:8090"
-    )]
+    /// Where to listen; port 0 takes any free one.
+    #[arg(long, env = "LATCHKEY_SANDBOX_LISTEN", default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
+    /// Allow an address that other machines can reach, as in a container: whoever reaches the sandbox can consent and inject faults.
+    #[arg(long, env = "LATCHKEY_SANDBOX_EXPOSE")]
+    expose: bool,
     /// The client's id [default: latchkey-sandbox-client].
     #[arg(long, env = "LATCHKEY_SANDBOX_CLIENT_ID")]
     client_id: Option<String>,
@@ -44,11 +43,7 @@ struct ServeArgs {
     #[arg(long, env = "LATCHKEY_SANDBOX_CLIENT_SECRET", hide_env_values = true)]
     client_secret: Option<String>,
     /// How long access tokens live.
-    #[arg(
-        long,
-        env = "LATCHKEY_SANDBOX_ACCESS_LIFETIME_SECS",
-        default_value_t = 3600
-    )]
+    #[arg(long, env = "LATCHKEY_SANDBOX_ACCESS_LIFETIME_SECS", default_value_t = 3600)]
     access_lifetime_secs: u64,
     /// How long a spent refresh token is answered with the same new pair; 0 never.
     #[arg(long, env = "LATCHKEY_SANDBOX_GRACE_SECS", default_value_t = 0)]
@@ -108,15 +103,14 @@ impl TryFrom<ServeArgs> for SandboxConfig {
     type Error = anyhow::Error;
 
     fn try_from(args: ServeArgs) -> anyhow::Result<Self> {
-        let loopback = args.listen.ip() == std::net::Ipv4Addr::LOCALHOST;
         ensure!(
-            loopback,
-            "the sandbox listens on 127.0.0.1 only, not on {}",
+            args.listen.ip().is_loopback() || args.expose,
+            "{} can be reached from other machines: say --expose if that is meant",
             args.listen.ip()
         );
         let default = Self::default();
         Ok(Self {
-            port: args.listen.port(),
+            listen: args.listen,
             client_id: args.client_id.unwrap_or(default.client_id),
             client_secret: args.client_secret.unwrap_or(default.client_secret),
             access_lifetime: Duration::from_secs(args.access_lifetime_secs),

@@ -19,24 +19,14 @@ impl Person {
     /// # Errors
     /// When no HTTP client can be built.
     pub fn new(user: impl Into<String>) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(Policy::none())
-            .build()?;
-        Ok(Self {
-            user: user.into(),
-            access_lifetime_secs: None,
-            http,
-        })
+        let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build()?;
+        Ok(Self { user: user.into(), access_lifetime_secs: None, http })
     }
 
     /// From now on approves with access tokens that live this long.
     #[must_use]
     pub fn with_access_lifetime_secs(self, seconds: u64) -> Self {
-        Self {
-            access_lifetime_secs: Some(seconds),
-            ..self
-        }
+        Self { access_lifetime_secs: Some(seconds), ..self }
     }
 
     /// Opens the authorize URL and approves; the answer is the callback, with code and state, not
@@ -59,11 +49,7 @@ impl Person {
     async fn decide(&self, authorize_url: &str, decision: &str) -> anyhow::Result<Url> {
         let authorize_url = Url::parse(authorize_url).context("the authorize URL is no URL")?;
         let page = self.http.get(authorize_url.clone()).send().await?;
-        ensure!(
-            page.status() == 200,
-            "the consent page answered {}",
-            page.status()
-        );
+        ensure!(page.status() == 200, "the consent page answered {}", page.status());
 
         let mut form: Vec<(String, String)> = authorize_url.query_pairs().into_owned().collect();
         form.push(("user".to_owned(), self.user.clone()));
@@ -75,10 +61,7 @@ impl Person {
         action.set_query(None);
         let answer = self.http.post(action).form(&form).send().await?;
         let Some(location) = answer.headers().get(LOCATION) else {
-            bail!(
-                "the decision was answered with {}, not a redirect",
-                answer.status()
-            );
+            bail!("the decision was answered with {}, not a redirect", answer.status());
         };
         Ok(Url::parse(location.to_str()?)?)
     }

@@ -53,9 +53,7 @@ impl Context {
     pub fn platform(&self, id: &str) -> Result<&Platform, Failure> {
         let platform = self.platforms.get(id);
         platform.ok_or_else(|| {
-            Failure::Later(anyhow::anyhow!(
-                "platform {id} is not in the platforms file"
-            ))
+            Failure::Later(anyhow::anyhow!("platform {id} is not in the platforms file"))
         })
     }
 

@@ -55,11 +55,7 @@ impl Executor {
         metrics::counter!("latchkey_commands_total", "command" => kind, "ending" => word)
             .increment(1);
         metrics::histogram!("latchkey_command_seconds", "command" => kind).record(begun.elapsed());
-        if word == "dead" {
-            Settle::Reject
-        } else {
-            Settle::Ack
-        }
+        if word == "dead" { Settle::Reject } else { Settle::Ack }
     }
 
     /// Counts the attempt before it is made, so that one which takes the process down counts too.
@@ -115,15 +111,8 @@ impl Executor {
             }
             Ending::Finished(Ok(Outcome::Snooze(delay))) => {
                 let delay = TimeDelta::from_std(delay).unwrap_or(TimeDelta::minutes(1));
-                self.note(
-                    id,
-                    &Note::Later(Later {
-                        after: delay,
-                        error: None,
-                        forgive: true,
-                    }),
-                )
-                .await;
+                self.note(id, &Note::Later(Later { after: delay, error: None, forgive: true }))
+                    .await;
                 return "snoozed";
             }
             Ending::Finished(Err(Failure::Later(error))) => ("later", Some(format!("{error:#}"))),
@@ -141,19 +130,9 @@ impl Executor {
             self.note(id, &Note::Done(word)).await;
             return word;
         }
-        let delay = handlers::terms(kind)
-            .retry
-            .delay(u32::try_from(attempt).unwrap_or(1));
+        let delay = handlers::terms(kind).retry.delay(u32::try_from(attempt).unwrap_or(1));
         let after = TimeDelta::from_std(delay).unwrap_or(TimeDelta::minutes(1));
-        self.note(
-            id,
-            &Note::Later(Later {
-                after,
-                error: Some(&error),
-                forgive: false,
-            }),
-        )
-        .await;
+        self.note(id, &Note::Later(Later { after, error: Some(&error), forgive: false })).await;
         word
     }
 
@@ -206,8 +185,7 @@ impl Receive for Executor {
         }
         match Command::decode(delivery.kind.as_deref().unwrap_or_default(), &delivery.body) {
             Ok(command) => {
-                self.execute(command, delivery.message_id.as_deref().unwrap_or_default())
-                    .await
+                self.execute(command, delivery.message_id.as_deref().unwrap_or_default()).await
             }
             Err(error) => {
                 metrics::counter!("latchkey_commands_total", "command" => "unknown", "ending" => "undecodable").increment(1);

@@ -11,22 +11,14 @@ async fn main() -> anyhow::Result<()> {
     let settings = WorkerSettings::parse();
     telemetry::init_logs(&settings.common.log, settings.common.log_format)?;
     let running = latchkey_worker::start(&settings, Clock::system()).await?;
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!(
-        drain_seconds = settings.drain.as_secs(),
-        "stopping: started calls may end"
-    );
-    anyhow::ensure!(
-        running.stop().await,
-        "some calls did not end within the drain time"
-    );
+    tracing::info!(drain_seconds = settings.drain.as_secs(), "stopping: started calls may end");
+    anyhow::ensure!(running.stop().await, "some calls did not end within the drain time");
     tracing::info!("stopped");
     Ok(())
 }

@@ -51,84 +51,63 @@ pub async fn start(settings: &WorkerSettings, clock: Clock) -> anyhow::Result<Ru
     telemetry::metrics();
     let schedules = sweeps::schedules(&settings.sweeps)
         .map_err(|why| anyhow::anyhow!("LATCHKEY_SWEEPS: {why}"))?;
+    let listener = TcpListener::bind(settings.metrics_listen).await.with_context(|| {
+        format!("cannot listen on {} (LATCHKEY_METRICS_LISTEN)", settings.metrics_listen)
+    })?;
+    let (publishing, connections) = (TaskTracker::new(), CancellationToken::new());
+    let context = context(settings, &clock, (&publishing, &connections)).await?;
+    let consuming = supervisor(settings, "latchkey-worker consume", &connections);
+    let work = TaskTracker::new();
+    for pool in &settings.pools {
+        let db = Db::new(
+            settings.common.database_url.expose_secret(),
+            settings.db_connections,
+            clock.clone(),
+        )?;
+        let pool_context = Context {
+            store: context.store.over(db),
+            calls: Arc::new(Semaphore::new(settings.concurrency.into())),
+            ..context.clone()
+        };
+        start_pool(*pool, pool_context, (&consuming, settings.concurrency), &schedules, &work);
+    }
+    work.spawn(ops::serve(listener, readiness(&context, consuming), context.stop.clone()));
+    work.close();
+    tracing::info!(pools = ?settings.pools, concurrency = settings.concurrency, "worker started");
+    Ok(Running { context, work, publishing, connections, drain: settings.drain })
+}
+
+/// What all pools share; each gets its own connections and its own turns to call.
+async fn context(
+    settings: &WorkerSettings,
+    clock: &Clock,
+    (publishing, connections): (&TaskTracker, &CancellationToken),
+) -> anyhow::Result<Context> {
     let common = &settings.common;
     let platforms = Arc::new(Platforms::load(&common.platforms_file)?);
     let vault = Vault::new(common.read_keyring()?);
-    let db = |size| Db::new(common.database_url.expose_secret(), size, clock.clone());
+    let db = Db::new(common.database_url.expose_secret(), 2, clock.clone())?;
     vault
-        .check(&mut *db(1)?.conn().await?, &clock)
+        .check(&mut *db.conn().await?, clock)
         .await
         .context("the keyring does not fit the database")?;
-
-    let (stop, connections) = (CancellationToken::new(), CancellationToken::new());
-    let supervisor = |name| {
-        let topology = Topology::new(&common.broker_prefix);
-        Supervisor::start(
-            common.amqp_url.expose_secret(),
-            topology,
-            name,
-            connections.clone(),
-        )
-    };
-    let (publishing_connection, consuming) = (
-        supervisor("latchkey-worker publish"),
-        supervisor("latchkey-worker consume"),
-    );
-    let publishing = TaskTracker::new();
-    let store = Store::new(
-        db(2)?,
-        vault,
-        Publisher::new(publishing_connection),
-        publishing.clone(),
-    );
+    let publisher = Publisher::new(supervisor(settings, "latchkey-worker publish", connections));
     let guard = NetGuard::new(&common.outbound_allow);
-    let context = Context {
-        store,
+    Ok(Context {
+        store: Store::new(db, vault, publisher, publishing.clone()),
         platforms,
         http: PlatformHttp::new()?,
         webhooks: guard.client(WEBHOOK_TIMEOUT)?,
         guard,
         in_doubt_lead: TimeDelta::from_std(settings.in_doubt_lead)?,
         calls: Arc::new(Semaphore::new(0)),
-        stop,
-    };
-    let work = TaskTracker::new();
-    for pool in &settings.pools {
-        let pool_context = Context {
-            store: context.store.over(db(settings.db_connections)?),
-            calls: Arc::new(Semaphore::new(settings.concurrency.into())),
-            ..context.clone()
-        };
-        start_pool(
-            *pool,
-            pool_context,
-            (&consuming, settings.concurrency),
-            &schedules,
-            &work,
-        );
-    }
-    let listener = TcpListener::bind(settings.metrics_listen)
-        .await
-        .with_context(|| {
-            format!(
-                "cannot listen on {} (LATCHKEY_METRICS_LISTEN)",
-                settings.metrics_listen
-            )
-        })?;
-    work.spawn(ops::serve(
-        listener,
-        readiness(&context, consuming),
-        context.stop.clone(),
-    ));
-    work.close();
-    tracing::info!(pools = ?settings.pools, concurrency = settings.concurrency, "worker started");
-    Ok(Running {
-        context,
-        work,
-        publishing,
-        connections,
-        drain: settings.drain,
+        stop: CancellationToken::new(),
     })
+}
+
+fn supervisor(settings: &WorkerSettings, name: &str, stop: &CancellationToken) -> Supervisor {
+    let topology = Topology::new(&settings.common.broker_prefix);
+    Supervisor::start(settings.common.amqp_url.expose_secret(), topology, name, stop.clone())
 }
 
 fn start_pool(
@@ -147,11 +126,7 @@ fn start_pool(
         return;
     }
     for (sweep, schedule) in schedules {
-        work.spawn(sweeps::keep_running(
-            context.clone(),
-            *sweep,
-            schedule.clone(),
-        ));
+        work.spawn(sweeps::keep_running(context.clone(), *sweep, schedule.clone()));
     }
     let keeper = DeadLetterKeeper::new(context);
     work.spawn(async move { consume(supervisor, topology::DEAD, 10, keeper, stop).await });

@@ -55,11 +55,7 @@ pub struct WorkerSettings {
     pub db_connections: u32,
 
     /// Where operators reach /healthz, /readyz and /metrics
-    #[arg(
-        long,
-        env = "LATCHKEY_METRICS_LISTEN",
-        default_value = "127.0.0.1:9465"
-    )]
+    #[arg(long, env = "LATCHKEY_METRICS_LISTEN", default_value = "127.0.0.1:9465")]
     pub metrics_listen: SocketAddr,
 
     /// How long started calls may take to end after SIGTERM, in seconds; calls to a platform that

@@ -9,15 +9,10 @@ use sha2::Sha256;
 /// The `webhook-signature` of a body; `None` when the secret is not `whsec_` and base64.
 #[must_use]
 pub fn sign(secret: &SecretString, id: &str, timestamp: i64, body: &str) -> Option<String> {
-    let key = STANDARD
-        .decode(secret.expose_secret().strip_prefix("whsec_")?)
-        .ok()?;
+    let key = STANDARD.decode(secret.expose_secret().strip_prefix("whsec_")?).ok()?;
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
     mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
-    Some(format!(
-        "v1,{}",
-        STANDARD.encode(mac.finalize().into_bytes())
-    ))
+    Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
 }
 
 #[cfg(test)]

@@ -50,9 +50,7 @@ pub(crate) async fn find(
     id: &AccountId,
 ) -> Result<(Account, Option<Grant>), Problem> {
     let mut conn = app.conn().await?;
-    let account = accounts::find(&mut conn, workspace, id)
-        .await?
-        .ok_or_else(Problem::not_found)?;
+    let account = accounts::find(&mut conn, workspace, id).await?.ok_or_else(Problem::not_found)?;
     let grant = match &account.grant_id {
         Some(grant) => grants::find(&mut conn, workspace, grant).await?,
         None => None,
@@ -80,24 +78,14 @@ pub(crate) async fn list(
             "`GET /v1/platforms` lists the platforms; ids are upper case.",
         ));
     }
-    let page = PageQuery {
-        cursor: query.cursor,
-        limit: query.limit,
-    };
+    let page = PageQuery { cursor: query.cursor, limit: query.limit };
     let wanted = Wanted::of::<AccountId>(&page)?;
     let mut conn = app.conn().await?;
     let workspace = caller.workspace(&mut conn, &workspace).await?;
-    let filter = AccountFilter {
-        platform,
-        status: query.status,
-        profile: query.profile_id.as_ref(),
-    };
+    let filter =
+        AccountFilter { platform, status: query.status, profile: query.profile_id.as_ref() };
     let rows = accounts::list(&mut conn, &workspace.id, &filter, wanted.page()).await?;
-    Ok(Json(wanted.list(
-        rows,
-        |(account, _)| account.id.as_str(),
-        Into::into,
-    )))
+    Ok(Json(wanted.list(rows, |(account, _)| account.id.as_str(), Into::into)))
 }
 
 /// Get an account.
@@ -112,9 +100,7 @@ pub(crate) async fn get(
     State(app): State<Arc<App>>,
     Ids((workspace, id)): Ids<(WorkspaceId, AccountId)>,
 ) -> Result<Json<AccountView>, Problem> {
-    let workspace = caller
-        .workspace(&mut *app.conn().await?, &workspace)
-        .await?;
+    let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
     Ok(Json(find(&app, &workspace.id, &id).await?.into()))
 }
 
@@ -133,9 +119,7 @@ pub(crate) async fn refresh(
     State(app): State<Arc<App>>,
     Ids((workspace, id)): Ids<(WorkspaceId, AccountId)>,
 ) -> Result<(StatusCode, Json<AccountView>), Problem> {
-    let workspace = caller
-        .workspace(&mut *app.conn().await?, &workspace)
-        .await?;
+    let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
     let account = refresh::run(&app, &workspace.id, &id).await?;
     Ok((StatusCode::ACCEPTED, Json(account.into())))
 }
@@ -152,9 +136,7 @@ pub(crate) async fn disconnect(
     State(app): State<Arc<App>>,
     Ids((workspace, id)): Ids<(WorkspaceId, AccountId)>,
 ) -> Result<(StatusCode, Json<AccountView>), Problem> {
-    let workspace = caller
-        .workspace(&mut *app.conn().await?, &workspace)
-        .await?;
+    let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
     let account = disconnect::run(&app, &workspace.id, &id).await?;
     Ok((StatusCode::ACCEPTED, Json(account.into())))
 }

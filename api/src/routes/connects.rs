@@ -1,6 +1,5 @@
 //! `/v1/workspaces/{ws}/connects`.
 
-mod about;
 mod cancel;
 mod request;
 mod start;
@@ -14,7 +13,6 @@ use axum::http::StatusCode;
 use latchkey_shared::db::connects;
 use latchkey_shared::ids::{ConnectId, WorkspaceId};
 
-pub(crate) use about::about;
 pub(crate) use request::StartConnect;
 pub(crate) use start::StartedConnect;
 pub(crate) use view::ConnectView;
@@ -45,9 +43,7 @@ pub(crate) async fn create(
     Ids(workspace): Ids<WorkspaceId>,
     JsonBody(request): JsonBody<StartConnect>,
 ) -> Result<(StatusCode, Json<StartedConnect>), Problem> {
-    let workspace = caller
-        .workspace(&mut *app.conn().await?, &workspace)
-        .await?;
+    let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
     let started = start::run(&app, &workspace, request).await?;
     Ok((StatusCode::CREATED, Json(started)))
 }
@@ -87,9 +83,7 @@ pub(crate) async fn get(
     let mut conn = app.conn().await?;
     let workspace = caller.workspace(&mut conn, &workspace).await?;
     let connect = connects::find(&mut conn, &workspace.id, &id).await?;
-    connect
-        .map(|connect| Json(connect.into()))
-        .ok_or_else(Problem::not_found)
+    connect.map(|connect| Json(connect.into())).ok_or_else(Problem::not_found)
 }
 
 /// Cancel a connect. What the platform gave meanwhile is revoked.
@@ -107,9 +101,7 @@ pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
     Ids((workspace, id)): Ids<(WorkspaceId, ConnectId)>,
 ) -> Result<Json<ConnectView>, Problem> {
-    let workspace = caller
-        .workspace(&mut *app.conn().await?, &workspace)
-        .await?;
+    let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
     let connect = cancel::run(&app, &workspace.id, &id).await?;
     Ok(Json(connect.into()))
 }

@@ -57,10 +57,7 @@ pub(crate) struct EventList {
 /// What happened. Webhooks and RabbitMQ carry the same JSON.
 #[derive(ToSchema)]
 #[schema(as = Event)]
-#[expect(
-    dead_code,
-    reason = "describes for the document what is built as JSON elsewhere"
-)]
+#[expect(dead_code, reason = "describes for the document what is built as JSON elsewhere")]
 pub(crate) struct EventBody {
     #[schema(example = "evt_01JCZ5M2V8Q4T6W8Y0A2B4C6D8")]
     id: String,
@@ -83,17 +80,11 @@ struct Position {
 
 impl Position {
     fn start() -> Self {
-        Self {
-            xid: 0,
-            id: String::new(),
-        }
+        Self { xid: 0, id: String::new() }
     }
 
     fn behind(event: &LoggedEvent) -> Self {
-        Self {
-            xid: event.xid,
-            id: event.id.to_string(),
-        }
+        Self { xid: event.xid, id: event.id.to_string() }
     }
 
     fn encode(&self) -> String {
@@ -105,10 +96,7 @@ impl Position {
         let (xid, id) = text.split_once(':')?;
         let id: EventId = id.parse().ok()?;
         let xid = xid.parse().ok().filter(|xid| *xid >= 0)?;
-        Some(Self {
-            xid,
-            id: id.to_string(),
-        })
+        Some(Self { xid, id: id.to_string() })
     }
 }
 
@@ -155,10 +143,7 @@ async fn read(app: &App, caller: &Caller, query: &EventsQuery) -> Result<EventLi
         Some(last) => Some(Position::behind(last).encode()),
         None => query.after.clone(),
     };
-    Ok(EventList {
-        data: events.iter().map(LoggedEvent::body).collect(),
-        next_cursor,
-    })
+    Ok(EventList { data: events.iter().map(LoggedEvent::body).collect(), next_cursor })
 }
 
 /// Holds no connection longer than one query takes.
@@ -168,10 +153,7 @@ async fn read_once(
     position: &Position,
     filter: &LogFilter<'_>,
 ) -> Result<Vec<LoggedEvent>, Problem> {
-    let after = LogPosition {
-        xid: position.xid,
-        id: &position.id,
-    };
+    let after = LogPosition { xid: position.xid, id: &position.id };
     let mut conn = app.conn().await?;
     Ok(events::read_log(&mut conn, &caller.organisation_id, after, filter).await?)
 }
@@ -199,24 +181,14 @@ mod tests {
 
     #[test]
     fn a_position_survives_its_cursor() {
-        let position = Position {
-            xid: 7431,
-            id: EventId::new(&Clock::system()).to_string(),
-        };
+        let position = Position { xid: 7431, id: EventId::new(&Clock::system()).to_string() };
         assert_eq!(Position::decode(&position.encode()), Some(position));
     }
 
     #[test]
     fn what_is_no_position_is_refused() {
         let id = EventId::new(&Clock::system());
-        for text in [
-            "",
-            "7",
-            "7:",
-            "7:acc_1",
-            &format!("-7:{id}"),
-            &format!("x:{id}"),
-        ] {
+        for text in ["", "7", "7:", "7:acc_1", &format!("-7:{id}"), &format!("x:{id}")] {
             assert_eq!(Position::decode(&pagination::encode(text)), None, "{text}");
         }
         assert_eq!(Position::decode("?"), None);

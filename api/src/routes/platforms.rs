@@ -51,11 +51,7 @@ impl PlatformView {
         let configured = app.platforms.get(spec.id);
         let default_scopes = match configured {
             Some(platform) => platform.default_scopes.clone(),
-            None => spec
-                .default_scopes
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            None => spec.default_scopes.iter().map(ToString::to_string).collect(),
         };
         Self {
             id: spec.id,
@@ -84,8 +80,5 @@ pub(crate) async fn list(
     State(app): State<Arc<App>>,
 ) -> Result<Json<List<PlatformView>>, Problem> {
     let data = BUILT_IN.iter().map(|spec| PlatformView::of(spec, &app));
-    Ok(Json(List {
-        data: data.collect(),
-        next_cursor: None,
-    }))
+    Ok(Json(List { data: data.collect(), next_cursor: None }))
 }

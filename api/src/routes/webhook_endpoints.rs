@@ -154,10 +154,7 @@ async fn make(app: &App, caller: &Caller, new: CreateEndpoint) -> Result<Created
         sealed_secret: &sealed,
     };
     let about = webhook_endpoints::insert(&mut conn, app.clock(), &row).await?;
-    Ok(CreatedEndpoint {
-        about: about.into(),
-        secret,
-    })
+    Ok(CreatedEndpoint { about: about.into(), secret })
 }
 
 /// Make a webhook endpoint.
@@ -226,10 +223,8 @@ mod tests {
 
     #[test]
     fn deliveries_go_encrypted_or_to_an_allowed_loopback() {
-        let (closed, open) = (
-            NetGuard::default(),
-            NetGuard::new(&["127.0.0.0/8".parse().unwrap()]),
-        );
+        let (closed, open) =
+            (NetGuard::default(), NetGuard::new(&["127.0.0.0/8".parse().unwrap()]));
         for url in ["https://hooks.example/a", "https://1.1.1.1/"] {
             assert!(check_url(url, &closed).is_ok(), "{url}");
         }
@@ -237,13 +232,9 @@ mod tests {
             assert!(check_url(url, &closed).is_err(), "{url}");
             assert!(check_url(url, &open).is_ok(), "{url}");
         }
-        for url in [
-            "http://hooks.example/",
-            "http://1.1.1.1/",
-            "https://10.0.0.1/",
-            "ftp://a/",
-            "a",
-        ] {
+        for url in
+            ["http://hooks.example/", "http://1.1.1.1/", "https://10.0.0.1/", "ftp://a/", "a"]
+        {
             assert!(check_url(url, &open).is_err(), "{url}");
         }
     }

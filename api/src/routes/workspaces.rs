@@ -106,10 +106,7 @@ async fn make(app: &App, caller: &Caller, new: CreateWorkspace) -> Result<Worksp
     let list = &new.redirect_allowlist;
     let workspace =
         workspaces::insert(&mut work, app.clock(), organisation, &new.name, list).await?;
-    let owner = KeyOwner::Workspace {
-        organisation: Some(organisation),
-        workspace: &workspace.id,
-    };
+    let owner = KeyOwner::Workspace { organisation: Some(organisation), workspace: &workspace.id };
     let vault = app.store.vault();
     vault.create_key(&mut work, app.clock(), owner).await?;
     work.commit().await?;
@@ -187,13 +184,9 @@ pub(crate) async fn update(
     check(change.name.as_deref(), change.redirect_allowlist.as_deref())?;
     let mut conn = app.conn().await?;
     let workspace = caller.workspace(&mut conn, &id).await?;
-    let change = WorkspaceChange {
-        name: change.name,
-        redirect_allowlist: change.redirect_allowlist,
-    };
+    let change =
+        WorkspaceChange { name: change.name, redirect_allowlist: change.redirect_allowlist };
     let changed =
         workspaces::update(&mut conn, &caller.organisation_id, &workspace.id, &change).await?;
-    changed
-        .map(|workspace| Json(workspace.into()))
-        .ok_or_else(Problem::not_found)
+    changed.map(|workspace| Json(workspace.into())).ok_or_else(Problem::not_found)
 }

@@ -68,11 +68,7 @@ impl Answer {
 impl Refusal {
     /// Whether the person said no, or something went wrong.
     pub(crate) fn reason(&self) -> &'static str {
-        if self.error == "access_denied" {
-            "ACCESS_DENIED"
-        } else {
-            "PLATFORM_ERROR"
-        }
+        if self.error == "access_denied" { "ACCESS_DENIED" } else { "PLATFORM_ERROR" }
     }
 
     /// For the connect's row.
@@ -83,11 +79,7 @@ impl Refusal {
 
 /// LinkedIn says `user_cancelled_login` and `user_cancelled_authorize` where the standard has a word.
 fn oauth_code(error: String) -> String {
-    if error.starts_with("user_cancelled_") {
-        "access_denied".to_owned()
-    } else {
-        error
-    }
+    if error.starts_with("user_cancelled_") { "access_denied".to_owned() } else { error }
 }
 
 /// Anybody can write this text: short, and nothing that does more than stand there.
@@ -111,10 +103,7 @@ mod tests {
     fn an_approval_has_a_code() {
         let answer = Answer::read("code=a%2Bb&state=s&scope=x&code=second");
         assert_eq!(answer.state.as_deref(), Some("s"));
-        assert_eq!(
-            answer.outcome,
-            Some(Outcome::Approved(Code("a+b".to_owned())))
-        );
+        assert_eq!(answer.outcome, Some(Outcome::Approved(Code("a+b".to_owned()))));
         assert!(!format!("{answer:?}").contains("a+b"));
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use latchkey_shared::authorize;
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
@@ -13,7 +14,6 @@ use latchkey_shared::events::EventType;
 use latchkey_shared::keyring::Owner;
 use latchkey_shared::messages::{CallbackReceived, Command};
 use latchkey_shared::work::Work;
-use serde_json::json;
 use tokio::time::Instant;
 
 use super::answer::{Answer, Code as AuthorizationCode, Outcome, Refusal};
@@ -22,7 +22,6 @@ use crate::code::Code;
 use crate::nudge::Waiter;
 use crate::problem::Problem;
 use crate::request::RequestId;
-use crate::routes::connects::about;
 use crate::state::App;
 
 const REREAD_EVERY: Duration = Duration::from_millis(250);
@@ -50,9 +49,14 @@ const REREAD_EVERY: Duration = Duration::from_millis(250);
 pub(crate) async fn callback(
     State(app): State<Arc<App>>,
     Extension(request_id): Extension<RequestId>,
+    method: Method,
     Path(platform): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
+    // Scanners of links ask with HEAD, which the router takes for GET: it must not use a state up.
+    if method != Method::GET {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
     let answer = Answer::read(query.as_deref().unwrap_or_default());
     match take(&app, &platform, answer).await {
         Ok(response) => response,
@@ -122,10 +126,7 @@ async fn not_approved(
     step.platform_error = Some(&said);
     step.page_hash = Some(&page_hash);
     let failed = consume(app, &mut work, connect, step).await?;
-    let mut event = about(EventType::ConnectFailed, &failed);
-    event.data["reason"] = json!(refusal.reason());
-    event.data["error"] = json!(refusal.error);
-    work.emit(event).await?;
+    work.emit(failed.event(EventType::ConnectFailed)).await?;
     work.commit().await?;
     Ok(failed)
 }

@@ -38,9 +38,7 @@ pub(crate) async fn show(
 }
 
 async fn open(app: &Arc<App>, id: &str, headers: &HeaderMap) -> Result<Response, Problem> {
-    let connect = find(app, id, headers)
-        .await?
-        .ok_or_else(Problem::not_found)?;
+    let connect = find(app, id, headers).await?.ok_or_else(Problem::not_found)?;
     if connect.status.is_final() {
         return super::end(app, &connect).await;
     }

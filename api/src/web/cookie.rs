@@ -50,11 +50,7 @@ pub(crate) fn hash_of(headers: &HeaderMap, public_url: &Url) -> Option<Vec<u8>> 
 }
 
 fn name(public_url: &Url) -> &'static str {
-    if is_https(public_url) {
-        "__Host-lk_connect"
-    } else {
-        "lk_connect"
-    }
+    if is_https(public_url) { "__Host-lk_connect" } else { "lk_connect" }
 }
 
 fn is_https(url: &Url) -> bool {
@@ -78,10 +74,7 @@ mod tests {
             let mut response = ().into_response();
             cookie.put(&mut response, &url);
             let set = response.headers()[SET_COOKIE].to_str().unwrap();
-            assert!(
-                set.starts_with(begin) && set.contains("; HttpOnly; SameSite=Lax"),
-                "{set}"
-            );
+            assert!(set.starts_with(begin) && set.contains("; HttpOnly; SameSite=Lax"), "{set}");
             assert_eq!(set.contains("; Secure"), secure);
 
             let pair = set.split(';').next().unwrap();

@@ -84,10 +84,7 @@ impl Page {
             ConnectStatus::Connected => Self::connected(accounts),
             _ => Self::not_connected(connect),
         };
-        Self {
-            reference: connect.id.to_string(),
-            ..page
-        }
+        Self { reference: connect.id.to_string(), ..page }
     }
 
     fn connected(accounts: &[Account]) -> Self {
@@ -198,10 +195,7 @@ impl ShownAccount {
     fn of(account: &Account) -> Self {
         let handle = account.username.as_ref().map(|name| format!("@{name}"));
         let name = account.display_name.clone();
-        Self {
-            name: name.unwrap_or_else(|| account.platform_user_id.clone()),
-            handle,
-        }
+        Self { name: name.unwrap_or_else(|| account.platform_user_id.clone()), handle }
     }
 }
 
@@ -212,21 +206,14 @@ mod tests {
 
     #[test]
     fn what_others_wrote_is_escaped() {
-        let html = Page::progress("<script>alert(1)</script>")
-            .render()
-            .unwrap();
+        let html = Page::progress("<script>alert(1)</script>").render().unwrap();
         assert!(!html.contains("<script>"), "{html}");
     }
 
     #[test]
     fn only_an_open_connect_reloads_its_page() {
         let refresh = "http-equiv=\"refresh\"";
-        assert!(
-            Page::progress("Sandbox")
-                .render()
-                .unwrap()
-                .contains(refresh)
-        );
+        assert!(Page::progress("Sandbox").render().unwrap().contains(refresh));
         let ended = Page::ended(&connect(ConnectStatus::Failed, None), &[]);
         assert!(!ended.render().unwrap().contains(refresh));
     }

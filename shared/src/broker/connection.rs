@@ -80,10 +80,7 @@ impl Supervisor {
     /// Waits for a connection; `None` once the supervisor has ended.
     pub async fn connected(&self) -> Option<Arc<Connection>> {
         let mut state = self.state.clone();
-        let state = state
-            .wait_for(|state| !matches!(state, BrokerState::Down))
-            .await
-            .ok()?;
+        let state = state.wait_for(|state| !matches!(state, BrokerState::Down)).await.ok()?;
         match &*state {
             BrokerState::Up(connection) | BrokerState::Blocked(connection) => {
                 Some(connection.clone())
@@ -127,10 +124,8 @@ impl Supervise {
     }
 
     async fn connect(&self) -> anyhow::Result<Connection> {
-        let mut uri: lapin::uri::AMQPUri = self
-            .url
-            .parse()
-            .map_err(|error| anyhow::anyhow!("the AMQP URL: {error}"))?;
+        let mut uri: lapin::uri::AMQPUri =
+            self.url.parse().map_err(|error| anyhow::anyhow!("the AMQP URL: {error}"))?;
         uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
         let properties = ConnectionProperties::default()
             .with_connection_name(self.name.clone().into())
@@ -150,8 +145,7 @@ impl Supervise {
     async fn watch(&self, connection: Connection) {
         let mut events = connection.events_listener();
         let connection = Arc::new(connection);
-        self.sender
-            .send_replace(BrokerState::Up(connection.clone()));
+        self.sender.send_replace(BrokerState::Up(connection.clone()));
         metrics::gauge!("latchkey_broker_up", "connection" => self.name.clone()).set(1.0);
         let mut check = tokio::time::interval(Duration::from_secs(1));
         loop {

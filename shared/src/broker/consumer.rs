@@ -75,8 +75,7 @@ pub async fn consume<R: Receive>(
         };
         if let Err(error) = session.await {
             tracing::warn!(queue, "consumer ended, starting again: {error:#}");
-            stop.run_until_cancelled(tokio::time::sleep(Duration::from_millis(500)))
-                .await;
+            stop.run_until_cancelled(tokio::time::sleep(Duration::from_millis(500))).await;
         }
     }
     tasks.close();
@@ -85,9 +84,7 @@ pub async fn consume<R: Receive>(
 
 async fn open(channel: &Channel, queue: &str, prefetch: u16) -> anyhow::Result<Consumer> {
     let setup = async {
-        channel
-            .basic_qos(prefetch, BasicQosOptions::default())
-            .await?;
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
         channel
             .basic_consume(
                 queue.into(),
@@ -129,11 +126,7 @@ async fn run<R: Receive>(
 
 async fn deal_with<R: Receive>(delivery: Delivery, receive: R) {
     let received = Received {
-        message_id: delivery
-            .properties
-            .message_id()
-            .as_ref()
-            .map(ToString::to_string),
+        message_id: delivery.properties.message_id().as_ref().map(ToString::to_string),
         kind: delivery.properties.kind().as_ref().map(ToString::to_string),
         routing_key: delivery.routing_key.to_string(),
         headers: delivery.properties.headers().clone().unwrap_or_default(),
@@ -148,12 +141,7 @@ async fn deal_with<R: Receive>(delivery: Delivery, receive: R) {
             Settle::Ack => acker.ack(BasicAckOptions::default()).await,
             Settle::Reject => acker.reject(BasicRejectOptions { requeue: false }).await,
             Settle::Requeue => {
-                acker
-                    .nack(BasicNackOptions {
-                        requeue: true,
-                        multiple: false,
-                    })
-                    .await
+                acker.nack(BasicNackOptions { requeue: true, multiple: false }).await
             }
         }
     };
@@ -162,9 +150,8 @@ async fn deal_with<R: Receive>(delivery: Delivery, receive: R) {
         Ok(Ok(false)) | Err(_) => {
             tracing::debug!(?settle, "not settled: the broker will deliver again")
         }
-        Ok(Err(error)) => tracing::debug!(
-            ?settle,
-            "not settled, the broker will deliver again: {error}"
-        ),
+        Ok(Err(error)) => {
+            tracing::debug!(?settle, "not settled, the broker will deliver again: {error}")
+        }
     }
 }

@@ -71,11 +71,7 @@ impl Publisher {
     /// A publisher over this connection.
     #[must_use]
     pub fn new(supervisor: Supervisor) -> Self {
-        Self {
-            supervisor,
-            free: Arc::new(Semaphore::new(LANES)),
-            idle: Arc::default(),
-        }
+        Self { supervisor, free: Arc::new(Semaphore::new(LANES)), idle: Arc::default() }
     }
 
     /// How the connection is.
@@ -93,11 +89,7 @@ impl Publisher {
         let _lane = lane.map_err(|_| PublishError::Unavailable("too slow"))?;
         let outcome = tokio::time::timeout(CALL_TIMEOUT, self.publish_on_lane(message)).await;
         let outcome = outcome.unwrap_or(Err(PublishError::Unconfirmed));
-        let result = if outcome.is_ok() {
-            "confirmed"
-        } else {
-            "failed"
-        };
+        let result = if outcome.is_ok() { "confirmed" } else { "failed" };
         metrics::counter!("latchkey_messages_published_total", "exchange" => message.exchange, "result" => result)
             .increment(1);
         outcome
@@ -109,10 +101,7 @@ impl Publisher {
             .basic_publish(
                 self.supervisor.topology().name(message.exchange).into(),
                 message.routing_key.as_str().into(),
-                BasicPublishOptions {
-                    mandatory: message.mandatory,
-                    immediate: false,
-                },
+                BasicPublishOptions { mandatory: message.mandatory, immediate: false },
                 &message.body,
                 properties(message),
             )
@@ -120,10 +109,7 @@ impl Publisher {
             .await?;
         match confirmation {
             Confirmation::Ack(None) => {
-                self.idle
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(channel);
+                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
                 Ok(())
             }
             Confirmation::Ack(Some(_)) => {
@@ -143,17 +129,12 @@ impl Publisher {
             }
         }
         let channel = connection.create_channel().await?;
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(channel)
     }
 
     fn pop_idle(&self) -> Option<Channel> {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 }
 

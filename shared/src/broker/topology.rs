@@ -41,9 +41,7 @@ impl Topology {
     /// All names begin with `prefix` and a dot.
     #[must_use]
     pub fn new(prefix: &str) -> Self {
-        Self {
-            prefix: prefix.to_owned(),
-        }
+        Self { prefix: prefix.to_owned() }
     }
 
     /// The full name of an exchange or a queue.
@@ -54,17 +52,12 @@ impl Topology {
 
     /// The full names of all queues.
     pub fn queues(&self) -> impl Iterator<Item = String> + '_ {
-        COMMAND_QUEUES
-            .iter()
-            .map(|(queue, _)| self.name(queue))
-            .chain([self.name(DEAD)])
+        COMMAND_QUEUES.iter().map(|(queue, _)| self.name(queue)).chain([self.name(DEAD)])
     }
 
     /// The full names of all exchanges.
     pub fn exchanges(&self) -> impl Iterator<Item = String> + '_ {
-        [COMMANDS, EVENTS, DEAD]
-            .iter()
-            .map(|exchange| self.name(exchange))
+        [COMMANDS, EVENTS, DEAD].iter().map(|exchange| self.name(exchange))
     }
 
     /// Declares everything. Declaring what stands already changes nothing.
@@ -72,17 +65,13 @@ impl Topology {
     /// # Errors
     /// When the broker refuses, for example because something of the same name stands otherwise.
     pub async fn declare(&self, channel: &Channel) -> lapin::Result<()> {
-        self.declare_exchange(channel, COMMANDS, ExchangeKind::Direct)
-            .await?;
-        self.declare_exchange(channel, EVENTS, ExchangeKind::Topic)
-            .await?;
-        self.declare_exchange(channel, DEAD, ExchangeKind::Fanout)
-            .await?;
+        self.declare_exchange(channel, COMMANDS, ExchangeKind::Direct).await?;
+        self.declare_exchange(channel, EVENTS, ExchangeKind::Topic).await?;
+        self.declare_exchange(channel, DEAD, ExchangeKind::Fanout).await?;
         self.declare_queue(channel, DEAD, dead_arguments()).await?;
         self.bind(channel, DEAD, DEAD, "").await?;
         for (queue, kinds) in COMMAND_QUEUES {
-            self.declare_queue(channel, queue, self.command_arguments())
-                .await?;
+            self.declare_queue(channel, queue, self.command_arguments()).await?;
             for kind in kinds {
                 self.bind(channel, queue, COMMANDS, kind.as_str()).await?;
             }
@@ -96,13 +85,8 @@ impl Topology {
         name: &str,
         kind: ExchangeKind,
     ) -> lapin::Result<()> {
-        let options = ExchangeDeclareOptions {
-            durable: true,
-            ..ExchangeDeclareOptions::default()
-        };
-        channel
-            .exchange_declare(self.name(name).into(), kind, options, FieldTable::default())
-            .await
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        channel.exchange_declare(self.name(name).into(), kind, options, FieldTable::default()).await
     }
 
     async fn declare_queue(
@@ -111,14 +95,8 @@ impl Topology {
         name: &str,
         arguments: FieldTable,
     ) -> lapin::Result<()> {
-        let options = QueueDeclareOptions {
-            durable: true,
-            ..QueueDeclareOptions::default()
-        };
-        channel
-            .queue_declare(self.name(name).into(), options, arguments)
-            .await
-            .map(drop)
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        channel.queue_declare(self.name(name).into(), options, arguments).await.map(drop)
     }
 
     async fn bind(
@@ -158,10 +136,7 @@ impl Topology {
 fn dead_arguments() -> FieldTable {
     table([
         ("x-queue-type", text("quorum")),
-        (
-            "x-delivery-limit",
-            AMQPValue::LongLongInt(DEAD_DELIVERY_LIMIT),
-        ),
+        ("x-delivery-limit", AMQPValue::LongLongInt(DEAD_DELIVERY_LIMIT)),
     ])
 }
 
@@ -184,10 +159,7 @@ mod tests {
     #[test]
     fn every_command_has_exactly_one_queue() {
         for kind in CommandKind::ALL {
-            let queues = COMMAND_QUEUES
-                .iter()
-                .filter(|(_, kinds)| kinds.contains(kind))
-                .count();
+            let queues = COMMAND_QUEUES.iter().filter(|(_, kinds)| kinds.contains(kind)).count();
             assert_eq!(queues, 1, "{kind}");
         }
     }

@@ -114,14 +114,9 @@ pub async fn find(
     workspace: &WorkspaceId,
     id: &AccountId,
 ) -> Result<Option<Account>, DbError> {
-    let row = accounts::table
-        .filter(accounts::workspace_id.eq(workspace))
-        .filter(accounts::id.eq(id));
-    Ok(row
-        .select(Account::as_select())
-        .first(conn)
-        .await
-        .optional()?)
+    let row =
+        accounts::table.filter(accounts::workspace_id.eq(workspace)).filter(accounts::id.eq(id));
+    Ok(row.select(Account::as_select()).first(conn).await.optional()?)
 }
 
 /// One account of a workspace, its row locked until the transaction ends.
@@ -133,15 +128,9 @@ pub async fn lock(
     workspace: &WorkspaceId,
     id: &AccountId,
 ) -> Result<Option<Account>, DbError> {
-    let row = accounts::table
-        .filter(accounts::workspace_id.eq(workspace))
-        .filter(accounts::id.eq(id));
-    Ok(row
-        .select(Account::as_select())
-        .for_update()
-        .first(conn)
-        .await
-        .optional()?)
+    let row =
+        accounts::table.filter(accounts::workspace_id.eq(workspace)).filter(accounts::id.eq(id));
+    Ok(row.select(Account::as_select()).for_update().first(conn).await.optional()?)
 }
 
 /// The account of a platform identity.
@@ -158,11 +147,7 @@ pub async fn find_by_identity(
         .filter(accounts::workspace_id.eq(workspace))
         .filter(accounts::platform.eq(platform))
         .filter(accounts::platform_user_id.eq(platform_user_id));
-    Ok(row
-        .select(Account::as_select())
-        .first(conn)
-        .await
-        .optional()?)
+    Ok(row.select(Account::as_select()).first(conn).await.optional()?)
 }
 
 /// Adds the account of an identity, or brings it back under the id that it always had.
@@ -185,8 +170,7 @@ pub async fn upsert(
         accounts::missing_scopes.eq(new.missing_scopes),
         accounts::metadata.eq(new.metadata),
         accounts::connected_at.eq(now(clock)),
-        new.profile_id
-            .map(|profile| accounts::profile_id.eq(profile)),
+        new.profile_id.map(|profile| accounts::profile_id.eq(profile)),
     );
     let cleared = (
         accounts::status_reason.eq(None::<String>),
@@ -203,11 +187,7 @@ pub async fn upsert(
             accounts::created_at.eq(now(clock)),
             state,
         ))
-        .on_conflict((
-            accounts::workspace_id,
-            accounts::platform,
-            accounts::platform_user_id,
-        ))
+        .on_conflict((accounts::workspace_id, accounts::platform, accounts::platform_user_id))
         .do_update()
         .set((state, cleared))
         .returning(Account::as_returning());
@@ -268,11 +248,7 @@ pub async fn lock_of_grant(
         .filter(accounts::workspace_id.eq(workspace))
         .filter(accounts::grant_id.eq(grant))
         .order(accounts::id);
-    Ok(rows
-        .select(Account::as_select())
-        .for_update()
-        .load(conn)
-        .await?)
+    Ok(rows.select(Account::as_select()).for_update().load(conn).await?)
 }
 
 /// Says that only the person can help.
@@ -371,7 +347,5 @@ pub async fn grant_is_in_use(
         .filter(accounts::workspace_id.eq(workspace))
         .filter(accounts::grant_id.eq(grant))
         .filter(accounts::status.ne(AccountStatus::Disconnected));
-    Ok(diesel::select(diesel::dsl::exists(used))
-        .get_result(conn)
-        .await?)
+    Ok(diesel::select(diesel::dsl::exists(used)).get_result(conn).await?)
 }

@@ -98,11 +98,7 @@ pub async fn find(
 ) -> Result<Option<App>, DbError> {
     let row = apps::table
         .filter(apps::organisation_id.eq(organisation))
-        .filter(
-            apps::workspace_id
-                .is_null()
-                .or(apps::workspace_id.eq(workspace)),
-        )
+        .filter(apps::workspace_id.is_null().or(apps::workspace_id.eq(workspace)))
         .filter(apps::id.eq(id))
         .select(App::as_select());
     Ok(row.first(conn).await.optional()?)

@@ -5,11 +5,12 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Bytea, Interval, Jsonb, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::schema::connects;
 use super::{DbError, Page, now, now_plus, text_enum};
 use crate::clock::Clock;
+use crate::events::{EventType, NewEvent};
 use crate::ids::{AccountId, AppId, ConnectId, GrantId, ProfileId, WorkspaceId};
 use crate::keyring::Place;
 use crate::messages::CallbackReceived;
@@ -90,6 +91,27 @@ pub struct Connect {
     pub expires_at: DateTime<Utc>,
     /// When it was started.
     pub created_at: DateTime<Utc>,
+}
+
+impl Connect {
+    /// The event that something happened to this connect, as it is now. Every such event says the
+    /// same things; never a state, a URL or a code.
+    #[must_use]
+    pub fn event(&self, kind: EventType) -> NewEvent {
+        NewEvent {
+            workspace_id: self.workspace_id.clone(),
+            kind,
+            account_id: None,
+            data: json!({
+                "connectId": self.id,
+                "platform": self.platform,
+                "profileId": self.profile_id,
+                "reason": self.reason_code,
+                "error": self.platform_error,
+                "metadata": self.metadata,
+            }),
+        }
+    }
 }
 
 /// A connect about to be started.
@@ -200,14 +222,9 @@ pub async fn find(
     workspace: &WorkspaceId,
     id: &ConnectId,
 ) -> Result<Option<Connect>, DbError> {
-    let row = connects::table
-        .filter(connects::workspace_id.eq(workspace))
-        .filter(connects::id.eq(id));
-    Ok(row
-        .select(Connect::as_select())
-        .first(conn)
-        .await
-        .optional()?)
+    let row =
+        connects::table.filter(connects::workspace_id.eq(workspace)).filter(connects::id.eq(id));
+    Ok(row.select(Connect::as_select()).first(conn).await.optional()?)
 }
 
 /// One connect, its row locked until the transaction ends.
@@ -219,15 +236,9 @@ pub async fn lock(
     workspace: &WorkspaceId,
     id: &ConnectId,
 ) -> Result<Option<Connect>, DbError> {
-    let row = connects::table
-        .filter(connects::workspace_id.eq(workspace))
-        .filter(connects::id.eq(id));
-    Ok(row
-        .select(Connect::as_select())
-        .for_update()
-        .first(conn)
-        .await
-        .optional()?)
+    let row =
+        connects::table.filter(connects::workspace_id.eq(workspace)).filter(connects::id.eq(id));
+    Ok(row.select(Connect::as_select()).for_update().first(conn).await.optional()?)
 }
 
 /// The connect whose state this is. A browser shows no key: the state is what it may be asked by.
@@ -239,11 +250,7 @@ pub async fn find_by_state(
     state_hash: &[u8],
 ) -> Result<Option<Connect>, DbError> {
     let row = connects::table.filter(connects::state_hash.eq(state_hash));
-    Ok(row
-        .select(Connect::as_select())
-        .first(conn)
-        .await
-        .optional()?)
+    Ok(row.select(Connect::as_select()).first(conn).await.optional()?)
 }
 
 /// The connect whose page this cookie may see. As above.
@@ -255,14 +262,8 @@ pub async fn find_by_page(
     id: &ConnectId,
     page_hash: &[u8],
 ) -> Result<Option<Connect>, DbError> {
-    let row = connects::table
-        .filter(connects::id.eq(id))
-        .filter(connects::page_hash.eq(page_hash));
-    Ok(row
-        .select(Connect::as_select())
-        .first(conn)
-        .await
-        .optional()?)
+    let row = connects::table.filter(connects::id.eq(id)).filter(connects::page_hash.eq(page_hash));
+    Ok(row.select(Connect::as_select()).first(conn).await.optional()?)
 }
 
 /// The connects of a workspace.
@@ -355,11 +356,7 @@ pub async fn advance(
     step: &Advance<'_>,
 ) -> Result<Option<Connect>, DbError> {
     let from: Vec<&str> = step.from.iter().map(|status| status.as_str()).collect();
-    let guard = if step.in_time {
-        "AND expires_at > moment($1)"
-    } else {
-        ""
-    };
+    let guard = if step.in_time { "AND expires_at > moment($1)" } else { "" };
     let wipe = step.to.is_final();
     let query = format!(
         "UPDATE connects SET status = $2, status_at = moment($1),
@@ -387,11 +384,7 @@ pub async fn advance(
         .bind::<Array<Text>, _>(from)
         .execute(conn)
         .await?;
-    if rows == 0 {
-        Ok(None)
-    } else {
-        find(conn, workspace, id).await
-    }
+    if rows == 0 { Ok(None) } else { find(conn, workspace, id).await }
 }
 
 /// Ties the answer of the exchange to the connect and wipes what the exchange used.
@@ -469,10 +462,7 @@ struct Open {
 
 impl From<Open> for CallbackReceived {
     fn from(open: Open) -> Self {
-        Self {
-            workspace_id: open.workspace_id,
-            connect_id: open.id,
-        }
+        Self { workspace_id: open.workspace_id, connect_id: open.id }
     }
 }
 
@@ -496,12 +486,7 @@ pub async fn left_behind(
     .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(patience)
     .bind::<BigInt, _>(limit);
-    Ok(query
-        .load::<Open>(conn)
-        .await?
-        .into_iter()
-        .map(CallbackReceived::from)
-        .collect())
+    Ok(query.load::<Open>(conn).await?.into_iter().map(CallbackReceived::from).collect())
 }
 
 /// Connects that nobody finished in time: pending past their end, or stuck behind the code for
@@ -524,10 +509,5 @@ pub async fn overdue(
     .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(stuck)
     .bind::<BigInt, _>(limit);
-    Ok(query
-        .load::<Open>(conn)
-        .await?
-        .into_iter()
-        .map(CallbackReceived::from)
-        .collect())
+    Ok(query.load::<Open>(conn).await?.into_iter().map(CallbackReceived::from).collect())
 }

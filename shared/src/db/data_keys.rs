@@ -61,9 +61,9 @@ pub async fn find(
         .into_boxed();
     row = match owner {
         Owner::Installation => row.filter(data_keys::organisation_id.is_null()),
-        Owner::Organisation(id) => row
-            .filter(data_keys::organisation_id.eq(id))
-            .filter(data_keys::workspace_id.is_null()),
+        Owner::Organisation(id) => {
+            row.filter(data_keys::organisation_id.eq(id)).filter(data_keys::workspace_id.is_null())
+        }
         Owner::Workspace { workspace, .. } => row.filter(data_keys::workspace_id.eq(workspace)),
     };
     if let Some(id) = id {
@@ -77,11 +77,7 @@ pub async fn find(
 /// # Errors
 /// When the query fails.
 pub async fn kek_ids_in_use(conn: &mut AsyncPgConnection) -> Result<Vec<String>, DbError> {
-    Ok(data_keys::table
-        .select(data_keys::kek_id)
-        .distinct()
-        .load(conn)
-        .await?)
+    Ok(data_keys::table.select(data_keys::kek_id).distinct().load(conn).await?)
 }
 
 /// The canary of a key-encryption key.

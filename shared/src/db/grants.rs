@@ -194,14 +194,8 @@ pub async fn find(
     workspace: &WorkspaceId,
     id: &GrantId,
 ) -> Result<Option<Grant>, DbError> {
-    let row = grants::table
-        .filter(grants::workspace_id.eq(workspace))
-        .filter(grants::id.eq(id));
-    Ok(row
-        .select(Grant::as_select())
-        .first(conn)
-        .await
-        .optional()?)
+    let row = grants::table.filter(grants::workspace_id.eq(workspace)).filter(grants::id.eq(id));
+    Ok(row.select(Grant::as_select()).first(conn).await.optional()?)
 }
 
 /// One grant of a workspace, its row locked until the transaction ends.
@@ -213,15 +207,8 @@ pub async fn lock(
     workspace: &WorkspaceId,
     id: &GrantId,
 ) -> Result<Option<Grant>, DbError> {
-    let row = grants::table
-        .filter(grants::workspace_id.eq(workspace))
-        .filter(grants::id.eq(id));
-    Ok(row
-        .select(Grant::as_select())
-        .for_update()
-        .first(conn)
-        .await
-        .optional()?)
+    let row = grants::table.filter(grants::workspace_id.eq(workspace)).filter(grants::id.eq(id));
+    Ok(row.select(Grant::as_select()).for_update().first(conn).await.optional()?)
 }
 
 macro_rules! one {
@@ -483,10 +470,7 @@ pub async fn revive(
 ) -> Result<bool, DbError> {
     let rows = one!(workspace, id)
         .filter(grants::status.eq(GrantStatus::Expired))
-        .set((
-            grants::status.eq(GrantStatus::Active),
-            grants::end_reason.eq(None::<String>),
-        ))
+        .set((grants::status.eq(GrantStatus::Active), grants::end_reason.eq(None::<String>)))
         .execute(conn);
     Ok(rows.await? == 1)
 }
@@ -588,13 +572,8 @@ pub async fn note_revocation_sent(
 /// # Errors
 /// When the query fails.
 pub async fn lock_holder(conn: &mut AsyncPgConnection, holder_hash: &[u8]) -> Result<(), DbError> {
-    let key = holder_hash
-        .first_chunk::<8>()
-        .map_or(0, |head| i64::from_be_bytes(*head));
-    sql_query("SELECT pg_advisory_xact_lock($1)")
-        .bind::<BigInt, _>(key)
-        .execute(conn)
-        .await?;
+    let key = holder_hash.first_chunk::<8>().map_or(0, |head| i64::from_be_bytes(*head));
+    sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(key).execute(conn).await?;
     Ok(())
 }
 
@@ -616,9 +595,7 @@ pub async fn holder_has_another(
             GrantStatus::Active,
             GrantStatus::Expired,
         ]));
-    Ok(diesel::select(diesel::dsl::exists(other))
-        .get_result(conn)
-        .await?)
+    Ok(diesel::select(diesel::dsl::exists(other)).get_result(conn).await?)
 }
 
 /// The released grants of this holder that the platform was not told of yet: a new consent of the
@@ -639,10 +616,7 @@ pub async fn releasing_of_holder(
         .await?;
     Ok(rows
         .into_iter()
-        .map(|(workspace_id, grant_id)| GrantRef {
-            workspace_id,
-            grant_id,
-        })
+        .map(|(workspace_id, grant_id)| GrantRef { workspace_id, grant_id })
         .collect())
 }
 
@@ -691,10 +665,7 @@ pub async fn take_due(
     let rows: Vec<Due> = query.load(conn).await?;
     let due = |row: Due| DueGrant {
         platform_app: (row.platform, row.app),
-        grant: GrantRef {
-            workspace_id: row.workspace_id,
-            grant_id: row.id,
-        },
+        grant: GrantRef { workspace_id: row.workspace_id, grant_id: row.id },
     };
     Ok(rows.into_iter().map(due).collect())
 }
@@ -722,9 +693,6 @@ pub async fn ended(
     let rows: Vec<Due> = query.load(conn).await?;
     Ok(rows
         .into_iter()
-        .map(|row| GrantRef {
-            workspace_id: row.workspace_id,
-            grant_id: row.id,
-        })
+        .map(|row| GrantRef { workspace_id: row.workspace_id, grant_id: row.id })
         .collect())
 }

@@ -18,10 +18,8 @@ const LOCK: i64 = 0x6c61_7463_686b_6579;
 /// When the server is away or a migration fails (which leaves the ones before it in place).
 pub async fn run(url: &str, clock: &Clock) -> anyhow::Result<Vec<String>> {
     let mut conn = establish(url.to_owned()).await?;
-    conn.batch_execute(&format!(
-        "SET statement_timeout = 0; SELECT pg_advisory_lock({LOCK})"
-    ))
-    .await?;
+    conn.batch_execute(&format!("SET statement_timeout = 0; SELECT pg_advisory_lock({LOCK})"))
+        .await?;
     let mut harness = AsyncMigrationHarness::new(conn);
     let ran = harness
         .run_pending_migrations(MIGRATIONS)
@@ -29,8 +27,7 @@ pub async fn run(url: &str, clock: &Clock) -> anyhow::Result<Vec<String>> {
         .map_err(|error| anyhow::anyhow!("a migration failed: {error}"));
     let mut conn = harness.into_inner();
     partitions::ensure(&mut conn, clock).await?;
-    conn.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})"))
-        .await?;
+    conn.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})")).await?;
     ran
 }
 
@@ -39,12 +36,9 @@ pub async fn run(url: &str, clock: &Clock) -> anyhow::Result<Vec<String>> {
 /// # Errors
 /// When the server is away.
 pub async fn is_current(url: &str) -> Result<bool, DbError> {
-    let conn = establish(url.to_owned())
-        .await
-        .map_err(|error| DbError::Unavailable(error.to_string()))?;
+    let conn =
+        establish(url.to_owned()).await.map_err(|error| DbError::Unavailable(error.to_string()))?;
     let mut harness = AsyncMigrationHarness::new(conn);
     let pending = harness.has_pending_migration(MIGRATIONS);
-    pending
-        .map(|pending| !pending)
-        .map_err(|error| DbError::Unavailable(error.to_string()))
+    pending.map(|pending| !pending).map_err(|error| DbError::Unavailable(error.to_string()))
 }

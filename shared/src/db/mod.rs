@@ -75,10 +75,7 @@ impl DbError {
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {
         use diesel::result::{DatabaseErrorKind, Error};
-        matches!(
-            self,
-            Self::Query(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _))
-        )
+        matches!(self, Self::Query(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)))
     }
 }
 
@@ -130,10 +127,7 @@ impl Db {
     /// # Errors
     /// [`DbError::Unavailable`].
     pub async fn conn(&self) -> Result<Conn, DbError> {
-        self.pool
-            .get_owned()
-            .await
-            .map_err(|error| DbError::Unavailable(error.to_string()))
+        self.pool.get_owned().await.map_err(|error| DbError::Unavailable(error.to_string()))
     }
 
     /// The clock.

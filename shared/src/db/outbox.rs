@@ -163,10 +163,7 @@ pub async fn done(
     diesel::update(outbox::table)
         .filter(outbox::id.eq(id))
         .filter(outbox::done_at.is_null())
-        .set((
-            outbox::done_at.eq(now(clock).nullable()),
-            outbox::ending.eq(ending),
-        ))
+        .set((outbox::done_at.eq(now(clock).nullable()), outbox::ending.eq(ending)))
         .execute(conn)
         .await?;
     Ok(())
@@ -211,9 +208,5 @@ pub async fn later(
 /// # Errors
 /// When the query fails.
 pub async fn count_open(conn: &mut AsyncPgConnection) -> Result<i64, DbError> {
-    Ok(outbox::table
-        .filter(outbox::done_at.is_null())
-        .count()
-        .get_result(conn)
-        .await?)
+    Ok(outbox::table.filter(outbox::done_at.is_null()).count().get_result(conn).await?)
 }

@@ -48,10 +48,8 @@ async fn ensure_day(
     day: NaiveDate,
 ) -> Result<bool, DbError> {
     let name = format!("{table}_{}", day.format("%Y%m%d"));
-    let (from, to) = (
-        format!("'{day} 00:00:00+00'"),
-        format!("'{} 00:00:00+00'", day + Days::new(1)),
-    );
+    let (from, to) =
+        (format!("'{day} 00:00:00+00'"), format!("'{} 00:00:00+00'", day + Days::new(1)));
     let check = format!(
         "SELECT to_regclass('{name}') IS NULL AND NOT EXISTS \
          (SELECT 1 FROM {table}_default WHERE created_at >= {from} AND created_at < {to}) AS yes"
@@ -81,7 +79,7 @@ pub async fn drop_before(
     let partitions: Vec<Name> = sql_query(list).bind::<Text, _>(table).load(conn).await?;
     let mut dropped = Vec::new();
     for Name { name } in partitions {
-        if !day_of(&name, table).is_some_and(|day| day < keep_from) {
+        if day_of(&name, table).is_none_or(|day| day >= keep_from) {
             continue;
         }
         let needed = format!("SELECT EXISTS (SELECT 1 FROM {name} WHERE {still_needed}) AS yes");

@@ -66,10 +66,7 @@ struct Due {
 
 impl From<Due> for WebhookDue {
     fn from(due: Due) -> Self {
-        Self {
-            organisation_id: due.organisation_id,
-            delivery_id: due.id,
-        }
+        Self { organisation_id: due.organisation_id, delivery_id: due.id }
     }
 }
 
@@ -121,10 +118,7 @@ pub async fn insert_for(
         .returning(webhook_deliveries::id)
         .get_results(conn)
         .await?;
-    let due = |id| WebhookDue {
-        organisation_id: event.organisation_id.clone(),
-        delivery_id: id,
-    };
+    let due = |id| WebhookDue { organisation_id: event.organisation_id.clone(), delivery_id: id };
     Ok(ids.into_iter().map(due).collect())
 }
 
@@ -148,12 +142,7 @@ pub async fn take_due(
     )
     .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limit);
-    Ok(query
-        .load::<Due>(conn)
-        .await?
-        .into_iter()
-        .map(WebhookDue::from)
-        .collect())
+    Ok(query.load::<Due>(conn).await?.into_iter().map(WebhookDue::from).collect())
 }
 
 /// Counts an attempt before it is made, and keeps everybody else off for `lease`. `None` when the
@@ -210,11 +199,7 @@ pub async fn end_attempt(
 ) -> Result<(), DbError> {
     let ended = result.status != DeliveryStatus::Pending;
     let next: Option<DateTime<Utc>> = match result.next {
-        Some(after) => Some(
-            diesel::select(now_plus(clock, after))
-                .get_result(conn)
-                .await?,
-        ),
+        Some(after) => Some(diesel::select(now_plus(clock, after)).get_result(conn).await?),
         None => None,
     };
     diesel::update(webhook_deliveries::table)
@@ -264,12 +249,7 @@ pub async fn event_body(
         .filter(events::created_at.eq(delivery.event_at))
         .filter(events::organisation_id.eq(&delivery.organisation_id))
         .filter(events::id.eq(&delivery.event_id))
-        .select((
-            events::workspace_id,
-            events::kind,
-            events::sequence,
-            events::data,
-        ))
+        .select((events::workspace_id, events::kind, events::sequence, events::data))
         .first(conn)
         .await
         .optional()?;

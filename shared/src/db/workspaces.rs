@@ -82,11 +82,7 @@ pub async fn organisation_of(
     conn: &mut AsyncPgConnection,
     id: &WorkspaceId,
 ) -> Result<OrganisationId, DbError> {
-    Ok(workspaces::table
-        .find(id)
-        .select(workspaces::organisation_id)
-        .first(conn)
-        .await?)
+    Ok(workspaces::table.find(id).select(workspaces::organisation_id).first(conn).await?)
 }
 
 /// The workspaces of an organisation, or the one that a key reaches.

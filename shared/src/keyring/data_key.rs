@@ -74,25 +74,19 @@ impl DataKey {
 
 impl fmt::Debug for DataKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DataKey")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("DataKey").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
 /// The id of the data key that `sealed` names.
 pub(crate) fn data_key_of(sealed: &[u8]) -> Result<DataKeyId, SealError> {
-    let header = sealed
-        .first_chunk::<HEADER_LEN>()
-        .ok_or(SealError::UnknownFormat)?;
+    let header = sealed.first_chunk::<HEADER_LEN>().ok_or(SealError::UnknownFormat)?;
     let (version, id) = header.split_first().ok_or(SealError::UnknownFormat)?;
     let id = <[u8; 16]>::try_from(id).map_err(|_| SealError::UnknownFormat)?;
     if *version != VERSION {
         return Err(SealError::UnknownFormat);
     }
-    format!("dk_{}", Ulid::from_bytes(id))
-        .parse()
-        .map_err(|_| SealError::UnknownFormat)
+    format!("dk_{}", Ulid::from_bytes(id)).parse().map_err(|_| SealError::UnknownFormat)
 }
 
 pub(crate) fn keyed_hash(key: &Key, parts: &[&[u8]]) -> Vec<u8> {
@@ -126,18 +120,11 @@ mod tests {
     use crate::clock::Clock;
     use crate::random;
 
-    const PLACE: Place<'static> = Place {
-        column: "grants.sealed_tokens",
-        tenant: "ws_1",
-        row: "grt_1",
-        generation: 3,
-    };
+    const PLACE: Place<'static> =
+        Place { column: "grants.sealed_tokens", tenant: "ws_1", row: "grt_1", generation: 3 };
 
     fn key() -> DataKey {
-        DataKey::new(
-            DataKeyId::new(&Clock::system()),
-            Zeroizing::new(random::bytes()),
-        )
+        DataKey::new(DataKeyId::new(&Clock::system()), Zeroizing::new(random::bytes()))
     }
 
     #[test]
@@ -146,52 +133,27 @@ mod tests {
         let sealed = key.seal(PLACE, b"token").unwrap();
         assert_eq!(key.open(PLACE, &sealed).unwrap().as_slice(), b"token");
         let elsewhere = [
-            Place {
-                column: "connects.sealed_code",
-                ..PLACE
-            },
-            Place {
-                tenant: "ws_2",
-                ..PLACE
-            },
-            Place {
-                row: "grt_2",
-                ..PLACE
-            },
-            Place {
-                generation: 4,
-                ..PLACE
-            },
-            Place {
-                tenant: "ws_1g",
-                row: "rt_1",
-                ..PLACE
-            },
+            Place { column: "connects.sealed_code", ..PLACE },
+            Place { tenant: "ws_2", ..PLACE },
+            Place { row: "grt_2", ..PLACE },
+            Place { generation: 4, ..PLACE },
+            Place { tenant: "ws_1g", row: "rt_1", ..PLACE },
         ];
         for place in elsewhere {
-            assert!(
-                matches!(key.open(place, &sealed), Err(SealError::Tampered)),
-                "{place:?}"
-            );
+            assert!(matches!(key.open(place, &sealed), Err(SealError::Tampered)), "{place:?}");
         }
     }
 
     #[test]
     fn another_key_says_so() {
         let sealed = key().seal(PLACE, b"token").unwrap();
-        assert!(matches!(
-            key().open(PLACE, &sealed),
-            Err(SealError::OtherDataKey)
-        ));
+        assert!(matches!(key().open(PLACE, &sealed), Err(SealError::OtherDataKey)));
     }
 
     #[test]
     fn two_seals_of_one_value_differ() {
         let key = key();
-        assert_ne!(
-            key.seal(PLACE, b"token").unwrap(),
-            key.seal(PLACE, b"token").unwrap()
-        );
+        assert_ne!(key.seal(PLACE, b"token").unwrap(), key.seal(PLACE, b"token").unwrap());
     }
 
     proptest! {

@@ -33,10 +33,7 @@ impl<'a> Owner<'a> {
     /// The workspace, for looking its keys up.
     #[must_use]
     pub fn workspace(workspace: &'a WorkspaceId) -> Self {
-        Self::Workspace {
-            organisation: None,
-            workspace,
-        }
+        Self::Workspace { organisation: None, workspace }
     }
 
     pub(crate) fn organisation_id(&self) -> Option<&'a OrganisationId> {
@@ -76,10 +73,7 @@ impl Vault {
     /// A vault that knows no data key yet.
     #[must_use]
     pub fn new(keyring: Keyring) -> Self {
-        Self {
-            keyring: Arc::new(keyring),
-            known: Arc::default(),
-        }
+        Self { keyring: Arc::new(keyring), known: Arc::default() }
     }
 
     /// Makes a data key for a new owner.
@@ -95,20 +89,8 @@ impl Vault {
         let id = DataKeyId::new(clock);
         let kek_id = self.keyring.sealing_id().to_owned();
         let key = Zeroizing::new(random::bytes::<32>());
-        let wrapped = self
-            .keyring
-            .wrap(&kek_id, &wrapping_aad(owner, &id), key.as_slice())?;
-        data_keys::insert(
-            conn,
-            clock,
-            owner,
-            &WrappedKey {
-                id,
-                kek_id,
-                wrapped,
-            },
-        )
-        .await?;
+        let wrapped = self.keyring.wrap(&kek_id, &wrapping_aad(owner, &id), key.as_slice())?;
+        data_keys::insert(conn, clock, owner, &WrappedKey { id, kek_id, wrapped }).await?;
         Ok(())
     }
 
@@ -121,9 +103,7 @@ impl Vault {
         conn: &mut AsyncPgConnection,
         owner: Owner<'_>,
     ) -> Result<Arc<DataKey>, SealError> {
-        let row = data_keys::find(conn, owner, None)
-            .await?
-            .ok_or(SealError::OtherDataKey)?;
+        let row = data_keys::find(conn, owner, None).await?.ok_or(SealError::OtherDataKey)?;
         self.unwrap(owner, &row)
     }
 
@@ -138,9 +118,7 @@ impl Vault {
         sealed: &[u8],
     ) -> Result<Arc<DataKey>, SealError> {
         let id = data_key_of(sealed)?;
-        let row = data_keys::find(conn, owner, Some(&id))
-            .await?
-            .ok_or(SealError::OtherDataKey)?;
+        let row = data_keys::find(conn, owner, Some(&id)).await?.ok_or(SealError::OtherDataKey)?;
         self.unwrap(owner, &row)
     }
 
@@ -166,28 +144,19 @@ impl Vault {
                 }
             }
         }
-        if data_keys::find(conn, Owner::Installation, None)
-            .await?
-            .is_none()
-        {
+        if data_keys::find(conn, Owner::Installation, None).await?.is_none() {
             self.create_key(conn, clock, Owner::Installation).await?;
         }
         Ok(())
     }
 
     fn unwrap(&self, owner: Owner<'_>, row: &WrappedKey) -> Result<Arc<DataKey>, SealError> {
-        let known = self
-            .known
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&row.id)
-            .cloned();
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&row.id).cloned();
         if let Some(key) = known {
             return Ok(key);
         }
         let plain =
-            self.keyring
-                .unwrap(&row.kek_id, &wrapping_aad(owner, &row.id), &row.wrapped)?;
+            self.keyring.unwrap(&row.kek_id, &wrapping_aad(owner, &row.id), &row.wrapped)?;
         let key = <[u8; 32]>::try_from(plain.as_slice()).map_err(|_| SealError::UnknownFormat)?;
         let key = Arc::new(DataKey::new(row.id.clone(), Zeroizing::new(key)));
         self.known
@@ -199,9 +168,5 @@ impl Vault {
 }
 
 fn wrapping_aad(owner: Owner<'_>, id: &DataKeyId) -> Vec<u8> {
-    aad(&[
-        b"data_keys.wrapped",
-        owner.name().as_bytes(),
-        id.as_str().as_bytes(),
-    ])
+    aad(&[b"data_keys.wrapped", owner.name().as_bytes(), id.as_str().as_bytes()])
 }

@@ -110,10 +110,7 @@ impl Command {
 }
 
 fn read<T: DeserializeOwned>(kind: CommandKind, body: &[u8]) -> Result<T, DecodeError> {
-    serde_json::from_slice(body).map_err(|error| DecodeError::Body {
-        kind,
-        why: error.to_string(),
-    })
+    serde_json::from_slice(body).map_err(|error| DecodeError::Body { kind, why: error.to_string() })
 }
 
 #[cfg(test)]
@@ -153,25 +150,14 @@ mod tests {
         for (kind, json) in golden {
             let command = Command::decode(kind.as_str(), json.as_bytes()).unwrap();
             assert_eq!(command.kind(), kind);
-            assert_eq!(
-                command.body(),
-                serde_json::from_str::<Value>(&json).unwrap()
-            );
+            assert_eq!(command.body(), serde_json::from_str::<Value>(&json).unwrap());
         }
     }
 
     #[test]
     fn what_is_no_command_is_refused() {
-        assert!(matches!(
-            Command::decode("sing", b"{}"),
-            Err(DecodeError::UnknownKind(_))
-        ));
-        for body in [
-            "",
-            "{}",
-            "[]",
-            r#"{"workspaceId":"ws_x","connectId":"con_y"}"#,
-        ] {
+        assert!(matches!(Command::decode("sing", b"{}"), Err(DecodeError::UnknownKind(_))));
+        for body in ["", "{}", "[]", r#"{"workspaceId":"ws_x","connectId":"con_y"}"#] {
             assert!(matches!(
                 Command::decode("callback_received", body.as_bytes()),
                 Err(DecodeError::Body { .. })

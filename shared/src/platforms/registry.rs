@@ -108,10 +108,7 @@ impl Platforms {
 }
 
 fn build(spec: &Spec, settings: Settings) -> Result<Platform, String> {
-    let base = settings
-        .base_url
-        .clone()
-        .or_else(|| spec.base_url.and_then(|url| url.parse().ok()));
+    let base = settings.base_url.clone().or_else(|| spec.base_url.and_then(|url| url.parse().ok()));
     let endpoint = |given: Option<Url>, path: &str| -> Result<Url, String> {
         let url = match (given, &base) {
             (Some(url), _) => url,
@@ -124,12 +121,9 @@ fn build(spec: &Spec, settings: Settings) -> Result<Platform, String> {
         Some((path, reach)) => Some((endpoint(settings.revoke_url, path)?, reach)),
         None => None,
     };
-    let scopes = settings.scopes.unwrap_or_else(|| {
-        spec.default_scopes
-            .iter()
-            .map(ToString::to_string)
-            .collect()
-    });
+    let scopes = settings
+        .scopes
+        .unwrap_or_else(|| spec.default_scopes.iter().map(ToString::to_string).collect());
     Ok(Platform {
         id: spec.id.to_owned(),
         name: spec.name.to_owned(),
@@ -154,8 +148,7 @@ fn join(base: &Url, path: &str) -> Result<Url, String> {
     if !base.path().ends_with('/') {
         base.set_path(&format!("{}/", base.path()));
     }
-    base.join(path)
-        .map_err(|error| format!("base_url cannot carry `{path}`: {error}"))
+    base.join(path).map_err(|error| format!("base_url cannot carry `{path}`: {error}"))
 }
 
 /// Tokens and secrets go to these addresses: only encrypted, or to this very machine.
@@ -163,7 +156,8 @@ fn check_endpoint(url: Url) -> Result<Url, String> {
     let loopback = match url.host() {
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
         Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
+        // RFC 6761 §6.3: these names are this very machine, too.
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         None => false,
     };
     match url.scheme() {
@@ -175,9 +169,9 @@ fn check_endpoint(url: Url) -> Result<Url, String> {
 
 fn with_grace(model: RefreshModel, seconds: Option<u64>) -> RefreshModel {
     match (model, seconds) {
-        (RefreshModel::Rotating { .. }, Some(seconds)) => RefreshModel::Rotating {
-            grace: Some(Duration::from_secs(seconds)),
-        },
+        (RefreshModel::Rotating { .. }, Some(seconds)) => {
+            RefreshModel::Rotating { grace: Some(Duration::from_secs(seconds)) }
+        }
         (model, _) => model,
     }
 }
@@ -199,12 +193,7 @@ mod tests {
             "http://127.0.0.1:9/token"
         );
         let bare = format!("[platforms.SANDBOX]\nclient_id = \"c\"\n{SECRET}");
-        assert!(
-            Platforms::parse(&bare)
-                .unwrap_err()
-                .to_string()
-                .contains("base_url is missing")
-        );
+        assert!(Platforms::parse(&bare).unwrap_err().to_string().contains("base_url is missing"));
     }
 
     #[test]
@@ -214,10 +203,7 @@ mod tests {
              [platforms.SANDBOX]\nbase_url = \"http://example.com\"\nclient_id = \"c\"\n{SECRET}"
         );
         let message = Platforms::parse(&text).unwrap_err().to_string();
-        assert!(
-            message.contains("NOWHERE") && message.contains("must be https"),
-            "{message}"
-        );
+        assert!(message.contains("NOWHERE") && message.contains("must be https"), "{message}");
     }
 
     #[test]

@@ -44,9 +44,7 @@ impl TestDatabase {
         let template = ensure_template(&server).await?;
         let name = format!("latchkey_test_{}", hex::encode(random::bytes::<8>()));
         let mut admin = Db::new(server.as_str(), 1, Clock::system())?.conn().await?;
-        admin
-            .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}"))
-            .await?;
+        admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await?;
         let url = at(&server, &name);
         Ok(Self { server, name, url })
     }
@@ -58,10 +56,8 @@ impl TestDatabase {
     pub(super) async fn row(&self, query: &str) -> anyhow::Result<Value> {
         let mut conn = Db::new(&self.url, 1, Clock::system())?.conn().await?;
         let query = format!("SELECT to_jsonb(q) AS row FROM ({query}) q LIMIT 1");
-        let row: JsonRow = sql_query(query)
-            .get_result(&mut *conn)
-            .await
-            .context("the query brought no row")?;
+        let row: JsonRow =
+            sql_query(query).get_result(&mut *conn).await.context("the query brought no row")?;
         Ok(row.row)
     }
 
@@ -71,12 +67,8 @@ impl TestDatabase {
     }
 
     pub(super) async fn drop_database(&self) -> anyhow::Result<()> {
-        let mut admin = Db::new(self.server.as_str(), 1, Clock::system())?
-            .conn()
-            .await?;
-        Ok(admin
-            .batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name))
-            .await?)
+        let mut admin = Db::new(self.server.as_str(), 1, Clock::system())?.conn().await?;
+        Ok(admin.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await?)
     }
 }
 
@@ -84,9 +76,7 @@ impl TestDatabase {
 async fn ensure_template(server: &Url) -> anyhow::Result<String> {
     let name = format!("latchkey_template_{}", hash_of_migrations()?);
     let mut admin = Db::new(server.as_str(), 1, Clock::system())?.conn().await?;
-    admin
-        .batch_execute("SET lock_timeout = 0; SET statement_timeout = 0")
-        .await?;
+    admin.batch_execute("SET lock_timeout = 0; SET statement_timeout = 0").await?;
     sql_query("SELECT pg_advisory_lock($1)")
         .bind::<BigInt, _>(TEMPLATE_LOCK)
         .execute(&mut *admin)
@@ -99,17 +89,11 @@ async fn ensure_template(server: &Url) -> anyhow::Result<String> {
     if there.is_none() {
         // Under another name until it is whole: a run that is cut off leaves no half template.
         let draft = format!("{name}_draft");
-        admin
-            .batch_execute(&format!("DROP DATABASE IF EXISTS {draft} WITH (FORCE)"))
-            .await?;
-        admin
-            .batch_execute(&format!("CREATE DATABASE {draft}"))
-            .await?;
+        admin.batch_execute(&format!("DROP DATABASE IF EXISTS {draft} WITH (FORCE)")).await?;
+        admin.batch_execute(&format!("CREATE DATABASE {draft}")).await?;
         migrate::run(&at(server, &draft), &Clock::system()).await?;
         wait_until_unused(&mut admin, &draft).await?;
-        admin
-            .batch_execute(&format!("ALTER DATABASE {draft} RENAME TO {name}"))
-            .await?;
+        admin.batch_execute(&format!("ALTER DATABASE {draft} RENAME TO {name}")).await?;
     }
     sql_query("SELECT pg_advisory_unlock($1)")
         .bind::<BigInt, _>(TEMPLATE_LOCK)

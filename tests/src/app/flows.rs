@@ -24,17 +24,9 @@ impl TestApp {
 
     pub(super) async fn register_receiver(&self) -> anyhow::Result<()> {
         let body = json!({ "url": self.receiver.url() });
-        let endpoint = self
-            .http
-            .post("/v1/webhook-endpoints", &body)
-            .await?
-            .expect(201)?
-            .json();
-        self.receiver.set_secret(
-            endpoint["secret"]
-                .as_str()
-                .context("a new endpoint shows its secret")?,
-        )
+        let endpoint = self.http.post("/v1/webhook-endpoints", &body).await?.expect(201)?.json();
+        self.receiver
+            .set_secret(endpoint["secret"].as_str().context("a new endpoint shows its secret")?)
     }
 
     /// Starts a connect at the sandbox.
@@ -46,12 +38,7 @@ impl TestApp {
         if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
             body.extend(more);
         }
-        Ok(self
-            .http
-            .post(&self.path("/connects"), &body)
-            .await?
-            .expect(201)?
-            .json())
+        Ok(self.http.post(&self.path("/connects"), &body).await?.expect(201)?.json())
     }
 
     /// Approves a started connect as `person` and lets the browser come back.
@@ -59,9 +46,8 @@ impl TestApp {
     /// # Errors
     /// When the sandbox or the API does not answer.
     pub async fn approve(&self, connect: &Value, person: &Person) -> anyhow::Result<Answer> {
-        let url = connect["authorizeUrl"]
-            .as_str()
-            .context("a started connect has an authorize URL")?;
+        let url =
+            connect["authorizeUrl"].as_str().context("a started connect has an authorize URL")?;
         let callback = person.approve(url).await?;
         self.http.browse(callback.as_str()).await
     }
@@ -102,10 +88,7 @@ impl TestApp {
             .as_str()
             .with_context(|| format!("no account: {ended:#}"))?
             .to_owned();
-        Ok(Connected {
-            account_id,
-            connect_id,
-        })
+        Ok(Connected { account_id, connect_id })
     }
 
     /// An account as the API shows it.
@@ -113,12 +96,7 @@ impl TestApp {
     /// # Errors
     /// When the API refuses.
     pub async fn account(&self, account_id: &str) -> anyhow::Result<Value> {
-        Ok(self
-            .http
-            .get(&self.path(&format!("/accounts/{account_id}")))
-            .await?
-            .expect(200)?
-            .json())
+        Ok(self.http.get(&self.path(&format!("/accounts/{account_id}"))).await?.expect(200)?.json())
     }
 
     /// Waits until an account looks as it should, and answers it.
@@ -137,10 +115,9 @@ impl TestApp {
         .await;
         match seen {
             Ok(account) => Ok(account),
-            Err(error) => Err(error.context(format!(
-                "the account: {:#}",
-                self.account(account_id).await?
-            ))),
+            Err(error) => {
+                Err(error.context(format!("the account: {:#}", self.account(account_id).await?)))
+            }
         }
     }
 

@@ -69,21 +69,13 @@ impl Http {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self {
-            base: base.to_owned(),
-            key: key.to_owned(),
-            client,
-            seen: Arc::default(),
-        })
+        Ok(Self { base: base.to_owned(), key: key.to_owned(), client, seen: Arc::default() })
     }
 
     /// The same client with another key.
     #[must_use]
     pub fn with_key(&self, key: &str) -> Self {
-        Self {
-            key: key.to_owned(),
-            ..self.clone()
-        }
+        Self { key: key.to_owned(), ..self.clone() }
     }
 
     /// Where the API is.
@@ -95,10 +87,7 @@ impl Http {
     /// Everything that was answered so far, headers included.
     #[must_use]
     pub fn seen(&self) -> String {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// GET of a path, or of a whole URL.
@@ -130,17 +119,13 @@ impl Http {
     /// # Errors
     /// When there is no answer.
     pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
-        self.send(self.request(Method::PATCH, path).json(body))
-            .await
+        self.send(self.request(Method::PATCH, path).json(body)).await
     }
 
     /// A request with this client's key, to be changed before it is sent.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        let url = if path.starts_with("http") {
-            path.to_owned()
-        } else {
-            format!("{}{path}", self.base)
-        };
+        let url =
+            if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
         self.client.request(method, url).bearer_auth(&self.key)
     }
 
@@ -162,10 +147,6 @@ impl Http {
         let text = response.text().await?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.push_str(&format!("{status} {headers:?}\n{text}\n"));
-        Ok(Answer {
-            status,
-            headers,
-            text,
-        })
+        Ok(Answer { status, headers, text })
     }
 }

@@ -190,8 +190,7 @@ impl TestApp {
         &mut self,
         settings: &WorkerSettings,
     ) -> anyhow::Result<&latchkey_worker::Running> {
-        self.workers
-            .push(latchkey_worker::start(settings, self.clock.clone()).await?);
+        self.workers.push(latchkey_worker::start(settings, self.clock.clone()).await?);
         self.workers.last().context("a worker was just added")
     }
 
@@ -230,11 +229,7 @@ impl TestApp {
     /// # Errors
     /// Never, as long as the database's address can be read.
     pub fn db(&self) -> anyhow::Result<Db> {
-        Ok(Db::new(
-            self.common.database_url.expose_secret(),
-            2,
-            self.clock.clone(),
-        )?)
+        Ok(Db::new(self.common.database_url.expose_secret(), 2, self.clock.clone())?)
     }
 
     /// Another organisation in the same installation.
@@ -273,12 +268,7 @@ impl TestApp {
     /// # Errors
     /// When the broker does not answer.
     pub async fn tap(&self, exchange: &str) -> anyhow::Result<Tap> {
-        Tap::on(
-            self.common.amqp_url.expose_secret(),
-            &self.common.broker_prefix,
-            exchange,
-        )
-        .await
+        Tap::on(self.common.amqp_url.expose_secret(), &self.common.broker_prefix, exchange).await
     }
 
     /// Publishes a body that nobody expects to the exchange of commands.
@@ -291,17 +281,8 @@ impl TestApp {
         routing_key: &str,
         body: &[u8],
     ) -> anyhow::Result<()> {
-        let (url, prefix) = (
-            self.common.amqp_url.expose_secret(),
-            &self.common.broker_prefix,
-        );
-        broker::publish(
-            url,
-            &format!("{prefix}.commands"),
-            (kind, routing_key),
-            body,
-        )
-        .await
+        let (url, prefix) = (self.common.amqp_url.expose_secret(), &self.common.broker_prefix);
+        broker::publish(url, &format!("{prefix}.commands"), (kind, routing_key), body).await
     }
 
     /// Says how many dead letters this test is about.
@@ -319,37 +300,32 @@ impl TestApp {
         let settled =
             eventually(|| async { Ok((self.row(open).await?["n"] == 0).then_some(())) }).await;
         if settled.is_err() {
-            let left = self
-                .row("SELECT json_agg(o) AS left FROM outbox o WHERE done_at IS NULL")
-                .await?;
+            let left =
+                self.row("SELECT json_agg(o) AS left FROM outbox o WHERE done_at IS NULL").await?;
             anyhow::bail!("messages are not done: {left:#}");
+        }
+        let (url, prefix) = (self.common.amqp_url.clone(), self.common.broker_prefix.clone());
+        let waiting = || broker::waiting(url.expose_secret(), &prefix);
+        if eventually(|| async { Ok(waiting().await?.is_empty().then_some(())) }).await.is_err() {
+            anyhow::bail!("messages wait in queues: {:?}", waiting().await?);
         }
         self.stop_api().await;
         for worker in std::mem::take(&mut self.workers) {
             ensure!(worker.stop().await, "a worker did not stop in time");
         }
-        let dead = self
-            .row("SELECT count(*) AS n, json_agg(reason) AS reasons FROM dead_letters")
-            .await?;
-        ensure!(
-            dead["n"] == self.dead_letters_expected,
-            "dead letters: {dead}"
-        );
-        let (url, prefix) = (
-            self.common.amqp_url.expose_secret(),
-            &self.common.broker_prefix,
-        );
-        broker::assert_empty_and_delete(url, prefix).await?;
+        let left = waiting().await?;
+        ensure!(left.is_empty(), "messages were put back: {left:?}");
+        let dead =
+            self.row("SELECT count(*) AS n, json_agg(reason) AS reasons FROM dead_letters").await?;
+        ensure!(dead["n"] == self.dead_letters_expected, "dead letters: {dead}");
+        broker::delete_all(url.expose_secret(), &prefix).await?;
         self.database.drop_database().await
     }
 }
 
 impl Drop for TestApp {
     fn drop(&mut self) {
-        assert!(
-            self.finished || std::thread::panicking(),
-            "this test forgot TestApp::finish"
-        );
+        assert!(self.finished || std::thread::panicking(), "this test forgot TestApp::finish");
     }
 }
 
@@ -381,9 +357,11 @@ pub(crate) fn told(error: anyhow::Error) -> anyhow::Error {
 }
 
 fn secret(variable: &str) -> anyhow::Result<SecretString> {
-    SecretRef::Env(variable.to_owned())
-        .resolve()
-        .map_err(|why| anyhow::anyhow!("{why}: run the tests with scripts/test, or `eval \"$(scripts/services env)\"` first"))
+    SecretRef::Env(variable.to_owned()).resolve().map_err(|why| {
+        anyhow::anyhow!(
+            "{why}: run the tests with scripts/test, or `eval \"$(scripts/services env)\"` first"
+        )
+    })
 }
 
 async fn bootstrap(
@@ -393,10 +371,8 @@ async fn bootstrap(
 ) -> anyhow::Result<latchkey_api::Bootstrapped> {
     let db = Db::new(common.database_url.expose_secret(), 1, clock.clone())?;
     let vault = latchkey_shared::keyring::Vault::new(common.read_keyring()?);
-    let names = latchkey_api::Names {
-        organisation: organisation.to_owned(),
-        workspace: "Demo".to_owned(),
-    };
+    let names =
+        latchkey_api::Names { organisation: organisation.to_owned(), workspace: "Demo".to_owned() };
     latchkey_api::bootstrap(&db, &vault, &names).await
 }
 
@@ -405,27 +381,21 @@ fn serve_config(common: &CommonSettings, options: &Options) -> ServeConfig {
     if let Some(url) = &options.api_amqp_url {
         common.amqp_url = url.clone().into();
     }
-    ServeConfig {
-        callback_wait: options.callback_wait,
-        ..ServeConfig::new(common)
-    }
+    ServeConfig { callback_wait: options.callback_wait, ..ServeConfig::new(common) }
 }
 
 fn write_platforms(sandbox: &Sandbox, grace_seconds: Option<u64>) -> anyhow::Result<PathBuf> {
     let config = SandboxConfig::default();
-    let grace = grace_seconds.map_or(String::new(), |seconds| {
-        format!("rotation_grace_seconds = {seconds}\n")
-    });
+    let grace = grace_seconds
+        .map_or(String::new(), |seconds| format!("rotation_grace_seconds = {seconds}\n"));
     let text = format!(
         "[platforms.SANDBOX]\nbase_url = \"{}\"\nclient_id = \"{}\"\nclient_secret = {{ value = \"{}\" }}\n{grace}",
         sandbox.url(),
         config.client_id,
         config.client_secret,
     );
-    let path = std::env::temp_dir().join(format!(
-        "latchkey-test-{}.toml",
-        hex::encode(random::bytes::<8>())
-    ));
+    let path = std::env::temp_dir()
+        .join(format!("latchkey-test-{}.toml", hex::encode(random::bytes::<8>())));
     std::fs::write(&path, text)?;
     Ok(path)
 }

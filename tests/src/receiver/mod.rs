@@ -6,6 +6,7 @@ mod signature;
 mod tests;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -92,21 +93,13 @@ impl Receiver {
     /// # Errors
     /// When it cannot listen.
     pub async fn start_with(clock: Clock) -> anyhow::Result<Self> {
-        let bound = Bound::bind(0).await?;
+        let bound = Bound::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let url = format!("{}/webhooks", bound.url);
-        let shared = Arc::new(Shared {
-            inbox: Mutex::default(),
-            arrived: watch::Sender::new(0),
-            clock,
-        });
-        let router = Router::new()
-            .route("/webhooks", post(receive))
-            .with_state(Arc::clone(&shared));
-        Ok(Self {
-            shared,
-            url,
-            server: bound.serve(router),
-        })
+        let shared =
+            Arc::new(Shared { inbox: Mutex::default(), arrived: watch::Sender::new(0), clock });
+        let router =
+            Router::new().route("/webhooks", post(receive)).with_state(Arc::clone(&shared));
+        Ok(Self { shared, url, server: bound.serve(router) })
     }
 
     /// Where deliveries are to be sent.
@@ -121,30 +114,20 @@ impl Receiver {
     /// # Errors
     /// When it is not `whsec_` and base64.
     pub fn set_secret(&self, secret: &str) -> anyhow::Result<()> {
-        let encoded = secret
-            .strip_prefix("whsec_")
-            .context("the secret lacks its prefix")?;
-        let key = STANDARD
-            .decode(encoded)
-            .context("the secret is not base64")?;
+        let encoded = secret.strip_prefix("whsec_").context("the secret lacks its prefix")?;
+        let key = STANDARD.decode(encoded).context("the secret is not base64")?;
         self.shared.inbox().secret = Some(key);
         Ok(())
     }
 
     /// Answers every delivery so from now on, verified or not.
     pub fn answer_with(&self, status: StatusCode, retry_after_secs: Option<u64>) {
-        self.shared.inbox().always = Some(Scripted {
-            status,
-            retry_after_secs,
-        });
+        self.shared.inbox().always = Some(Scripted { status, retry_after_secs });
     }
 
     /// Answers one delivery so; calls queue up, and come before [`Self::answer_with`].
     pub fn answer_next(&self, status: StatusCode, retry_after_secs: Option<u64>) {
-        self.shared.inbox().next.push_back(Scripted {
-            status,
-            retry_after_secs,
-        });
+        self.shared.inbox().next.push_back(Scripted { status, retry_after_secs });
     }
 
     /// Forgets all scripted answers.
@@ -174,18 +157,13 @@ impl Receiver {
             let mut seen = 0;
             loop {
                 let count = *arrived.borrow_and_update();
-                let found = self.shared.inbox().deliveries[seen..count]
-                    .iter()
-                    .find(|d| fits(d))
-                    .cloned();
+                let found =
+                    self.shared.inbox().deliveries[seen..count].iter().find(|d| fits(d)).cloned();
                 if let Some(delivery) = found {
                     return Ok(delivery);
                 }
                 seen = count;
-                arrived
-                    .changed()
-                    .await
-                    .context("the receiver has stopped")?;
+                arrived.changed().await.context("the receiver has stopped")?;
             }
         };
         match tokio::time::timeout(timeout, search).await {
@@ -201,16 +179,9 @@ impl Receiver {
 
     fn came(&self) -> String {
         let inbox = self.shared.inbox();
-        let kinds = inbox
-            .deliveries
-            .iter()
-            .map(|d| d.event["type"].as_str().unwrap_or("?"));
+        let kinds = inbox.deliveries.iter().map(|d| d.event["type"].as_str().unwrap_or("?"));
         let kinds: Vec<&str> = kinds.collect();
-        if kinds.is_empty() {
-            "none".to_owned()
-        } else {
-            kinds.join(", ")
-        }
+        if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") }
     }
 }
 
@@ -225,10 +196,7 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
         false => StatusCode::UNAUTHORIZED,
     };
     let scripted = inbox.next.pop_front().or(inbox.always);
-    let answer = scripted.unwrap_or(Scripted {
-        status: normal,
-        retry_after_secs: None,
-    });
+    let answer = scripted.unwrap_or(Scripted { status: normal, retry_after_secs: None });
     inbox.deliveries.push(Delivery {
         id: text(&headers, "webhook-id").unwrap_or_default().to_owned(),
         timestamp: text(&headers, "webhook-timestamp").and_then(|text| text.parse().ok()),
@@ -239,8 +207,6 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
         answered: answer.status.as_u16(),
     });
     shared.arrived.send_replace(inbox.deliveries.len());
-    let wait = answer
-        .retry_after_secs
-        .map(|secs| [(header::RETRY_AFTER, secs.to_string())]);
+    let wait = answer.retry_after_secs.map(|secs| [(header::RETRY_AFTER, secs.to_string())]);
     (answer.status, wait, ()).into_response()
 }

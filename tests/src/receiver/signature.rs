@@ -21,19 +21,14 @@ pub(super) fn is_signed(key: &[u8], headers: &HeaderMap, body: &[u8], now: DateT
     let Some(signatures) = text(headers, "webhook-signature") else {
         return false;
     };
-    let sent_at = timestamp
-        .parse()
-        .ok()
-        .and_then(|secs| DateTime::from_timestamp(secs, 0));
+    let sent_at = timestamp.parse().ok().and_then(|secs| DateTime::from_timestamp(secs, 0));
     if sent_at.is_none_or(|sent_at| (now - sent_at).abs() > TOLERANCE) {
         return false;
     }
     let Ok(mac) = Hmac::<Sha256>::new_from_slice(key) else {
         return false;
     };
-    let mac = mac
-        .chain_update(format!("{id}.{timestamp}."))
-        .chain_update(body);
+    let mac = mac.chain_update(format!("{id}.{timestamp}.")).chain_update(body);
     signatures
         .split(' ')
         .filter_map(|signature| STANDARD.decode(signature.strip_prefix("v1,")?).ok())

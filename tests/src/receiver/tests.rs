@@ -32,10 +32,7 @@ async fn verifies_what_another_implementation_signed() {
     assert_eq!(send(&receiver, "msg_1", now, &both).await, 204);
     assert_eq!(send(&receiver, "msg_2", now, &both).await, 401);
     let fits = |delivery: &Delivery| delivery.event["type"] == "account.connected";
-    let first = receiver
-        .wait_for(fits, Duration::from_secs(1))
-        .await
-        .unwrap();
+    let first = receiver.wait_for(fits, Duration::from_secs(1)).await.unwrap();
     assert_eq!((first.id.as_str(), first.verified), ("msg_1", true));
     assert!(!receiver.deliveries()[1].verified);
 }
@@ -47,10 +44,7 @@ async fn refuses_timestamps_that_are_not_near() {
     receiver.set_secret(SECRET).unwrap();
     let sent_at = clock.now();
     clock.advance(TimeDelta::minutes(6));
-    assert_eq!(
-        send(&receiver, "msg_1", sent_at, &sign("msg_1", sent_at)).await,
-        401
-    );
+    assert_eq!(send(&receiver, "msg_1", sent_at, &sign("msg_1", sent_at)).await, 401);
 }
 
 #[tokio::test]

@@ -25,11 +25,7 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn ok(body: Value) -> Self {
-        Self {
-            status: StatusCode::OK,
-            body,
-            challenge: None,
-        }
+        Self { status: StatusCode::OK, body, challenge: None }
     }
 
     /// An error in the shape of RFC 6749 §5.2.
@@ -37,11 +33,7 @@ impl Answer {
         let body = json!({ "error": error, "error_description": description });
         match error {
             "invalid_client" => Self::unauthorized(body, r#"Basic realm="sandbox""#),
-            _ => Self {
-                status: StatusCode::BAD_REQUEST,
-                body,
-                challenge: None,
-            },
+            _ => Self { status: StatusCode::BAD_REQUEST, body, challenge: None },
         }
     }
 
@@ -55,11 +47,7 @@ impl Answer {
     }
 
     fn unauthorized(body: Value, challenge: &'static str) -> Self {
-        Self {
-            status: StatusCode::UNAUTHORIZED,
-            body,
-            challenge: Some(challenge),
-        }
+        Self { status: StatusCode::UNAUTHORIZED, body, challenge: Some(challenge) }
     }
 
     pub(super) fn outcome(&self) -> Outcome {
@@ -112,17 +100,13 @@ impl Answer {
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        let challenge = self
-            .challenge
-            .map(|challenge| [(header::WWW_AUTHENTICATE, challenge)]);
+        let challenge = self.challenge.map(|challenge| [(header::WWW_AUTHENTICATE, challenge)]);
         (self.status, challenge, [NO_STORE], Json(self.body)).into_response()
     }
 }
 
-const JSON: (HeaderName, HeaderValue) = (
-    header::CONTENT_TYPE,
-    HeaderValue::from_static("application/json"),
-);
+const JSON: (HeaderName, HeaderValue) =
+    (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
 const NO_STORE: (HeaderName, HeaderValue) =
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
@@ -142,11 +126,9 @@ pub(super) fn in_place(fault: &Fault) -> Response {
         Fault::ErrorInOk { error } => {
             Answer::ok(json!({ "error": error, "error_description": "injected" })).into_response()
         }
-        Fault::Redirect { location } => (
-            StatusCode::TEMPORARY_REDIRECT,
-            [(header::LOCATION, location)],
-        )
-            .into_response(),
+        Fault::Redirect { location } => {
+            (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response()
+        }
         Fault::Delay { .. }
         | Fault::Huge
         | Fault::Drip { .. }

@@ -51,10 +51,7 @@ enum Refusal {
     /// Nobody can be trusted with the answer: the person is told (RFC 6749 §4.1.2.1).
     Page(String),
     /// The client is told.
-    Redirect {
-        error: &'static str,
-        description: String,
-    },
+    Redirect { error: &'static str, description: String },
 }
 
 pub(super) async fn show(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
@@ -62,27 +59,15 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>, RawQuery(query): Raw
     if let Err(refusal) = check(&params, &shared.config) {
         return refuse(&shared, &params, refusal);
     }
-    let redirect_uri = params
-        .get("redirect_uri")
-        .and_then(|uri| Url::parse(uri).ok());
+    let redirect_uri = params.get("redirect_uri").and_then(|uri| Url::parse(uri).ok());
     page(
         StatusCode::OK,
         &ConsentPage {
             client_id: &shared.config.client_id,
-            scopes: params
-                .get("scope")
-                .unwrap_or_default()
-                .split_whitespace()
-                .collect(),
+            scopes: params.get("scope").unwrap_or_default().split_whitespace().collect(),
             lifetime_secs: shared.config.access_lifetime.as_secs(),
-            host: redirect_uri
-                .as_ref()
-                .and_then(Url::host_str)
-                .unwrap_or_default(),
-            carried: CARRIED
-                .iter()
-                .filter_map(|name| Some((*name, params.get(name)?)))
-                .collect(),
+            host: redirect_uri.as_ref().and_then(Url::host_str).unwrap_or_default(),
+            carried: CARRIED.iter().filter_map(|name| Some((*name, params.get(name)?))).collect(),
         },
     )
 }
@@ -95,11 +80,7 @@ pub(super) async fn decide(State(shared): State<Arc<Shared>>, body: Bytes) -> Re
     match params.get("decision") {
         Some("approve") => approve(&shared, &params),
         Some("deny") => deny(&shared, &params),
-        _ => refuse(
-            &shared,
-            &params,
-            Refusal::Page("Approve or cancel.".to_owned()),
-        ),
+        _ => refuse(&shared, &params, Refusal::Page("Approve or cancel.".to_owned())),
     }
 }
 
@@ -116,10 +97,7 @@ fn approve(shared: &Shared, params: &Params) -> Response {
         user: Some(user),
         family: Some(family),
         issued: vec![fingerprint(&code)],
-        outcome: Outcome {
-            status: Some(303),
-            error: None,
-        },
+        outcome: Outcome { status: Some(303), error: None },
         ..LedgerEntry::new(Kind::Consent, now)
     });
     drop(books);
@@ -127,10 +105,7 @@ fn approve(shared: &Shared, params: &Params) -> Response {
 }
 
 fn consent(params: &Params) -> Result<Consent, Refusal> {
-    let user = params
-        .get("user")
-        .map(str::trim)
-        .filter(|user| is_user_name(user));
+    let user = params.get("user").map(str::trim).filter(|user| is_user_name(user));
     let user = user.ok_or_else(|| {
         let problem = "A user name has up to 64 letters, digits, dots, dashes or underscores.";
         Refusal::Page(problem.to_owned())
@@ -147,11 +122,7 @@ fn consent(params: &Params) -> Result<Consent, Refusal> {
 }
 
 fn lifetime(text: &str) -> Result<TimeDelta, Refusal> {
-    let seconds = text
-        .trim()
-        .parse()
-        .ok()
-        .filter(|seconds| (1..=LONGEST_SECS).contains(seconds));
+    let seconds = text.trim().parse().ok().filter(|seconds| (1..=LONGEST_SECS).contains(seconds));
     seconds.map(TimeDelta::seconds).ok_or_else(|| {
         Refusal::Page("A token's lifetime is a number of seconds from 1 to a year.".to_owned())
     })
@@ -161,20 +132,10 @@ fn deny(shared: &Shared, params: &Params) -> Response {
     let error = "access_denied";
     shared.books().ledger.append(LedgerEntry {
         user: params.get("user").map(str::to_owned),
-        outcome: Outcome {
-            status: Some(303),
-            error: Some(error.to_owned()),
-        },
+        outcome: Outcome { status: Some(303), error: Some(error.to_owned()) },
         ..LedgerEntry::new(Kind::Deny, shared.now())
     });
-    send_back(
-        shared,
-        params,
-        &[
-            ("error", error),
-            ("error_description", "the person declined"),
-        ],
-    )
+    send_back(shared, params, &[("error", error), ("error_description", "the person declined")])
 }
 
 /// Whether a person may be called so: such a name is safe in a URL, a page and a picture.
@@ -201,39 +162,24 @@ fn check(params: &Params, config: &SandboxConfig) -> Result<(), Refusal> {
     if let Some(name) = params.repeated() {
         return told("invalid_request", format!("{name} is given more than once"));
     }
-    if params
-        .get("response_type")
-        .is_some_and(|kind| kind != "code")
-    {
-        return told(
-            "unsupported_response_type",
-            "only code is offered".to_owned(),
-        );
+    if params.get("response_type").is_some_and(|kind| kind != "code") {
+        return told("unsupported_response_type", "only code is offered".to_owned());
     }
     if let Some(name) = CARRIED.iter().find(|name| params.get(name).is_none()) {
         return told("invalid_request", format!("{name} is missing"));
     }
     if params.get("code_challenge_method") != Some("S256") {
-        return told(
-            "invalid_request",
-            "code_challenge_method must be S256".to_owned(),
-        );
+        return told("invalid_request", "code_challenge_method must be S256".to_owned());
     }
     if params.get("code_challenge").map(str::len) != Some(43) {
-        return told(
-            "invalid_request",
-            "code_challenge is not a SHA-256 in base64url".to_owned(),
-        );
+        return told("invalid_request", "code_challenge is not a SHA-256 in base64url".to_owned());
     }
     Ok(())
 }
 
 fn is_registered(uri: &str, config: &SandboxConfig) -> bool {
     if !config.redirect_uris.is_empty() {
-        return config
-            .redirect_uris
-            .iter()
-            .any(|registered| registered == uri);
+        return config.redirect_uris.iter().any(|registered| registered == uri);
     }
     let Ok(url) = Url::parse(uri) else {
         return false;
@@ -250,11 +196,9 @@ fn is_registered(uri: &str, config: &SandboxConfig) -> bool {
 fn refuse(shared: &Shared, params: &Params, refusal: Refusal) -> Response {
     match refusal {
         Refusal::Page(problem) => page(StatusCode::BAD_REQUEST, &RefusedPage { problem: &problem }),
-        Refusal::Redirect { error, description } => send_back(
-            shared,
-            params,
-            &[("error", error), ("error_description", &description)],
-        ),
+        Refusal::Redirect { error, description } => {
+            send_back(shared, params, &[("error", error), ("error_description", &description)])
+        }
     }
 }
 

@@ -38,9 +38,7 @@ impl Note {
 
     /// Whether the fault asks that this refresh leave the refresh token as it is.
     pub(super) fn keeps_refresh_token(&self) -> bool {
-        self.rule
-            .as_ref()
-            .is_some_and(|rule| rule.fault == Fault::MissingRefreshToken)
+        self.rule.as_ref().is_some_and(|rule| rule.fault == Fault::MissingRefreshToken)
     }
 
     /// An entry that says all about the call but what came of it.
@@ -64,21 +62,14 @@ impl Note {
         let tokens = [Some(&issue.access), issue.refresh.as_ref()];
         LedgerEntry {
             generation: Some(issue.generation),
-            issued: tokens
-                .into_iter()
-                .flatten()
-                .map(|token| fingerprint(token))
-                .collect(),
+            issued: tokens.into_iter().flatten().map(|token| fingerprint(token)).collect(),
             ..self.entry(kind, outcome)
         }
     }
 
     /// The entry that says that the family ended by this call.
     pub(super) fn ended(&self, reason: Ending, outcome: Outcome) -> LedgerEntry {
-        LedgerEntry {
-            reason: Some(reason),
-            ..self.entry(Kind::FamilyRevoked, outcome)
-        }
+        LedgerEntry { reason: Some(reason), ..self.entry(Kind::FamilyRevoked, outcome) }
     }
 }
 
@@ -93,13 +84,7 @@ where
     let user = place.as_ref().map(|place| place.user.as_str());
     let rule = shared.books().faults.take(call.endpoint, user);
     let open_calls = open.as_ref().map_or(1, |open| open.count);
-    let mut note = Note {
-        at: shared.now(),
-        call,
-        place,
-        rule,
-        open_calls,
-    };
+    let mut note = Note { at: shared.now(), call, place, rule, open_calls };
 
     match note.rule.clone() {
         None => perform(shared, &mut note, effect, Answer::into_response),
@@ -108,9 +93,7 @@ where
             let response = if rule.spares_the_effect() {
                 spare(shared, &mut note, &rule.fault)
             } else {
-                perform(shared, &mut note, effect, |answer| {
-                    answer.under(&rule.fault)
-                })
+                perform(shared, &mut note, effect, |answer| answer.under(&rule.fault))
             };
             delay(&rule, When::After).await;
             if rule.fault == Fault::Drop {
@@ -146,13 +129,7 @@ fn spare(shared: &Shared, note: &mut Note, fault: &Fault) -> Response {
     let response = in_place(fault);
     let status = (*fault != Fault::Drop).then(|| response.status().as_u16());
     note.at = shared.now();
-    let entry = note.entry(
-        Kind::Faulted,
-        Outcome {
-            status,
-            error: None,
-        },
-    );
+    let entry = note.entry(Kind::Faulted, Outcome { status, error: None });
     shared.books().ledger.append(entry);
     response
 }

@@ -17,10 +17,7 @@ pub(super) fn authenticated(
 ) -> Result<Params, Answer> {
     let params = Params::parse(body);
     if !is_form(headers) {
-        return Err(Answer::refused(
-            "invalid_request",
-            "the body must be a form",
-        ));
+        return Err(Answer::refused("invalid_request", "the body must be a form"));
     }
     if let Some(name) = params.repeated() {
         let description = format!("{name} is given more than once");
@@ -40,18 +37,13 @@ pub(super) fn authenticated(
     let config = &shared.config;
     if named.is_none_or(|(id, secret)| id != config.client_id || secret != config.client_secret) {
         shared.note_refused_client();
-        return Err(Answer::refused(
-            "invalid_client",
-            "the client is unknown or its secret wrong",
-        ));
+        return Err(Answer::refused("invalid_client", "the client is unknown or its secret wrong"));
     }
     Ok(params)
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"))
 }
 
@@ -65,7 +57,5 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
 }
 
 fn decoded(text: &str) -> String {
-    form_urlencoded::parse(text.as_bytes())
-        .next()
-        .map_or(String::new(), |(text, _)| text.into())
+    form_urlencoded::parse(text.as_bytes()).next().map_or(String::new(), |(text, _)| text.into())
 }

@@ -1,5 +1,6 @@
 //! What a sandbox can be told before it starts.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ pub enum Rotation {
 /// The settings of one [`Sandbox`](super::Sandbox).
 #[derive(Clone, Debug)]
 pub struct SandboxConfig {
-    /// The port on 127.0.0.1; 0 takes any free one.
-    pub port: u16,
+    /// Where to listen; port 0 takes any free one.
+    pub listen: SocketAddr,
     /// The only client the sandbox knows.
     pub client_id: String,
     /// That client's secret.
@@ -43,7 +44,7 @@ pub struct SandboxConfig {
 impl Default for SandboxConfig {
     fn default() -> Self {
         Self {
-            port: 0,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             client_id: "latchkey-sandbox-client".to_owned(),
             client_secret: "latchkey-sandbox-secret-for-development-only".to_owned(),
             redirect_uris: Vec::new(),

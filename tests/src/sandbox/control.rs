@@ -33,11 +33,7 @@ pub(super) async fn ledger(
     Query(wanted): Query<Wanted>,
 ) -> Json<Value> {
     let books = shared.books();
-    let entries = books
-        .ledger
-        .entries()
-        .iter()
-        .filter(|entry| wanted.fits(entry));
+    let entries = books.ledger.entries().iter().filter(|entry| wanted.fits(entry));
     Json(json!({ "entries": entries.collect::<Vec<_>>() }))
 }
 
@@ -51,10 +47,7 @@ pub(super) async fn families(
     State(shared): State<Arc<Shared>>,
     Query(whose): Query<Whose>,
 ) -> Json<Value> {
-    let families = shared
-        .books()
-        .store
-        .families(whose.user.as_deref(), shared.now());
+    let families = shared.books().store.families(whose.user.as_deref(), shared.now());
     Json(json!({ "families": families }))
 }
 

@@ -130,49 +130,31 @@ impl FaultRule {
     /// A rule that strikes every call to `endpoint` on the fault's usual side.
     #[must_use]
     pub fn new(endpoint: Endpoint, fault: Fault) -> Self {
-        Self {
-            endpoint,
-            user: None,
-            remaining: None,
-            when: None,
-            fault,
-        }
+        Self { endpoint, user: None, remaining: None, when: None, fault }
     }
 
     /// Only this person's calls.
     #[must_use]
     pub fn for_user(self, user: impl Into<String>) -> Self {
-        Self {
-            user: Some(user.into()),
-            ..self
-        }
+        Self { user: Some(user.into()), ..self }
     }
 
     /// Only the next `count` calls.
     #[must_use]
     pub fn times(self, count: u32) -> Self {
-        Self {
-            remaining: Some(count),
-            ..self
-        }
+        Self { remaining: Some(count), ..self }
     }
 
     /// Before the effect.
     #[must_use]
     pub fn before(self) -> Self {
-        Self {
-            when: Some(When::Before),
-            ..self
-        }
+        Self { when: Some(When::Before), ..self }
     }
 
     /// After the effect.
     #[must_use]
     pub fn after(self) -> Self {
-        Self {
-            when: Some(When::After),
-            ..self
-        }
+        Self { when: Some(When::After), ..self }
     }
 
     /// The side it strikes on.
@@ -180,11 +162,7 @@ impl FaultRule {
         if self.fault.alters_the_answer() {
             return When::After;
         }
-        let usual = if self.fault == Fault::Garbage {
-            When::After
-        } else {
-            When::Before
-        };
+        let usual = if self.fault == Fault::Garbage { When::After } else { When::Before };
         self.when.unwrap_or(usual)
     }
 

@@ -20,9 +20,7 @@ pub(super) async fn userinfo(
     ConnectInfo(link): OnLink,
     headers: HeaderMap,
 ) -> Response {
-    let value = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some(token) = value.and_then(|value| value.strip_prefix("Bearer ")) else {
         return (
             StatusCode::UNAUTHORIZED,
@@ -30,10 +28,7 @@ pub(super) async fn userinfo(
         )
             .into_response();
     };
-    let call = Call {
-        endpoint: Endpoint::Userinfo,
-        presented: token.to_owned(),
-    };
+    let call = Call { endpoint: Endpoint::Userinfo, presented: token.to_owned() };
     call::run(&shared, &link, call, |books, note| {
         let (kind, answer) = match books.store.identify(token, note.at) {
             Some(user) => (Kind::Identity, Answer::ok(profile(user, &shared.url))),
@@ -57,9 +52,9 @@ fn profile(user: &str, url: &str) -> Value {
 /// `sam` is Sam.
 fn display_name(user: &str) -> String {
     let mut letters = user.chars();
-    letters.next().map_or(String::new(), |first| {
-        format!("{}{}", first.to_uppercase(), letters.as_str())
-    })
+    letters
+        .next()
+        .map_or(String::new(), |first| format!("{}{}", first.to_uppercase(), letters.as_str()))
 }
 
 /// The person's first letter on a disc.

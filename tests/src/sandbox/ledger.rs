@@ -137,10 +137,7 @@ impl Ledger {
                     .with_context(|| format!("cannot open the ledger {}", path.display()))
             })
             .transpose()?;
-        Ok(Self {
-            file,
-            ..Self::default()
-        })
+        Ok(Self { file, ..Self::default() })
     }
 
     /// Numbers the entry and writes it down.
@@ -149,9 +146,7 @@ impl Ledger {
         if let Some(file) = &mut self.file {
             // One write a line: a reader of the file never sees half an entry.
             let line = serde_json::to_string(&entry).map(|line| line + "\n");
-            let written = line
-                .map_err(Into::into)
-                .and_then(|line| file.write_all(line.as_bytes()));
+            let written = line.map_err(Into::into).and_then(|line| file.write_all(line.as_bytes()));
             if let Err(error) = written {
                 tracing::error!(%error, "cannot write the ledger file");
                 self.broken = true;

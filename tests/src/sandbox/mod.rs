@@ -49,7 +49,7 @@ impl Sandbox {
     /// # Errors
     /// When the port is taken or the ledger file cannot be opened.
     pub async fn start(config: SandboxConfig) -> anyhow::Result<Self> {
-        let bound = Bound::bind(config.port).await?;
+        let bound = Bound::bind(config.listen).await?;
         let shared = Arc::new(Shared::new(config, bound.url.clone())?);
         let server = bound.serve(router(Arc::clone(&shared)));
         Ok(Self { shared, server })
@@ -111,10 +111,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(async || "ok"))
         .route("/control/ledger", get(control::ledger))
         .route("/control/families", get(control::families))
-        .route(
-            "/control/faults",
-            post(control::add_fault).delete(control::clear_faults),
-        )
+        .route("/control/faults", post(control::add_fault).delete(control::clear_faults))
         .route("/control/users/{user}/revoke", post(control::remove_person))
         .with_state(shared)
 }

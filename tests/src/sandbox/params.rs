@@ -15,16 +15,12 @@ impl Params {
     /// The value, unless it is absent or empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(key, _)| key == name);
-        found
-            .map(|(_, value)| value.as_str())
-            .filter(|value| !value.is_empty())
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
     /// The first name that came more than once.
     pub(super) fn repeated(&self) -> Option<&str> {
         let came_before = |at: usize| self.0[..at].iter().any(|earlier| earlier.0 == self.0[at].0);
-        (0..self.0.len())
-            .find(|at| came_before(*at))
-            .map(|at| self.0[at].0.as_str())
+        (0..self.0.len()).find(|at| came_before(*at)).map(|at| self.0[at].0.as_str())
     }
 }

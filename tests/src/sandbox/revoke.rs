@@ -29,10 +29,7 @@ pub(super) async fn revoke(
     let Some(token) = params.get("token") else {
         return Answer::refused("invalid_request", "token is missing").into_response();
     };
-    let call = Call {
-        endpoint: Endpoint::Revoke,
-        presented: token.to_owned(),
-    };
+    let call = Call { endpoint: Endpoint::Revoke, presented: token.to_owned() };
     call::run(&shared, &link, call, take_effect).await
 }
 
@@ -40,14 +37,10 @@ pub(super) async fn revoke(
 fn take_effect(books: &mut Books, note: &Note) -> Answer {
     let answer = Answer::ok(json!({}));
     let Some((_, ended)) = books.store.revoke(note.presented()) else {
-        books
-            .ledger
-            .append(note.entry(Kind::RevokeIgnored, answer.outcome()));
+        books.ledger.append(note.entry(Kind::RevokeIgnored, answer.outcome()));
         return answer;
     };
-    books
-        .ledger
-        .append(note.entry(Kind::Revoked, answer.outcome()));
+    books.ledger.append(note.entry(Kind::Revoked, answer.outcome()));
     if let Some(ending) = ended {
         books.ledger.append(note.ended(ending, answer.outcome()));
     }

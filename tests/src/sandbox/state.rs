@@ -37,11 +37,7 @@ impl Shared {
             faults: Faults::default(),
             open: HashMap::new(),
         };
-        Ok(Self {
-            config,
-            url,
-            books: Mutex::new(books),
-        })
+        Ok(Self { config, url, books: Mutex::new(books) })
     }
 
     /// Never held across an await.
@@ -78,14 +74,8 @@ impl Shared {
 
     /// Writes down a client that failed to authenticate: its request touched nothing else.
     pub(super) fn note_refused_client(&self) {
-        let outcome = Outcome {
-            status: Some(401),
-            error: Some("invalid_client".to_owned()),
-        };
-        let entry = LedgerEntry {
-            outcome,
-            ..LedgerEntry::new(Kind::ClientRefused, self.now())
-        };
+        let outcome = Outcome { status: Some(401), error: Some("invalid_client".to_owned()) };
+        let entry = LedgerEntry { outcome, ..LedgerEntry::new(Kind::ClientRefused, self.now()) };
         self.books().ledger.append(entry);
     }
 }
@@ -106,11 +96,7 @@ impl OpenCall {
         *open += 1;
         let count = *open;
         drop(books);
-        Self {
-            shared: Arc::clone(shared),
-            key,
-            count,
-        }
+        Self { shared: Arc::clone(shared), key, count }
     }
 }
 

@@ -83,11 +83,7 @@ impl Store {
     pub(super) fn consent(&mut self, consent: Consent, now: DateTime<Utc>) -> (String, String) {
         let code = format!("sbx-code-{}", random::token());
         let id = format!("sbx-family-{}", hex::encode(random::bytes::<6>()));
-        let entry = Entry {
-            family: self.families.len(),
-            generation: 0,
-            held: Held::Code,
-        };
+        let entry = Entry { family: self.families.len(), generation: 0, held: Held::Code };
         self.index.insert(code.clone(), entry);
         self.families.push(Family {
             id: id.clone(),
@@ -108,12 +104,7 @@ impl Store {
         verifier: &str,
         now: DateTime<Utc>,
     ) -> Result<Issue, Refused> {
-        let Some(Entry {
-            family: at,
-            held: Held::Code,
-            ..
-        }) = self.index.get(code).copied()
-        else {
+        let Some(Entry { family: at, held: Held::Code, .. }) = self.index.get(code).copied() else {
             return Err(Refused::because("the code is unknown"));
         };
         let family = &mut self.families[at];
@@ -122,10 +113,7 @@ impl Store {
         }
         if std::mem::replace(&mut family.code_used, true) {
             family.ended = Some(Ending::CodeReused);
-            return Err(Refused {
-                why: "the code was used before",
-                ended: family.ended,
-            });
+            return Err(Refused { why: "the code was used before", ended: family.ended });
         }
         if now >= family.code_until {
             return Err(Refused::because("the code has expired"));
@@ -136,9 +124,7 @@ impl Store {
             ));
         }
         if URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)) != family.consent.challenge {
-            return Err(Refused::because(
-                "code_verifier does not match code_challenge",
-            ));
+            return Err(Refused::because("code_verifier does not match code_challenge"));
         }
         Ok(self.issue(at, None, now))
     }
@@ -150,23 +136,14 @@ impl Store {
         rotation: Rotation,
         now: DateTime<Utc>,
     ) -> Result<Refreshed, Refused> {
-        let Some(
-            entry @ Entry {
-                held: Held::Refresh,
-                ..
-            },
-        ) = self.index.get(token).copied()
-        else {
+        let Some(entry @ Entry { held: Held::Refresh, .. }) = self.index.get(token).copied() else {
             return Err(Refused::because("the refresh token is unknown"));
         };
         let family = &mut self.families[entry.family];
         if family.ended.is_some() {
             return Err(Refused::because("the consent has ended"));
         }
-        if family.pairs[entry.generation]
-            .refresh_until
-            .is_some_and(|until| now >= until)
-        {
+        if family.pairs[entry.generation].refresh_until.is_some_and(|until| now >= until) {
             return Err(Refused::because("the refresh token has expired"));
         }
         let Some(successor) = family.pairs.get(entry.generation + 1) else {
@@ -179,10 +156,7 @@ impl Store {
             return Ok(Refreshed::Replayed(family.answer(entry.generation + 1)));
         }
         family.ended = Some(Ending::RefreshTokenReused);
-        Err(Refused {
-            why: "the refresh token was used before",
-            ended: family.ended,
-        })
+        Err(Refused { why: "the refresh token was used before", ended: family.ended })
     }
 
     /// Revokes a token (RFC 7009 §2): a refresh token with its family, an access token alone. The
@@ -206,10 +180,7 @@ impl Store {
 
     /// Ends every family of a person; the answer is the ids of those that ended just now.
     pub(super) fn remove_person(&mut self, user: &str) -> Vec<String> {
-        let theirs = self
-            .families
-            .iter_mut()
-            .filter(|family| family.consent.user == user);
+        let theirs = self.families.iter_mut().filter(|family| family.consent.user == user);
         theirs
             .filter_map(|family| {
                 family.end(Ending::RemovedByPerson)?;
@@ -238,21 +209,13 @@ impl Store {
             Held::Code => None,
             Held::Access | Held::Refresh => Some(number(entry.generation)),
         };
-        Some(Place {
-            family: family.id.clone(),
-            user: family.consent.user.clone(),
-            generation,
-        })
+        Some(Place { family: family.id.clone(), user: family.consent.user.clone(), generation })
     }
 
     /// Every family, or one person's.
     pub(super) fn families(&self, user: Option<&str>, now: DateTime<Utc>) -> Vec<FamilyView> {
         let wanted = |family: &&Family| user.is_none_or(|user| family.consent.user == user);
-        self.families
-            .iter()
-            .filter(wanted)
-            .map(|family| family.view(now))
-            .collect()
+        self.families.iter().filter(wanted).map(|family| family.view(now)).collect()
     }
 
     /// Every code and token ever issued.
@@ -272,28 +235,16 @@ impl Store {
         let pair = Pair {
             made_at: now,
             access: format!("sbx-at-{}", random::token()),
-            access_until: now
-                + family
-                    .consent
-                    .access_lifetime
-                    .unwrap_or(self.access_lifetime),
+            access_until: now + family.consent.access_lifetime.unwrap_or(self.access_lifetime),
             access_revoked: false,
             refresh: kept.unwrap_or_else(|| format!("sbx-rt-{}", random::token())),
             refresh_until,
         };
-        let entry = |held| Entry {
-            family: at,
-            generation,
-            held,
-        };
+        let entry = |held| Entry { family: at, generation, held };
         self.index.insert(pair.access.clone(), entry(Held::Access));
-        self.index
-            .insert(pair.refresh.clone(), entry(Held::Refresh));
+        self.index.insert(pair.refresh.clone(), entry(Held::Refresh));
         family.pairs.push(pair);
         let issue = family.answer(generation);
-        Issue {
-            refresh: issue.refresh.filter(|_| !is_kept),
-            ..issue
-        }
+        Issue { refresh: issue.refresh.filter(|_| !is_kept), ..issue }
     }
 }

@@ -49,10 +49,7 @@ async fn code(shared: &Arc<Shared>, link: &Link, params: &Params) -> Response {
     let Some(verifier) = params.get("code_verifier") else {
         return missing("code_verifier");
     };
-    let call = Call {
-        endpoint: Endpoint::TokenCode,
-        presented: code.to_owned(),
-    };
+    let call = Call { endpoint: Endpoint::TokenCode, presented: code.to_owned() };
     call::run(shared, link, call, |books, note| {
         match books.store.redeem(code, redirect_uri, verifier, note.at) {
             Ok(issue) => answer(books, note, Kind::CodeExchanged, &issue),
@@ -66,10 +63,7 @@ async fn refresh_token(shared: &Arc<Shared>, link: &Link, params: &Params) -> Re
     let Some(token) = params.get("refresh_token") else {
         return missing("refresh_token");
     };
-    let call = Call {
-        endpoint: Endpoint::TokenRefresh,
-        presented: token.to_owned(),
-    };
+    let call = Call { endpoint: Endpoint::TokenRefresh, presented: token.to_owned() };
     call::run(shared, link, call, |books, note| {
         let rotation = match note.keeps_refresh_token() {
             true => Rotation::Stable,
@@ -99,9 +93,7 @@ fn answer(books: &mut Books, note: &Note, kind: Kind, issue: &Issue) -> Answer {
         body["refresh_token_expires_in"] = json!(seconds(until));
     }
     let answer = Answer::ok(body);
-    books
-        .ledger
-        .append(note.issued(kind, issue, answer.outcome()));
+    books.ledger.append(note.issued(kind, issue, answer.outcome()));
     answer
 }
 

@@ -15,15 +15,8 @@ pub(super) struct Latchkey {
 
 impl Latchkey {
     pub(super) fn new(url: &str, key: &str) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(Policy::none())
-            .build()?;
-        Ok(Self {
-            http,
-            base: format!("{url}/v1"),
-            key: key.to_owned(),
-        })
+        let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build()?;
+        Ok(Self { http, base: format!("{url}/v1"), key: key.to_owned() })
     }
 
     /// Calls, with a body unless it is null, and answers the JSON if the status is the expected one.
@@ -35,17 +28,12 @@ impl Latchkey {
         body: Value,
     ) -> anyhow::Result<Value> {
         let what = format!("{method} /v1{path}");
-        let mut request = self
-            .http
-            .request(method, format!("{}{path}", self.base))
-            .bearer_auth(&self.key);
+        let mut request =
+            self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.key);
         if !body.is_null() {
             request = request.json(&body);
         }
-        let response = request
-            .send()
-            .await
-            .with_context(|| format!("{what} failed"))?;
+        let response = request.send().await.with_context(|| format!("{what} failed"))?;
         read(response, expected, &what).await
     }
 
@@ -53,29 +41,14 @@ impl Latchkey {
     pub(super) async fn ask(&self, base: &str, path: &str) -> anyhow::Result<Value> {
         let what = format!("GET {path}");
         let request = self.http.get(format!("{base}{path}"));
-        read(
-            request
-                .send()
-                .await
-                .with_context(|| format!("{what} failed"))?,
-            200,
-            &what,
-        )
-        .await
+        read(request.send().await.with_context(|| format!("{what} failed"))?, 200, &what).await
     }
 
     /// Goes where a browser is sent, one step far; errors do not show the URL.
     pub(super) async fn visit(&self, url: &Url) -> anyhow::Result<(u16, Option<Url>)> {
-        let response = self
-            .http
-            .get(url.clone())
-            .send()
-            .await
-            .map_err(reqwest::Error::without_url)?;
-        let location = response
-            .headers()
-            .get(LOCATION)
-            .and_then(|value| value.to_str().ok());
+        let response =
+            self.http.get(url.clone()).send().await.map_err(reqwest::Error::without_url)?;
+        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let leads_to = location.map(|location| url.join(location)).transpose()?;
         Ok((response.status().as_u16(), leads_to))
     }
@@ -86,11 +59,7 @@ async fn read(response: Response, expected: u16, what: &str) -> anyhow::Result<V
     let body = response.text().await?;
     if status != expected {
         // Only an error's body is fit to be shown: a success may hold a secret.
-        let why = if status >= 400 {
-            format!(": {body}")
-        } else {
-            String::new()
-        };
+        let why = if status >= 400 { format!(": {body}") } else { String::new() };
         bail!("{what} answered {status} instead of {expected}{why}");
     }
     if body.is_empty() {

@@ -79,14 +79,7 @@ impl Walk {
     fn new(options: WalkOptions) -> anyhow::Result<Self> {
         let latchkey = Latchkey::new(&options.latchkey_url, &options.api_key)?;
         let user = format!("walker-{:08x}", u32::from_le_bytes(random::bytes()));
-        Ok(Self {
-            options,
-            latchkey,
-            user,
-            report: Report::new(),
-            endpoint: None,
-            account: None,
-        })
+        Ok(Self { options, latchkey, user, report: Report::new(), endpoint: None, account: None })
     }
 
     async fn run(&mut self) -> anyhow::Result<()> {
@@ -103,8 +96,7 @@ impl Walk {
         self.disconnect(&account).await?;
         self.await_revocation(&account).await?;
         self.unregister_receiver().await?;
-        self.report
-            .finish("connected, refreshed twice, disconnected and revoked");
+        self.report.finish("connected, refreshed twice, disconnected and revoked");
         Ok(())
     }
 
@@ -112,10 +104,7 @@ impl Walk {
         self.report.begin("webhook endpoint");
         let receiver = Receiver::start().await?;
         let body = json!({ "url": receiver.url(), "workspaceId": self.options.workspace });
-        let endpoint = self
-            .latchkey
-            .expect(201, Method::POST, "/webhook-endpoints", body)
-            .await?;
+        let endpoint = self.latchkey.expect(201, Method::POST, "/webhook-endpoints", body).await?;
         receiver.set_secret(text(&endpoint, "/secret")?)?;
         let id = text(&endpoint, "/id")?;
         self.endpoint = Some(id.to_owned());
@@ -138,8 +127,7 @@ impl Walk {
             self.options.sandbox_url
         );
         self.report.done(&format!("201  {id}  {status}"));
-        self.report
-            .detail(&format!("until {}", text(&connect, "/expiresAt")?));
+        self.report.detail(&format!("until {}", text(&connect, "/expiresAt")?));
         self.report.detail(&authorize_url);
         Ok(Connect { id, authorize_url })
     }
@@ -155,22 +143,15 @@ impl Walk {
         );
         self.report.waiting("the callback");
         let (status, leads_to) = self.latchkey.visit(&callback).await?;
-        ensure!(
-            status == 303,
-            "the callback answered {status} instead of 303"
-        );
+        ensure!(status == 303, "the callback answered {status} instead of 303");
         let leads_to = leads_to.context("the callback's 303 has no Location")?;
         let error = leads_to.query_pairs().find(|(name, _)| name == "error");
         if let Some((_, error)) = error {
             bail!("the callback reports {error}");
         }
-        self.report.done(&format!(
-            "303  approved, with tokens of {ACCESS_LIFETIME_SECS} s"
-        ));
-        self.report
-            .detail(&format!("callback  {}", bare(&callback)));
-        self.report
-            .detail(&format!("leads to  {}", bare(&leads_to)));
+        self.report.done(&format!("303  approved, with tokens of {ACCESS_LIFETIME_SECS} s"));
+        self.report.detail(&format!("callback  {}", bare(&callback)));
+        self.report.detail(&format!("leads to  {}", bare(&leads_to)));
         Ok(())
     }
 
@@ -196,22 +177,16 @@ impl Walk {
         let account = text(event, "/data/accountId")?.to_owned();
         self.account = Some(account.clone());
         let username = event["data"]["username"].as_str().unwrap_or("");
-        self.report
-            .done(&format!("{}  {account}  {username}", delivery.answered));
-        self.report
-            .detail(&format!("event       {}", text(event, "/id")?));
-        self.report
-            .detail(&format!("webhook-id  {}, signature verified", delivery.id));
+        self.report.done(&format!("{}  {account}  {username}", delivery.answered));
+        self.report.detail(&format!("event       {}", text(event, "/id")?));
+        self.report.detail(&format!("webhook-id  {}, signature verified", delivery.id));
         Ok(account)
     }
 
     async fn disconnect(&mut self, account: &str) -> anyhow::Result<()> {
         self.report.begin("disconnect");
         let path = self.account_path(account);
-        let found = self
-            .latchkey
-            .expect(202, Method::DELETE, &path, Value::Null)
-            .await?;
+        let found = self.latchkey.expect(202, Method::DELETE, &path, Value::Null).await?;
         let status = text(&found, "/status")?;
         ensure!(status == "disconnected", "the account is {status}");
         self.report.done(&format!("202  {status}"));
@@ -237,20 +212,11 @@ impl Walk {
         let answer = self.latchkey.ask(&self.options.sandbox_url, &path).await?;
         let families: Vec<FamilyView> = serde_json::from_value(answer["families"].clone())?;
         let [family] = families.as_slice() else {
-            bail!(
-                "the sandbox knows {} consents of {}",
-                families.len(),
-                self.user
-            );
+            bail!("the sandbox knows {} consents of {}", families.len(), self.user);
         };
-        ensure!(
-            !family.alive,
-            "the sandbox still honours the tokens of {}",
-            family.family
-        );
+        ensure!(!family.alive, "the sandbox still honours the tokens of {}", family.family);
         self.report.done("revoked");
-        self.report
-            .detail(&format!("the sandbox agrees: {} is dead", family.family));
+        self.report.detail(&format!("the sandbox agrees: {} is dead", family.family));
         Ok(())
     }
 
@@ -260,9 +226,7 @@ impl Walk {
             return Ok(());
         };
         let path = format!("/webhook-endpoints/{endpoint}");
-        self.latchkey
-            .expect(204, Method::DELETE, &path, Value::Null)
-            .await?;
+        self.latchkey.expect(204, Method::DELETE, &path, Value::Null).await?;
         self.report.done("204");
         Ok(())
     }
@@ -272,17 +236,11 @@ impl Walk {
         let tidy = async {
             if let Some(account) = &self.account {
                 let path = self.account_path(account);
-                let _ = self
-                    .latchkey
-                    .expect(202, Method::DELETE, &path, Value::Null)
-                    .await;
+                let _ = self.latchkey.expect(202, Method::DELETE, &path, Value::Null).await;
             }
             if let Some(endpoint) = &self.endpoint {
                 let path = format!("/webhook-endpoints/{endpoint}");
-                let _ = self
-                    .latchkey
-                    .expect(204, Method::DELETE, &path, Value::Null)
-                    .await;
+                let _ = self.latchkey.expect(204, Method::DELETE, &path, Value::Null).await;
             }
         };
         let _ = tokio::time::timeout(TIDY_TIMEOUT, tidy).await;
@@ -290,9 +248,7 @@ impl Walk {
 
     async fn read_account(&self, account: &str) -> anyhow::Result<Value> {
         let path = self.account_path(account);
-        self.latchkey
-            .expect(200, Method::GET, &path, Value::Null)
-            .await
+        self.latchkey.expect(200, Method::GET, &path, Value::Null).await
     }
 
     fn account_path(&self, account: &str) -> String {

@@ -46,8 +46,7 @@ impl Walk {
                 return Ok((before + 1, found));
             }
             let due = found["nextRefreshAt"].as_str().unwrap_or("soon");
-            self.report
-                .waiting(&format!("generation {}, due {due}", before + 1));
+            self.report.waiting(&format!("generation {}, due {due}", before + 1));
         }
     }
 
@@ -55,13 +54,9 @@ impl Walk {
         let path = format!("/control/ledger?user={}&kind=refreshed", self.user);
         let answer = self.latchkey.ask(&self.options.sandbox_url, &path).await?;
         let entries: Vec<LedgerEntry> = serde_json::from_value(answer["entries"].clone())?;
-        let generations: Vec<u32> = entries
-            .iter()
-            .filter_map(|entry| entry.generation)
-            .collect();
-        let in_order = (1..)
-            .zip(&generations)
-            .all(|(expected, generation)| expected == *generation);
+        let generations: Vec<u32> = entries.iter().filter_map(|entry| entry.generation).collect();
+        let in_order =
+            (1..).zip(&generations).all(|(expected, generation)| expected == *generation);
         ensure!(
             generations.len() >= REFRESHES.len() && in_order,
             "the sandbox's ledger has the refreshes {generations:?}"

@@ -44,16 +44,9 @@ impl Report {
 
     /// The step has happened.
     pub(super) fn done(&self, outcome: &str) {
-        let mark = if self.spinner.is_some() {
-            "\x1b[32m✓\x1b[0m"
-        } else {
-            "✓"
-        };
+        let mark = if self.spinner.is_some() { "\x1b[32m✓\x1b[0m" } else { "✓" };
         let elapsed = self.began.elapsed().as_secs_f64();
-        self.print(&format!(
-            "  {mark} {elapsed:>6.2} s  {:<18} {outcome}",
-            self.step
-        ));
+        self.print(&format!("  {mark} {elapsed:>6.2} s  {:<18} {outcome}", self.step));
     }
 
     /// More about the step that has just happened.
@@ -64,10 +57,7 @@ impl Report {
     /// All steps have happened.
     pub(super) fn finish(&self, outcome: &str) {
         self.stop();
-        println!(
-            "\nThe main job works: {outcome} in {:.1} s.",
-            self.began.elapsed().as_secs_f64()
-        );
+        println!("\nThe main job works: {outcome} in {:.1} s.", self.began.elapsed().as_secs_f64());
     }
 
     /// Takes the spinner away.
@@ -82,15 +72,8 @@ impl Report {
     }
 
     pub(super) fn timed_out_after(&self, timeout: Duration) -> String {
-        let waiting = if self.waiting.is_empty() {
-            "an answer"
-        } else {
-            &self.waiting
-        };
-        format!(
-            "{} after {timeout:?}, waiting for {waiting}",
-            self.failed_at()
-        )
+        let waiting = if self.waiting.is_empty() { "an answer" } else { &self.waiting };
+        format!("{} after {timeout:?}, waiting for {waiting}", self.failed_at())
     }
 
     fn show(&self) {
@@ -111,11 +94,7 @@ impl Report {
     }
 
     fn dim(&self, text: &str) -> String {
-        if self.spinner.is_some() {
-            format!("\x1b[2m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
+        if self.spinner.is_some() { format!("\x1b[2m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
 

@@ -61,19 +61,11 @@ pub async fn handle(context: &Context, message: &RevocationDue) -> Result<Outcom
         Step::Over(outcome) => return Ok(outcome),
     };
     let platform = context.platform(&call.grant.platform)?;
-    let answer = revoke(
-        &context.http,
-        platform,
-        (&call.endpoint, &call.client),
-        &call.tokens,
-    )
-    .await;
+    let answer =
+        revoke(&context.http, platform, (&call.endpoint, &call.client), &call.tokens).await;
     let (status, platform_answer) = match answer {
         Ok(Revoked::Yes { status }) => ("revoked", json!({ "httpStatus": status })),
-        Ok(Revoked::Unsupported) => (
-            "not_supported",
-            json!({ "error": "unsupported_token_type" }),
-        ),
+        Ok(Revoked::Unsupported) => ("not_supported", json!({ "error": "unsupported_token_type" })),
         Ok(Revoked::Refused(refusal)) => {
             return Err(Failure::Later(anyhow::anyhow!(
                 "the platform refused to revoke: {}",
@@ -83,13 +75,7 @@ pub async fn handle(context: &Context, message: &RevocationDue) -> Result<Outcom
         Err(error) => return Err(Failure::Later(error.into())),
     };
     let mut work = context.store.begin().await?;
-    finish(
-        &mut work,
-        context,
-        &call.grant,
-        (status, Some(platform_answer)),
-    )
-    .await?;
+    finish(&mut work, context, &call.grant, (status, Some(platform_answer))).await?;
     work.commit().await?;
     Ok(Outcome::Done)
 }
@@ -117,9 +103,7 @@ async fn prepare(context: &Context, message: &RevocationDue) -> Result<Step, Fai
         return Ok(Step::Over(Outcome::Snooze(LOOK_AGAIN)));
     }
     let platform = context.platform(&grant.platform)?;
-    let given_up = grant
-        .released_at
-        .is_some_and(|at| at + GIVE_UP_AFTER <= now);
+    let given_up = grant.released_at.is_some_and(|at| at + GIVE_UP_AFTER <= now);
     let endpoint = match endpoint(&mut work, platform, &grant).await? {
         Ok(endpoint) if !given_up => endpoint,
         other => {
@@ -152,11 +136,7 @@ async fn endpoint(
         // Whose it is was never found out: revoking could end somebody's living consent.
         None => true,
     };
-    Ok(if spares {
-        Err("kept_for_other_accounts")
-    } else {
-        Ok(endpoint.clone())
-    })
+    Ok(if spares { Err("kept_for_other_accounts") } else { Ok(endpoint.clone()) })
 }
 
 async fn open(
@@ -167,18 +147,11 @@ async fn open(
 ) -> Result<Call, Failure> {
     let vault = context.store.vault();
     let sealed = grant.sealed_tokens.clone().unwrap_or_default();
-    let key = vault
-        .opening_key(work, Owner::workspace(&grant.workspace_id), &sealed)
-        .await?;
+    let key = vault.opening_key(work, Owner::workspace(&grant.workspace_id), &sealed).await?;
     let tokens = TokenSet::open(&key, grant.tokens_place(), &sealed)?;
     let app = (&grant.workspace_id, grant.app_id.as_ref());
     let client = credentials::resolve(work, vault, platform, app).await?;
-    Ok(Call {
-        grant,
-        tokens,
-        client,
-        endpoint,
-    })
+    Ok(Call { grant, tokens, client, endpoint })
 }
 
 /// Destroys the tokens and writes the receipt on the accounts that were disconnected from them.

@@ -48,10 +48,7 @@ struct Request {
 }
 
 enum Answer {
-    Status {
-        status: u16,
-        retry_after: Option<u64>,
-    },
+    Status { status: u16, retry_after: Option<u64> },
     None(String),
 }
 
@@ -118,23 +115,13 @@ async fn prepare(context: &Context, message: &WebhookDue) -> Result<Option<Reque
         return Ok(None);
     };
     let owner = Owner::Organisation(&endpoint.organisation_id);
-    let key = context
-        .store
-        .vault()
-        .opening_key(&mut work, owner, &endpoint.sealed_secret)
-        .await?;
+    let key = context.store.vault().opening_key(&mut work, owner, &endpoint.sealed_secret).await?;
     let place = webhook_endpoints::secret_place(&endpoint.organisation_id, &endpoint.id);
     let plain = key.open(place, &endpoint.sealed_secret)?;
     let secret =
         SecretString::from(std::str::from_utf8(&plain).map_err(|_| SealError::UnknownFormat)?);
     work.commit().await?;
-    Ok(Some(Request {
-        delivery,
-        endpoint,
-        body: body.to_string(),
-        secret,
-        attempt,
-    }))
+    Ok(Some(Request { delivery, endpoint, body: body.to_string(), secret, attempt }))
 }
 
 async fn send(context: &Context, request: &Request) -> Answer {
@@ -167,10 +154,7 @@ async fn send(context: &Context, request: &Request) -> Answer {
                 .get(RETRY_AFTER)
                 .and_then(|value| value.to_str().ok()?.trim().parse().ok());
             drain(response).await;
-            Answer::Status {
-                status,
-                retry_after,
-            }
+            Answer::Status { status, retry_after }
         }
         Err(error) => Answer::None(describe(&error.without_url())),
     }
@@ -209,29 +193,15 @@ fn judge(answer: &Answer, attempt: i32) -> AttemptResult<'_> {
                 error: None,
             };
         }
-        Answer::Status {
-            status,
-            retry_after,
-        } => (
-            Some(i32::from(*status)),
-            "the endpoint did not answer 2xx",
-            *retry_after,
-        ),
+        Answer::Status { status, retry_after } => {
+            (Some(i32::from(*status)), "the endpoint did not answer 2xx", *retry_after)
+        }
         Answer::None(why) => (None, why.as_str(), None),
     };
     let gone = http_status == Some(410);
     let next = next_attempt(attempt, retry_after).filter(|_| !gone);
-    let status = if next.is_some() {
-        DeliveryStatus::Pending
-    } else {
-        DeliveryStatus::Failed
-    };
-    AttemptResult {
-        status,
-        next,
-        http_status,
-        error: Some(error),
-    }
+    let status = if next.is_some() { DeliveryStatus::Pending } else { DeliveryStatus::Failed };
+    AttemptResult { status, next, http_status, error: Some(error) }
 }
 
 /// The schedule's delay, more or less a tenth, or what the endpoint asked for if that is longer.
@@ -251,14 +221,10 @@ mod tests {
     #[test]
     fn the_schedule_is_followed_within_a_tenth_and_ends() {
         for (made, seconds) in SCHEDULE.iter().enumerate() {
-            let next = next_attempt(i32::try_from(made).unwrap() + 1, None)
-                .unwrap()
-                .as_seconds_f64();
+            let next =
+                next_attempt(i32::try_from(made).unwrap() + 1, None).unwrap().as_seconds_f64();
             let planned = *seconds as f64;
-            assert!(
-                (planned * 0.9..=planned * 1.1).contains(&next),
-                "{made}: {next}"
-            );
+            assert!((planned * 0.9..=planned * 1.1).contains(&next), "{made}: {next}");
         }
         assert!(next_attempt(10, None).is_none());
     }
@@ -271,13 +237,7 @@ mod tests {
 
     #[test]
     fn gone_is_final() {
-        let result = judge(
-            &Answer::Status {
-                status: 410,
-                retry_after: None,
-            },
-            1,
-        );
+        let result = judge(&Answer::Status { status: 410, retry_after: None }, 1);
         assert_eq!(result.status, DeliveryStatus::Failed);
     }
 }

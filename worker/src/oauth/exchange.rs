@@ -38,17 +38,13 @@ pub async fn exchange(
     let redirect = RedirectUrl::new(presented.redirect_uri.to_owned())
         .map_err(|error| CallError::Unreadable(format!("the redirect URI: {error}")))?;
     let client = client(platform, credentials).set_redirect_uri(redirect);
-    let mut request = client.exchange_code(AuthorizationCode::new(
-        presented.code.expose_secret().to_owned(),
-    ));
+    let mut request =
+        client.exchange_code(AuthorizationCode::new(presented.code.expose_secret().to_owned()));
     if let Some(verifier) = presented.verifier {
         request =
             request.set_pkce_verifier(PkceCodeVerifier::new(verifier.expose_secret().to_owned()));
     }
-    let call = OneCall {
-        http,
-        deadline: DEADLINE,
-    };
+    let call = OneCall { http, deadline: DEADLINE };
     let response = request.request_async(&call).await.map_err(token_error)?;
     Ok(answer(&response))
 }

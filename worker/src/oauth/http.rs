@@ -44,9 +44,7 @@ impl PlatformHttp {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new() -> reqwest::Result<Self> {
-        Ok(Self {
-            client: outbound_client(Duration::from_secs(120)).build()?,
-        })
+        Ok(Self { client: outbound_client(Duration::from_secs(120)).build()? })
     }
 
     /// Sends one request. 2xx and 4xx (but 429) are answers to be read; all else is a [`CallError`].
@@ -64,19 +62,15 @@ impl PlatformHttp {
             let status = response.status();
             if status.as_u16() == 429 || status.is_server_error() || status.is_redirection() {
                 let retry_after = retry_after(&response);
-                return Err(CallError::Status {
-                    status: status.as_u16(),
-                    retry_after,
-                });
+                return Err(CallError::Status { status: status.as_u16(), retry_after });
             }
             read(response).await
         };
         match tokio::time::timeout(deadline, exchange).await {
             Ok(result) => result,
-            Err(_) => Err(CallError::Unreadable(format!(
-                "nothing within {} s",
-                deadline.as_secs()
-            ))),
+            Err(_) => {
+                Err(CallError::Unreadable(format!("nothing within {} s", deadline.as_secs())))
+            }
         }
     }
 }
@@ -103,19 +97,10 @@ async fn read(response: reqwest::Response) -> Result<http::Response<Vec<u8>>, Ca
         }
         body.extend_from_slice(&chunk);
     }
-    answer
-        .body(body)
-        .map_err(|error| CallError::Unreadable(error.to_string()))
+    answer.body(body).map_err(|error| CallError::Unreadable(error.to_string()))
 }
 
 fn retry_after(response: &reqwest::Response) -> Option<Duration> {
-    let seconds: u64 = response
-        .headers()
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
+    let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }

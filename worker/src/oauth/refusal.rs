@@ -49,10 +49,7 @@ impl Refusal {
     #[must_use]
     pub fn new(code: &str, description: Option<&str>) -> Self {
         let code = code.chars().filter(|c| !c.is_control()).take(64).collect();
-        Self {
-            code,
-            description: description.map(redact),
-        }
+        Self { code, description: description.map(redact) }
     }
 
     /// The OAuth error inside a body that is no token answer, whatever its HTTP status.
@@ -137,12 +134,9 @@ mod tests {
     fn only_invalid_grant_is_death() {
         let class = |code: &str| Refusal::new(code, None).class();
         assert_eq!(class("invalid_grant"), FailureClass::Dead);
-        for ours in [
-            "invalid_client",
-            "unauthorized_client",
-            "invalid_request",
-            "unsupported_grant_type",
-        ] {
+        for ours in
+            ["invalid_client", "unauthorized_client", "invalid_request", "unsupported_grant_type"]
+        {
             assert_eq!(class(ours), FailureClass::OurFault, "{ours}");
         }
         for unclear in ["server_error", "temporarily_unavailable", "slow_down", ""] {
@@ -153,22 +147,10 @@ mod tests {
     #[test]
     fn silence_is_doubt_only_where_tokens_rotate() {
         let silence = || TokenError::Call(CallError::Unreadable("cut".to_owned()));
-        assert_eq!(
-            silence().class(RefreshModel::Rotating { grace: None }),
-            FailureClass::InDoubt
-        );
-        assert_eq!(
-            silence().class(RefreshModel::Stable),
-            FailureClass::Transient
-        );
-        let busy = TokenError::Call(CallError::Status {
-            status: 503,
-            retry_after: None,
-        });
-        assert_eq!(
-            busy.class(RefreshModel::Rotating { grace: None }),
-            FailureClass::Transient
-        );
+        assert_eq!(silence().class(RefreshModel::Rotating { grace: None }), FailureClass::InDoubt);
+        assert_eq!(silence().class(RefreshModel::Stable), FailureClass::Transient);
+        let busy = TokenError::Call(CallError::Status { status: 503, retry_after: None });
+        assert_eq!(busy.class(RefreshModel::Rotating { grace: None }), FailureClass::Transient);
     }
 
     #[test]
@@ -177,18 +159,13 @@ mod tests {
             "invalid_grant",
             Some("token sbx-rt-0123456789012345678901234567890 is spent"),
         );
-        assert_eq!(
-            refusal.description.as_deref(),
-            Some("token [redacted] is spent")
-        );
+        assert_eq!(refusal.description.as_deref(), Some("token [redacted] is spent"));
     }
 
     #[test]
     fn an_error_inside_a_200_is_found() {
         assert_eq!(
-            Refusal::inside(br#"{"error":"invalid_grant"}"#)
-                .unwrap()
-                .class(),
+            Refusal::inside(br#"{"error":"invalid_grant"}"#).unwrap().class(),
             FailureClass::Dead
         );
         assert!(Refusal::inside(b"<html>").is_none());

@@ -57,13 +57,9 @@ fn request(
         None => (&tokens.access_token, "access_token"),
     };
     let mut form = Serializer::new(String::new());
-    form.append_pair("token", token.expose_secret())
-        .append_pair("token_type_hint", hint);
+    form.append_pair("token", token.expose_secret()).append_pair("token_type_hint", hint);
     let mut request = http::Request::post(endpoint.as_str())
-        .header(
-            http::header::CONTENT_TYPE,
-            "application/x-www-form-urlencoded",
-        )
+        .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .header(http::header::ACCEPT, "application/json");
     match platform.client_auth {
         ClientAuth::Basic => {
@@ -79,9 +75,7 @@ fn request(
 
 fn read(status: http::StatusCode, body: &[u8]) -> Revoked {
     if status.is_success() {
-        return Revoked::Yes {
-            status: status.as_u16(),
-        };
+        return Revoked::Yes { status: status.as_u16() };
     }
     let refusal = Refusal::inside(body)
         .unwrap_or_else(|| Refusal::new(&format!("http_{}", status.as_u16()), None));

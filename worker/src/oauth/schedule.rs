@@ -33,11 +33,7 @@ pub fn refresh_at(
 pub fn retry_at(grant: &Grant, now: DateTime<Utc>, retry_after: Option<Duration>) -> DateTime<Utc> {
     let lapsed = grant.access_expires_at.is_some_and(|end| end <= now);
     let failures = u32::try_from(grant.attempts).unwrap_or(0) + 1;
-    let delay = if lapsed {
-        RETRY_WHEN_LAPSED.ceiling(failures)
-    } else {
-        RETRY.delay(failures)
-    };
+    let delay = if lapsed { RETRY_WHEN_LAPSED.ceiling(failures) } else { RETRY.delay(failures) };
     now + TimeDelta::from_std(delay.max(retry_after.unwrap_or_default()))
         .unwrap_or(TimeDelta::hours(1))
 }
@@ -55,9 +51,7 @@ pub fn second_try_at(
     if matches!(model, RefreshModel::Rotating { grace: Some(_) }) {
         return now;
     }
-    grant
-        .access_expires_at
-        .map_or(now, |end| (end - lead).max(now))
+    grant.access_expires_at.map_or(now, |end| (end - lead).max(now))
 }
 
 /// Between 0 and 1, from the id alone.
@@ -98,14 +92,8 @@ mod tests {
     #[test]
     fn jitter_is_the_same_for_one_grant_and_differs_between_grants() {
         let clock = Clock::system();
-        let (issued, grants) = (
-            clock.now(),
-            [
-                GrantId::new(&clock),
-                GrantId::new(&clock),
-                GrantId::new(&clock),
-            ],
-        );
+        let (issued, grants) =
+            (clock.now(), [GrantId::new(&clock), GrantId::new(&clock), GrantId::new(&clock)]);
         let at = |grant| refresh_at(grant, issued, issued + TimeDelta::hours(1));
         assert_eq!(at(&grants[0]), at(&grants[0]));
         assert!(grants.iter().any(|grant| at(grant) != at(&grants[0])));

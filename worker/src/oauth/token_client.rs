@@ -83,21 +83,15 @@ impl<'c> AsyncHttpClient<'c> for OneCall<'_> {
 }
 
 pub(super) fn answer(response: &TokenAnswer) -> Answer {
-    let scopes = response
-        .scopes()
-        .map(|scopes| scopes.iter().map(|scope| scope.to_string()).collect());
+    let scopes =
+        response.scopes().map(|scopes| scopes.iter().map(|scope| scope.to_string()).collect());
     Answer {
         tokens: TokenSet {
             access_token: response.access_token().secret().clone().into(),
-            refresh_token: response
-                .refresh_token()
-                .map(|token| token.secret().clone().into()),
+            refresh_token: response.refresh_token().map(|token| token.secret().clone().into()),
         },
         access_lifetime: response.expires_in(),
-        refresh_lifetime: response
-            .extra_fields()
-            .refresh_token_expires_in
-            .map(Duration::from_secs),
+        refresh_lifetime: response.extra_fields().refresh_token_expires_in.map(Duration::from_secs),
         scopes,
     }
 }

@@ -28,10 +28,7 @@ impl DeadLetterKeeper {
     async fn keep(&self, delivery: &Received) -> Result<(), DbError> {
         let headers = serde_json::to_value(&delivery.headers).unwrap_or(Value::Null);
         let first = |what: &str| -> Option<String> {
-            let header = delivery
-                .headers
-                .inner()
-                .get(format!("x-first-death-{what}").as_str())?;
+            let header = delivery.headers.inner().get(format!("x-first-death-{what}").as_str())?;
             header.as_long_string().map(ToString::to_string)
         };
         let (queue, reason) = (first("queue"), first("reason"));

@@ -94,17 +94,12 @@ impl Sweep {
 /// # Errors
 /// A sentence for the operator.
 pub fn schedules(overrides: &[String]) -> Result<Vec<(Sweep, Schedule)>, String> {
-    let mut schedules: Vec<(Sweep, String)> = Sweep::ALL
-        .iter()
-        .map(|(sweep, cron)| (*sweep, (*cron).to_owned()))
-        .collect();
+    let mut schedules: Vec<(Sweep, String)> =
+        Sweep::ALL.iter().map(|(sweep, cron)| (*sweep, (*cron).to_owned())).collect();
     for given in overrides {
-        let (name, cron) = given
-            .split_once('=')
-            .ok_or_else(|| format!("`{given}` is not NAME=CRON"))?;
-        let entry = schedules
-            .iter_mut()
-            .find(|(sweep, _)| sweep.as_str() == name.trim());
+        let (name, cron) =
+            given.split_once('=').ok_or_else(|| format!("`{given}` is not NAME=CRON"))?;
+        let entry = schedules.iter_mut().find(|(sweep, _)| sweep.as_str() == name.trim());
         entry.ok_or_else(|| format!("`{name}` names no sweep"))?.1 = cron.trim().to_owned();
     }
     let parse = |(sweep, cron): (Sweep, String)| {
@@ -122,15 +117,8 @@ pub async fn keep_running(context: Context, sweep: Sweep, schedule: Schedule) {
         let next = schedule
             .after(&now)
             .next()
-            .map_or(Duration::from_secs(60), |next| {
-                (next - now).to_std().unwrap_or_default()
-            });
-        if context
-            .stop
-            .run_until_cancelled(tokio::time::sleep(next))
-            .await
-            .is_none()
-        {
+            .map_or(Duration::from_secs(60), |next| (next - now).to_std().unwrap_or_default());
+        if context.stop.run_until_cancelled(tokio::time::sleep(next)).await.is_none() {
             return;
         }
         let (name, run) = (sweep.as_str(), context.clone());
@@ -143,11 +131,7 @@ pub async fn keep_running(context: Context, sweep: Sweep, schedule: Schedule) {
                 "done"
             }
             Ok(Err(failure)) => {
-                tracing::warn!(
-                    sweep = name,
-                    "a sweep failed: {:#}",
-                    anyhow::Error::new(failure)
-                );
+                tracing::warn!(sweep = name, "a sweep failed: {:#}", anyhow::Error::new(failure));
                 "failed"
             }
             Err(_) => "panicked",
@@ -165,15 +149,7 @@ mod tests {
     fn the_defaults_are_schedules_and_can_be_changed() {
         assert_eq!(schedules(&[]).unwrap().len(), Sweep::ALL.len());
         assert!(schedules(&["prune=0 0 3 * * *".to_owned()]).is_ok());
-        assert!(
-            schedules(&["prune=sometimes".to_owned()])
-                .unwrap_err()
-                .contains("prune")
-        );
-        assert!(
-            schedules(&["dust=* * * * * *".to_owned()])
-                .unwrap_err()
-                .contains("no sweep")
-        );
+        assert!(schedules(&["prune=sometimes".to_owned()]).unwrap_err().contains("prune"));
+        assert!(schedules(&["dust=* * * * * *".to_owned()]).unwrap_err().contains("no sweep"));
     }
 }

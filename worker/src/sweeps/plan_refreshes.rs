@@ -34,11 +34,7 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
 
 fn messages(due: Vec<DueGrant>) -> Vec<Command> {
     let mut groups: BTreeMap<(String, String), Vec<GrantRef>> = BTreeMap::new();
-    for DueGrant {
-        platform_app,
-        grant,
-    } in due
-    {
+    for DueGrant { platform_app, grant } in due {
         groups.entry(platform_app).or_default().push(grant);
     }
     let mut messages = Vec::new();

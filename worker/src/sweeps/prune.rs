@@ -17,10 +17,7 @@ const BATCH: i64 = 10_000;
 pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     let mut conn = context.store.conn().await?;
     let today = db::read_now(&mut conn, context.clock()).await?.date_naive();
-    let days = [
-        ("events", EVENT_DAYS, "false"),
-        ("outbox", OUTBOX_DAYS, "done_at IS NULL"),
-    ];
+    let days = [("events", EVENT_DAYS, "false"), ("outbox", OUTBOX_DAYS, "done_at IS NULL")];
     let mut pruned = 0;
     for (table, keep, still_needed) in days {
         let dropped =

@@ -22,14 +22,8 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
         connects::left_behind(&mut conn, context.clock(), PATIENCE, BATCH).await?
     };
     let taken = waiting.len();
-    let taking: Vec<_> = waiting
-        .into_iter()
-        .map(|connect| take(context, connect))
-        .collect();
-    stream::iter(taking)
-        .buffer_unordered(AT_ONCE)
-        .collect::<()>()
-        .await;
+    let taking: Vec<_> = waiting.into_iter().map(|connect| take(context, connect)).collect();
+    stream::iter(taking).buffer_unordered(AT_ONCE).collect::<()>().await;
     Ok(taken)
 }
 

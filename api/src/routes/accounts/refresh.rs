@@ -18,10 +18,7 @@ pub(crate) async fn run(
 ) -> Result<(Account, Option<Grant>), Problem> {
     let (account, grant) = super::find(app, workspace, id).await?;
     if account.status != AccountStatus::Connected {
-        let detail = format!(
-            "The account is `{}`: connect it again first.",
-            account.status
-        );
+        let detail = format!("The account is `{}`: connect it again first.", account.status);
         return Err(Problem::new(Code::AccountNotConnected, detail));
     }
     let renewable = |grant: &Grant| grant.status == GrantStatus::Active && grant.renewable;
@@ -33,10 +30,7 @@ pub(crate) async fn run(
     }
     let command = Command::RefreshDue(RefreshDue {
         platform: account.platform,
-        grants: vec![GrantRef {
-            workspace_id: workspace.clone(),
-            grant_id: grant.id,
-        }],
+        grants: vec![GrantRef { workspace_id: workspace.clone(), grant_id: grant.id }],
     });
     work.send(&command).await?;
     work.commit().await?;

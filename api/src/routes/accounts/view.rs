@@ -87,10 +87,7 @@ impl TokensView {
             next_refresh_at: grant.refresh_at.filter(|_| active).map(Into::into),
             last_refreshed_at: grant.last_refreshed_at.map(Into::into),
             token_generation: Some(grant.generation),
-            last_error: last_error.map(|(code, at)| LastError {
-                code,
-                at: at.into(),
-            }),
+            last_error: last_error.map(|(code, at)| LastError { code, at: at.into() }),
         }
     }
 }

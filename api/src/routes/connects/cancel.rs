@@ -4,17 +4,13 @@ use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::events::EventType;
 use latchkey_shared::ids::{ConnectId, WorkspaceId};
 
-use super::about::about;
 use crate::code::Code;
 use crate::problem::Problem;
 use crate::release::release;
 use crate::state::App;
 
-const OPEN: [ConnectStatus; 3] = [
-    ConnectStatus::Pending,
-    ConnectStatus::Authorized,
-    ConnectStatus::Exchanging,
-];
+const OPEN: [ConnectStatus; 3] =
+    [ConnectStatus::Pending, ConnectStatus::Authorized, ConnectStatus::Exchanging];
 
 /// Cancels a connect that is open.
 pub(crate) async fn run(
@@ -37,16 +33,13 @@ pub(crate) async fn run(
     if let Some(grant) = &cancelled.grant_id {
         release(app, &mut work, (workspace, grant), "connect_cancelled").await?;
     }
-    work.emit(about(EventType::ConnectCancelled, &cancelled))
-        .await?;
+    work.emit(cancelled.event(EventType::ConnectCancelled)).await?;
     work.commit().await?;
     Ok(cancelled)
 }
 
 fn ended(connect: &Connect) -> Problem {
-    let detail = format!(
-        "Only an open connect can be cancelled; `GET` says how {} ended.",
-        connect.id
-    );
+    let detail =
+        format!("Only an open connect can be cancelled; `GET` says how {} ended.", connect.id);
     Problem::new(Code::ConnectEnded, detail)
 }

@@ -79,11 +79,7 @@ mod tests {
             check_scopes(&mut checks, &scopes);
             checks.finish().is_err()
         };
-        assert!(!wrong(&[
-            "profile",
-            "https://www.example/auth/upload",
-            "a:b.c"
-        ]));
+        assert!(!wrong(&["profile", "https://www.example/auth/upload", "a:b.c"]));
         for scopes in [&[][..], &[""], &["two words"], &["a\"b"], &["ü"], &["a\0"]] {
             assert!(wrong(scopes), "{scopes:?}");
         }

@@ -18,7 +18,6 @@ use serde_json::Value;
 use url::Url;
 use utoipa::ToSchema;
 
-use super::about::about;
 use super::request::StartConnect;
 use crate::code::Code;
 use crate::problem::Problem;
@@ -80,10 +79,7 @@ pub(crate) async fn run(
         client_id,
         app_id,
         redirect_url,
-        scopes: request
-            .scopes
-            .clone()
-            .unwrap_or_else(|| platform.default_scopes.clone()),
+        scopes: request.scopes.clone().unwrap_or_else(|| platform.default_scopes.clone()),
         metadata: Value::Object(request.metadata.clone().unwrap_or_default()),
     };
     write(app, workspace, &request, ground).await
@@ -141,13 +137,7 @@ async fn reconnected_app(
     account
         .filter(|account| account.platform == platform.id)
         .map(|account| account.app_id)
-        .ok_or_else(|| {
-            missing(
-                Code::AccountNotFound,
-                "account of this platform",
-                "/accountId",
-            )
-        })
+        .ok_or_else(|| missing(Code::AccountNotFound, "account of this platform", "/accountId"))
 }
 
 async fn find_client(
@@ -192,8 +182,7 @@ async fn write(
         lifetime: lifetime(app),
     };
     let connect = connects::insert(&mut work, app.clock(), &new).await?;
-    work.emit(about(EventType::ConnectStarted, &connect))
-        .await?;
+    work.emit(connect.event(EventType::ConnectStarted)).await?;
     work.commit().await?;
     let asked = authorize::Request {
         client_id: &ground.client_id,

@@ -49,10 +49,7 @@ pub(crate) struct ConnectView {
 
 /// One step of a connect.
 #[derive(ToSchema)]
-#[expect(
-    dead_code,
-    reason = "describes for the document what the database keeps as JSON"
-)]
+#[expect(dead_code, reason = "describes for the document what the database keeps as JSON")]
 pub(crate) struct TimelineStep {
     status: ConnectStatus,
     at: Timestamp,

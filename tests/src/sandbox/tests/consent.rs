@@ -5,28 +5,14 @@ use super::*;
 #[tokio::test]
 async fn approval_goes_back_with_code_state_and_issuer() {
     let client = Client::default().await;
-    let page = client
-        .http
-        .get(client.authorize_url())
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let page = client.http.get(client.authorize_url()).send().await.unwrap().text().await.unwrap();
     assert!(page.contains("posts.write") && page.contains(r#"value="sam""#));
     let person = Person::new("sam").unwrap();
-    let callback = person
-        .approve(client.authorize_url().as_str())
-        .await
-        .unwrap();
+    let callback = person.approve(client.authorize_url().as_str()).await.unwrap();
     let query = query(&callback);
     assert!(callback.as_str().starts_with(REDIRECT_URI));
     assert!(query["code"].starts_with("sbx-code-") && query["code"].len() == 9 + 43);
-    assert_eq!(
-        (query["state"].as_str(), query["iss"].as_str()),
-        ("st4te", client.sandbox.url())
-    );
+    assert_eq!((query["state"].as_str(), query["iss"].as_str()), ("st4te", client.sandbox.url()));
 }
 
 #[tokio::test]
@@ -49,43 +35,19 @@ async fn an_unknown_client_or_redirect_uri_is_never_redirected_to() {
         ("redirect_uri", "https://example.com/callback#fragment"),
         ("redirect_uri", "javascript:alert(1)"),
     ] {
-        let response = client
-            .http
-            .get(with(client.authorize_url(), name, value))
-            .send()
-            .await;
+        let response = client.http.get(with(client.authorize_url(), name, value)).send().await;
         let response = response.unwrap();
         assert_eq!(response.status(), 400);
-        assert!(
-            response.text().await.unwrap().contains(name),
-            "{name}={value}"
-        );
+        assert!(response.text().await.unwrap().contains(name), "{name}={value}");
     }
 }
 
 #[tokio::test]
 async fn registered_redirect_uris_are_compared_exactly() {
     let redirect_uris = vec![REDIRECT_URI.to_owned()];
-    let client = Client::start(SandboxConfig {
-        redirect_uris,
-        ..SandboxConfig::default()
-    })
-    .await;
-    assert_eq!(
-        client
-            .http
-            .get(client.authorize_url())
-            .send()
-            .await
-            .unwrap()
-            .status(),
-        200
-    );
-    let other = with(
-        client.authorize_url(),
-        "redirect_uri",
-        &format!("{REDIRECT_URI}/"),
-    );
+    let client = Client::start(SandboxConfig { redirect_uris, ..SandboxConfig::default() }).await;
+    assert_eq!(client.http.get(client.authorize_url()).send().await.unwrap().status(), 200);
+    let other = with(client.authorize_url(), "redirect_uri", &format!("{REDIRECT_URI}/"));
     assert_eq!(client.http.get(other).send().await.unwrap().status(), 400);
 }
 
@@ -99,11 +61,7 @@ async fn other_bad_parameters_are_told_to_the_client() {
         ("code_challenge", "", "invalid_request"),
         ("scope", "", "invalid_request"),
     ] {
-        let response = client
-            .http
-            .get(with(client.authorize_url(), name, value))
-            .send()
-            .await;
+        let response = client.http.get(with(client.authorize_url(), name, value)).send().await;
         let response = response.unwrap();
         assert_eq!(response.status(), 303);
         let location = Url::parse(response.headers()["location"].to_str().unwrap()).unwrap();
@@ -115,15 +73,7 @@ async fn other_bad_parameters_are_told_to_the_client() {
 async fn what_the_page_shows_is_escaped() {
     let client = Client::default().await;
     let url = with(client.authorize_url(), "scope", "<script>");
-    let page = client
-        .http
-        .get(url)
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let page = client.http.get(url).send().await.unwrap().text().await.unwrap();
     assert!(!page.contains("<script>"));
 }
 
@@ -131,15 +81,7 @@ async fn what_the_page_shows_is_escaped() {
 async fn metadata_names_the_endpoints() {
     let client = Client::default().await;
     let url = client.at("/.well-known/oauth-authorization-server");
-    let metadata: Value = client
-        .http
-        .get(url)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let metadata: Value = client.http.get(url).send().await.unwrap().json().await.unwrap();
     assert_eq!(metadata["issuer"], client.sandbox.url());
     assert_eq!(metadata["revocation_endpoint"], client.at("/revoke"));
 }
@@ -147,10 +89,6 @@ async fn metadata_names_the_endpoints() {
 fn with(url: Url, name: &str, value: &str) -> Url {
     let mut changed = url.clone();
     let others = url.query_pairs().filter(|(key, _)| key != name);
-    changed
-        .query_pairs_mut()
-        .clear()
-        .extend_pairs(others)
-        .append_pair(name, value);
+    changed.query_pairs_mut().clear().extend_pairs(others).append_pair(name, value);
     changed
 }

@@ -27,10 +27,7 @@ fn is_spent(client: &Client) -> bool {
 async fn a_dropped_connection_has_no_response_and_before_the_effect_costs_nothing() {
     let (client, pair) = struck_by(refresh_fault(Fault::Drop)).await;
     let failure = client.refresh(&pair.refresh).await.unwrap_err();
-    assert!(
-        failure.is_request() && failure.status().is_none(),
-        "{failure:?}"
-    );
+    assert!(failure.is_request() && failure.status().is_none(), "{failure:?}");
     assert!(!is_spent(&client));
     let entry = client.sandbox.ledger().pop().unwrap();
     assert_eq!((entry.kind, entry.outcome.status), (Kind::Faulted, None));
@@ -43,14 +40,8 @@ async fn a_connection_dropped_after_the_effect_loses_the_new_pair() {
     let (client, pair) = struck_by(refresh_fault(Fault::Drop).after()).await;
     assert!(client.refresh(&pair.refresh).await.is_err());
     let entry = client.sandbox.ledger().pop().unwrap();
-    assert_eq!(
-        (entry.kind, entry.fault.as_deref()),
-        (Kind::Refreshed, Some("drop:after"))
-    );
-    assert_eq!(
-        error(client.refresh(&pair.refresh).await).await,
-        invalid_grant()
-    );
+    assert_eq!((entry.kind, entry.fault.as_deref()), (Kind::Refreshed, Some("drop:after")));
+    assert_eq!(error(client.refresh(&pair.refresh).await).await, invalid_grant());
 }
 
 #[tokio::test]
@@ -78,10 +69,7 @@ async fn statuses_without_an_effect() {
     ] {
         let (client, pair) = struck_by(refresh_fault(fault)).await;
         let response = client.refresh(&pair.refresh).await.unwrap();
-        let header = response
-            .headers()
-            .get("retry-after")
-            .map(|value| value.to_str().unwrap());
+        let header = response.headers().get("retry-after").map(|value| value.to_str().unwrap());
         assert_eq!((response.status().as_u16(), header), (status, retry_after));
         assert!(!is_spent(&client));
     }
@@ -103,13 +91,7 @@ async fn bodies_that_are_hard_to_read() {
     assert!(is_spent(&client));
 
     let (client, pair) = struck_by(refresh_fault(Fault::Huge)).await;
-    let huge = client
-        .refresh(&pair.refresh)
-        .await
-        .unwrap()
-        .bytes()
-        .await
-        .unwrap();
+    let huge = client.refresh(&pair.refresh).await.unwrap().bytes().await.unwrap();
     assert!(huge.len() > 10_000_000);
     let answer: Value = serde_json::from_slice(&huge).unwrap();
     assert!(answer["refresh_token"].is_string());
@@ -123,9 +105,7 @@ async fn bodies_that_are_hard_to_read() {
 
 #[tokio::test]
 async fn oauth_errors_although_all_is_well() {
-    let in_ok = Fault::ErrorInOk {
-        error: "invalid_grant".to_owned(),
-    };
+    let in_ok = Fault::ErrorInOk { error: "invalid_grant".to_owned() };
     for (fault, status, code) in [
         (Fault::InvalidGrant, 400, "invalid_grant"),
         (Fault::InvalidClient, 401, "invalid_client"),
@@ -145,10 +125,7 @@ async fn without_a_new_refresh_token_the_old_one_stays_good() {
     assert!(next.body.get("refresh_token").is_none());
     let rotated = Pair::of(client.refresh(&pair.refresh).await.unwrap()).await;
     assert!(rotated.refresh.starts_with("sbx-rt-"));
-    assert_eq!(
-        error(client.refresh(&pair.refresh).await).await,
-        invalid_grant()
-    );
+    assert_eq!(error(client.refresh(&pair.refresh).await).await, invalid_grant());
 }
 
 #[tokio::test]
@@ -162,10 +139,7 @@ async fn a_changed_scope_and_a_redirect() {
     let (client, pair) = struck_by(refresh_fault(Fault::Redirect { location })).await;
     let response = client.refresh(&pair.refresh).await.unwrap();
     assert_eq!(response.status(), 307);
-    assert_eq!(
-        response.headers()["location"],
-        "http://127.0.0.1:1/elsewhere"
-    );
+    assert_eq!(response.headers()["location"], "http://127.0.0.1:1/elsewhere");
 }
 
 #[tokio::test]
@@ -178,33 +152,17 @@ async fn rules_strike_the_person_and_endpoint_they_name() {
         "remaining": 1,
         "fault": { "kind": "status", "status": 502 },
     });
-    let added = client
-        .http
-        .post(client.at("/control/faults"))
-        .json(&rule)
-        .send()
-        .await
-        .unwrap();
+    let added = client.http.post(client.at("/control/faults")).json(&rule).send().await.unwrap();
     assert_eq!(added.status(), 204);
     assert_eq!(client.userinfo(&kim.access).await.unwrap().status(), 200);
     assert_eq!(client.refresh(&sam.refresh).await.unwrap().status(), 200);
     assert_eq!(client.userinfo(&sam.access).await.unwrap().status(), 502);
     assert_eq!(client.userinfo(&sam.access).await.unwrap().status(), 200);
 
-    client
-        .sandbox
-        .inject(FaultRule::new(Endpoint::TokenCode, Fault::Drop).for_user("lee"));
-    client.sandbox.inject(FaultRule::new(
-        Endpoint::Revoke,
-        Fault::Status { status: 500 },
-    ));
+    client.sandbox.inject(FaultRule::new(Endpoint::TokenCode, Fault::Drop).for_user("lee"));
+    client.sandbox.inject(FaultRule::new(Endpoint::Revoke, Fault::Status { status: 500 }));
     assert!(client.exchange(&client.code("lee").await).await.is_err());
     assert_eq!(client.revoke(&kim.refresh).await.unwrap().status(), 500);
-    client
-        .http
-        .delete(client.at("/control/faults"))
-        .send()
-        .await
-        .unwrap();
+    client.http.delete(client.at("/control/faults")).send().await.unwrap();
     assert_eq!(client.revoke(&kim.refresh).await.unwrap().status(), 200);
 }

@@ -34,10 +34,7 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .unwrap();
-        Self {
-            sandbox: Sandbox::start(config).await.unwrap(),
-            http,
-        }
+        Self { sandbox: Sandbox::start(config).await.unwrap(), http }
     }
 
     async fn default() -> Self {
@@ -71,11 +68,7 @@ impl Client {
     async fn post(&self, path: &str, form: &[(&str, &str)]) -> reqwest::Result<Response> {
         let config = SandboxConfig::default();
         let request = self.http.post(self.at(path));
-        request
-            .basic_auth(config.client_id, Some(config.client_secret))
-            .form(form)
-            .send()
-            .await
+        request.basic_auth(config.client_id, Some(config.client_secret)).form(form).send().await
     }
 
     async fn exchange(&self, code: &str) -> reqwest::Result<Response> {
@@ -89,11 +82,7 @@ impl Client {
     }
 
     async fn refresh(&self, token: &str) -> reqwest::Result<Response> {
-        self.post(
-            "/token",
-            &[("grant_type", "refresh_token"), ("refresh_token", token)],
-        )
-        .await
+        self.post("/token", &[("grant_type", "refresh_token"), ("refresh_token", token)]).await
     }
 
     async fn revoke(&self, token: &str) -> reqwest::Result<Response> {
@@ -101,11 +90,7 @@ impl Client {
     }
 
     async fn userinfo(&self, token: &str) -> reqwest::Result<Response> {
-        self.http
-            .get(self.at("/userinfo"))
-            .bearer_auth(token)
-            .send()
-            .await
+        self.http.get(self.at("/userinfo")).bearer_auth(token).send().await
     }
 
     /// Consents, exchanges, and answers the first pair.
@@ -115,11 +100,7 @@ impl Client {
     }
 
     fn count(&self, kind: Kind) -> usize {
-        self.sandbox
-            .ledger()
-            .iter()
-            .filter(|entry| entry.kind == kind)
-            .count()
+        self.sandbox.ledger().iter().filter(|entry| entry.kind == kind).count()
     }
 }
 
@@ -135,11 +116,7 @@ impl Pair {
         assert_eq!(response.status(), 200);
         let body: Value = response.json().await.unwrap();
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-        Self {
-            access: text("access_token"),
-            refresh: text("refresh_token"),
-            body,
-        }
+        Self { access: text("access_token"), refresh: text("refresh_token"), body }
     }
 }
 
@@ -167,7 +144,5 @@ async fn until(happened: impl Fn() -> bool) {
             ticks.tick().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), wait)
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(5), wait).await.unwrap();
 }

@@ -28,20 +28,12 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Option<Connect>
     let workspace = &connect.workspace_id;
     let mut conn = context.store.conn().await?;
     let vault = context.store.vault();
-    let client = credentials::resolve(
-        &mut conn,
-        vault,
-        platform,
-        (workspace, connect.app_id.as_ref()),
-    )
-    .await?;
-    let key = vault
-        .sealing_key(&mut conn, Owner::workspace(workspace))
-        .await?;
+    let client =
+        credentials::resolve(&mut conn, vault, platform, (workspace, connect.app_id.as_ref()))
+            .await?;
+    let key = vault.sealing_key(&mut conn, Owner::workspace(workspace)).await?;
     let presented = CodeExchange {
-        code: open(context, connect, Secret::Code)
-            .await?
-            .ok_or(SealError::UnknownFormat)?,
+        code: open(context, connect, Secret::Code).await?.ok_or(SealError::UnknownFormat)?,
         verifier: open(context, connect, Secret::Verifier).await?,
         redirect_uri: &connect.redirect_uri,
     };
@@ -72,25 +64,19 @@ async fn open(
     which: Secret,
 ) -> Result<Option<SecretString>, Failure> {
     let (sealed, place) = match which {
-        Secret::Code => (
-            &connect.sealed_code,
-            connects::code_place(&connect.workspace_id, &connect.id),
-        ),
-        Secret::Verifier => (
-            &connect.sealed_verifier,
-            connects::verifier_place(&connect.workspace_id, &connect.id),
-        ),
+        Secret::Code => {
+            (&connect.sealed_code, connects::code_place(&connect.workspace_id, &connect.id))
+        }
+        Secret::Verifier => {
+            (&connect.sealed_verifier, connects::verifier_place(&connect.workspace_id, &connect.id))
+        }
     };
     let Some(sealed) = sealed else {
         return Ok(None);
     };
     let mut conn = context.store.conn().await?;
     let owner = Owner::workspace(&connect.workspace_id);
-    let key = context
-        .store
-        .vault()
-        .opening_key(&mut conn, owner, sealed)
-        .await?;
+    let key = context.store.vault().opening_key(&mut conn, owner, sealed).await?;
     let plain = key.open(place, sealed)?;
     let text = std::str::from_utf8(&plain).map_err(|_| SealError::UnknownFormat)?;
     Ok(Some(SecretString::from(text)))
@@ -152,11 +138,7 @@ async fn insert(
     }
     let wanted =
         now.is_some_and(|now| now.status == ConnectStatus::Exchanging && now.grant_id.is_none());
-    let status = if wanted {
-        GrantStatus::Pending
-    } else {
-        GrantStatus::Releasing
-    };
+    let status = if wanted { GrantStatus::Pending } else { GrantStatus::Releasing };
     let new = NewGrant {
         id: id.clone(),
         workspace_id: workspace,
@@ -178,10 +160,7 @@ async fn insert(
         .await?;
         stored = connects::find(&mut work, workspace, &connect.id).await?;
     } else {
-        let command = RevocationDue {
-            workspace_id: workspace.clone(),
-            grant_id: id.clone(),
-        };
+        let command = RevocationDue { workspace_id: workspace.clone(), grant_id: id.clone() };
         work.send(&Command::RevocationDue(command)).await?;
     }
     work.commit().await?;
@@ -192,13 +171,8 @@ async fn insert(
 async fn not_presented(context: &Context, connect: &Connect) -> Result<(), Failure> {
     let mut work = context.store.begin().await?;
     let step = Advance::to(ConnectStatus::Authorized, &[ConnectStatus::Exchanging]);
-    connects::advance(
-        &mut work,
-        context.clock(),
-        (&connect.workspace_id, &connect.id),
-        &step,
-    )
-    .await?;
+    connects::advance(&mut work, context.clock(), (&connect.workspace_id, &connect.id), &step)
+        .await?;
     Ok(work.commit().await?)
 }
 
@@ -213,7 +187,7 @@ async fn refused(context: &Context, connect: &Connect, error: &TokenError) -> Re
         },
         TokenError::Call(_) => Reason {
             code: "EXCHANGE_FAILED",
-            platform_error: Some(serde_json::json!({ "error": error.code() })),
+            platform_error: Some(serde_json::json!({ "cause": error.code() })),
         },
     };
     if reason.code == "PLATFORM_MISCONFIGURED" {

@@ -50,13 +50,7 @@ pub async fn run(
         .as_ref()
         .is_some_and(|wanted| before.as_ref().map(|account| &account.id) != Some(wanted))
     {
-        fail(
-            &mut work,
-            context,
-            &connect,
-            &Reason::new("IDENTITY_MISMATCH"),
-        )
-        .await?;
+        fail(&mut work, context, &connect, &Reason::new("IDENTITY_MISMATCH")).await?;
         work.commit().await?;
         return Ok(Outcome::Done);
     }
@@ -77,15 +71,9 @@ pub async fn run(
         account_ids: &ids,
         ..Advance::to(ConnectStatus::Connected, &[ConnectStatus::Exchanging])
     };
-    connects::advance(
-        &mut work,
-        context.clock(),
-        (&connect.workspace_id, &connect.id),
-        &step,
-    )
-    .await?;
-    work.emit(connected(&connect, &account, before.as_ref()))
+    connects::advance(&mut work, context.clock(), (&connect.workspace_id, &connect.id), &step)
         .await?;
+    work.emit(connected(&connect, &account, before.as_ref())).await?;
     work.commit().await?;
     metrics::counter!("latchkey_connects_ended_total", "platform" => platform.id.clone(), "ending" => "connected")
         .increment(1);
@@ -120,13 +108,8 @@ async fn spare_releasing(
         return Ok(());
     }
     for old in grants::releasing_of_holder(work, holder).await? {
-        grants::supersede(
-            work,
-            &old.workspace_id,
-            &old.grant_id,
-            "kept_for_other_accounts",
-        )
-        .await?;
+        grants::supersede(work, &old.workspace_id, &old.grant_id, "kept_for_other_accounts")
+            .await?;
         let receipt = receipt::new(context.clock(), "kept_for_other_accounts", None);
         accounts::set_receipt(work, &old.workspace_id, &old.grant_id, &receipt).await?;
     }
@@ -170,20 +153,12 @@ async fn keep_refresh_token(
         return Ok(());
     };
     let owner = Owner::workspace(&old.workspace_id);
-    let key = context
-        .store
-        .vault()
-        .opening_key(work, owner, sealed)
-        .await?;
+    let key = context.store.vault().opening_key(work, owner, sealed).await?;
     let kept = TokenSet::open(&key, old.tokens_place(), sealed)?.refresh_token;
     let key = context.store.vault().sealing_key(work, owner).await?;
-    let both = TokenSet {
-        access_token: tokens.access_token.clone(),
-        refresh_token: kept,
-    };
-    let refresh_at = new
-        .access_expires_at
-        .map(|end| schedule::refresh_at(&new.id, new.issued_at, end));
+    let both = TokenSet { access_token: tokens.access_token.clone(), refresh_token: kept };
+    let refresh_at =
+        new.access_expires_at.map(|end| schedule::refresh_at(&new.id, new.issued_at, end));
     let sealed = both.seal(&key, new.tokens_place())?;
     grants::adopt_refresh_token(work, new, &sealed, (old.refresh_expires_at, refresh_at)).await?;
     Ok(())
@@ -195,12 +170,8 @@ async fn upsert(
     connect: &Connect,
     (grant, identity): (&Grant, &Identity),
 ) -> Result<Account, Failure> {
-    let missing: Vec<String> = connect
-        .scopes
-        .iter()
-        .filter(|scope| !grant.scopes.contains(scope))
-        .cloned()
-        .collect();
+    let missing: Vec<String> =
+        connect.scopes.iter().filter(|scope| !grant.scopes.contains(scope)).cloned().collect();
     let new = Upsert {
         workspace_id: &connect.workspace_id,
         platform: &connect.platform,
@@ -234,10 +205,7 @@ async fn retire(
     }
     if reaches_one_token(platform) && old.status == GrantStatus::Active {
         grants::release(work, context.clock(), workspace, id, "reconnected").await?;
-        let command = RevocationDue {
-            workspace_id: workspace.clone(),
-            grant_id: id.clone(),
-        };
+        let command = RevocationDue { workspace_id: workspace.clone(), grant_id: id.clone() };
         work.send(&Command::RevocationDue(command)).await?;
     } else {
         grants::supersede(work, workspace, id, "reconnected").await?;

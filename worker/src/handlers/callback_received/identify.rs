@@ -34,23 +34,14 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Outcome, Failur
             Err(Failure::Later(error.into()))
         }
         Err(error) => {
-            let platform_error =
-                Some(json!({ "error": "identity_refused", "description": error.to_string() }));
+            let platform_error = Some(json!({ "cause": error.to_string() }));
             let mut work = context.store.begin().await?;
             let Some(now) = connects::lock(&mut work, &connect.workspace_id, &connect.id).await?
             else {
                 return Ok(Outcome::Stale("no such connect"));
             };
-            fail(
-                &mut work,
-                context,
-                &now,
-                &Reason {
-                    code: "IDENTITY_REFUSED",
-                    platform_error,
-                },
-            )
-            .await?;
+            fail(&mut work, context, &now, &Reason { code: "IDENTITY_REFUSED", platform_error })
+                .await?;
             work.commit().await?;
             Ok(Outcome::Done)
         }
@@ -69,11 +60,8 @@ async fn load(context: &Context, connect: &Connect) -> Result<Option<(Grant, Tok
     let Some(sealed) = &grant.sealed_tokens else {
         return Ok(None);
     };
-    let key = context
-        .store
-        .vault()
-        .opening_key(&mut conn, Owner::workspace(workspace), sealed)
-        .await?;
+    let key =
+        context.store.vault().opening_key(&mut conn, Owner::workspace(workspace), sealed).await?;
     let tokens = TokenSet::open(&key, grant.tokens_place(), sealed)?;
     Ok(Some((grant, tokens)))
 }

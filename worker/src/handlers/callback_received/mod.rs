@@ -16,10 +16,10 @@ use chrono::TimeDelta;
 use latchkey_shared::backoff::Policy;
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::{self, DbError, grants};
-use latchkey_shared::events::{EventType, NewEvent};
+use latchkey_shared::events::EventType;
 use latchkey_shared::messages::{CallbackReceived, Command, RevocationDue};
 use latchkey_shared::work::Work;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::context::Context;
 use crate::outcome::{Failure, Outcome, Terms};
@@ -69,10 +69,7 @@ async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Fai
         return Ok(Step::Over(Outcome::Stale("no such connect")));
     };
     let now = db::read_now(&mut work, clock).await?;
-    let waiting = connect
-        .lease_until
-        .filter(|until| *until > now)
-        .map(|until| until - now);
+    let waiting = connect.lease_until.filter(|until| *until > now).map(|until| until - now);
     let step = match (connect.status, waiting) {
         (ConnectStatus::Authorized, _) => {
             let step = Advance {
@@ -84,21 +81,15 @@ async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Fai
                 None => Step::Over(Outcome::Stale("taken by another worker")),
             }
         }
-        (ConnectStatus::Exchanging, Some(left)) => Step::Over(Outcome::Snooze(
-            left.to_std().unwrap_or_default() + Duration::from_secs(1),
-        )),
+        (ConnectStatus::Exchanging, Some(left)) => {
+            Step::Over(Outcome::Snooze(left.to_std().unwrap_or_default() + Duration::from_secs(1)))
+        }
         (ConnectStatus::Exchanging, None) if connect.grant_id.is_some() => {
             connects::set_lease(&mut work, clock, key, Some(IDENTITY_LEASE)).await?;
             Step::Identify(connect)
         }
         (ConnectStatus::Exchanging, None) => {
-            fail(
-                &mut work,
-                context,
-                &connect,
-                &Reason::new("EXCHANGE_INTERRUPTED"),
-            )
-            .await?;
+            fail(&mut work, context, &connect, &Reason::new("EXCHANGE_INTERRUPTED")).await?;
             Step::Over(Outcome::Done)
         }
         _ => Step::Over(Outcome::Stale("not waiting for an exchange")),
@@ -115,10 +106,7 @@ struct Reason {
 
 impl Reason {
     fn new(code: &'static str) -> Self {
-        Self {
-            code,
-            platform_error: None,
-        }
+        Self { code, platform_error: None }
     }
 }
 
@@ -138,18 +126,13 @@ async fn fail(
         )
     };
     let key = (&connect.workspace_id, &connect.id);
-    if connects::advance(work, context.clock(), key, &step)
-        .await?
-        .is_none()
-    {
+    let Some(failed) = connects::advance(work, context.clock(), key, &step).await? else {
         return Ok(());
-    }
+    };
     metrics::counter!("latchkey_connects_ended_total", "platform" => connect.platform.clone(), "ending" => reason.code)
         .increment(1);
-    dispose(work, context, connect, reason.code).await?;
-    work.emit(ended(connect, EventType::ConnectFailed, Some(reason)))
-        .await
-        .map(drop)
+    dispose(work, context, &failed, reason.code).await?;
+    work.emit(failed.event(EventType::ConnectFailed)).await.map(drop)
 }
 
 /// Lets go of the grant that a connect brought, if it brought one.
@@ -164,29 +147,10 @@ async fn dispose(
     };
     let workspace = &connect.workspace_id;
     if grants::release(work, context.clock(), workspace, grant_id, reason).await? {
-        let command = RevocationDue {
-            workspace_id: workspace.clone(),
-            grant_id: grant_id.clone(),
-        };
+        let command = RevocationDue { workspace_id: workspace.clone(), grant_id: grant_id.clone() };
         work.send(&Command::RevocationDue(command)).await?;
     }
     Ok(())
-}
-
-fn ended(connect: &Connect, kind: EventType, reason: Option<&Reason>) -> NewEvent {
-    NewEvent {
-        workspace_id: connect.workspace_id.clone(),
-        kind,
-        account_id: None,
-        data: json!({
-            "connectId": connect.id,
-            "platform": connect.platform,
-            "profileId": connect.profile_id,
-            "reason": reason.map(|reason| reason.code),
-            "error": reason.and_then(|reason| reason.platform_error.clone()),
-            "metadata": connect.metadata,
-        }),
-    }
 }
 
 /// Ends a connect that nobody finished in time.
@@ -206,24 +170,14 @@ pub async fn expire(context: &Context, message: &CallbackReceived) -> Result<Out
     match connect.status {
         ConnectStatus::Pending => {
             let step = Advance::to(ConnectStatus::Expired, &[ConnectStatus::Pending]);
-            connects::advance(
-                &mut work,
-                context.clock(),
-                (&connect.workspace_id, &connect.id),
-                &step,
-            )
-            .await?;
-            work.emit(ended(&connect, EventType::ConnectExpired, None))
-                .await?;
+            let key = (&connect.workspace_id, &connect.id);
+            if let Some(expired) = connects::advance(&mut work, context.clock(), key, &step).await?
+            {
+                work.emit(expired.event(EventType::ConnectExpired)).await?;
+            }
         }
         ConnectStatus::Authorized | ConnectStatus::Exchanging => {
-            fail(
-                &mut work,
-                context,
-                &connect,
-                &Reason::new("NOT_FINISHED_IN_TIME"),
-            )
-            .await?;
+            fail(&mut work, context, &connect, &Reason::new("NOT_FINISHED_IN_TIME")).await?;
         }
         _ => return Ok(Outcome::Stale("ended already")),
     }

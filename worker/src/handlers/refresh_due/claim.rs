@@ -80,21 +80,15 @@ pub async fn claim(
         return Ok(Claim::Stale(why));
     }
     if let Some(second_try_at) = must_wait(context, platform, &grant, now) {
-        let failed = FailedCall {
-            error_code: "call_interrupted",
-            retry_at: second_try_at,
-            in_doubt: true,
-        };
+        let failed =
+            FailedCall { error_code: "call_interrupted", retry_at: second_try_at, in_doubt: true };
         grants::put_off(&mut work, clock, &grant, &failed).await?;
         work.commit().await?;
         count_in_doubt(&grant);
         return Ok(Claim::Stale("in doubt: nobody read the last answer"));
     }
     let owner = Owner::workspace(&grant.workspace_id);
-    let (vault, sealed) = (
-        context.store.vault(),
-        grant.sealed_tokens.clone().unwrap_or_default(),
-    );
+    let (vault, sealed) = (context.store.vault(), grant.sealed_tokens.clone().unwrap_or_default());
     let opening = vault.opening_key(&mut work, owner, &sealed).await?;
     let Some(token) = TokenSet::open(&opening, grant.tokens_place(), &sealed)?.refresh_token else {
         return Ok(Claim::Stale("nothing to present"));
@@ -108,10 +102,7 @@ pub async fn claim(
         &mut work,
         clock,
         &grant,
-        (
-            &holder,
-            TimeDelta::from_std(lease).unwrap_or(TimeDelta::minutes(3)),
-        ),
+        (&holder, TimeDelta::from_std(lease).unwrap_or(TimeDelta::minutes(3))),
     )
     .await?;
     work.commit().await?;
@@ -131,7 +122,7 @@ fn not_due(grant: &Grant, now: DateTime<Utc>) -> Option<&'static str> {
         Some("not in use")
     } else if grant.lease_until.is_some_and(|until| until > now) {
         Some("somebody else is calling")
-    } else if !grant.refresh_at.is_some_and(|at| at <= now) {
+    } else if grant.refresh_at.is_none_or(|at| at > now) {
         Some("not due")
     } else {
         None

@@ -46,11 +46,8 @@ pub async fn put_off(
     } else {
         schedule::retry_at(grant, now, patience)
     };
-    let failed = FailedCall {
-        error_code: &code,
-        retry_at,
-        in_doubt: *class == FailureClass::InDoubt,
-    };
+    let failed =
+        FailedCall { error_code: &code, retry_at, in_doubt: *class == FailureClass::InDoubt };
     grants::put_off(&mut work, clock, grant, &failed).await?;
     if grant.access_expires_at.is_some_and(|end| end <= now)
         && grants::note_overdue(&mut work, clock, grant).await?
@@ -86,11 +83,8 @@ pub async fn put_off(
 /// # Errors
 /// [`Failure`].
 pub async fn die(context: &Context, grant: &Grant, error: &TokenError) -> Result<Outcome, Failure> {
-    let reason = if grant.in_doubt_since.is_some() {
-        "refresh_interrupted"
-    } else {
-        "refused_by_platform"
-    };
+    let reason =
+        if grant.in_doubt_since.is_some() { "refresh_interrupted" } else { "refused_by_platform" };
     let platform_error = match error {
         TokenError::Refused(refusal) => refusal.to_json(),
         TokenError::Call(_) => Value::Null,
@@ -116,20 +110,12 @@ pub async fn expire_ended(context: &Context, grant: &GrantRef) -> Result<Outcome
         return Ok(Outcome::Stale("no such grant"));
     };
     let now = db::read_now(&mut work, context.clock()).await?;
-    let end = if grant.renewable {
-        grant.refresh_expires_at
-    } else {
-        grant.access_expires_at
-    };
+    let end = if grant.renewable { grant.refresh_expires_at } else { grant.access_expires_at };
     let calling = grant.lease_until.is_some_and(|until| until > now);
     if grant.status != GrantStatus::Active || calling || end.is_none_or(|end| end > now) {
         return Ok(Outcome::Stale("not ended"));
     }
-    let reason = if grant.renewable {
-        "refresh_token_ended"
-    } else {
-        "access_token_ended"
-    };
+    let reason = if grant.renewable { "refresh_token_ended" } else { "access_token_ended" };
     expire(&mut work, context, &grant, (reason, &Value::Null)).await?;
     work.commit().await?;
     Ok(Outcome::Done)
@@ -194,13 +180,7 @@ async fn tell_accounts(
             data.extend(more.clone());
         }
         let workspace_id = grant.workspace_id.clone();
-        work.emit(NewEvent {
-            workspace_id,
-            kind,
-            account_id: Some(account.id),
-            data,
-        })
-        .await?;
+        work.emit(NewEvent { workspace_id, kind, account_id: Some(account.id), data }).await?;
     }
     Ok(())
 }

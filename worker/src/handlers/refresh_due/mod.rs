@@ -39,10 +39,7 @@ pub const TERMS: Terms = Terms {
 /// [`Failure`] when the database failed for one of them.
 pub async fn handle(context: &Context, message: &RefreshDue) -> Result<Outcome, Failure> {
     let platform = context.platform(&message.platform)?;
-    let refreshing = message
-        .grants
-        .iter()
-        .map(|grant| refresh_one(context, platform, grant));
+    let refreshing = message.grants.iter().map(|grant| refresh_one(context, platform, grant));
     let results = join_all(refreshing).await;
     let mut outcome = Outcome::Stale("nothing was due");
     for result in results {
@@ -71,10 +68,7 @@ async fn refresh_one(
         return Ok(Outcome::Stale("too late to call within the lease"));
     }
     let called = refresh(&context.http, platform, &claimed.client, &claimed.token).await;
-    let class = called
-        .as_ref()
-        .err()
-        .map(|error| error.class(platform.refresh));
+    let class = called.as_ref().err().map(|error| error.class(platform.refresh));
     count(platform, class.as_ref());
     match (called, class) {
         (Ok(answer), _) => store(context, &claimed, answer).await,
@@ -124,12 +118,7 @@ fn seal(
 ) -> Result<grants::NewTokens, SealError> {
     let place = grants::tokens_place(&grant.workspace_id, &grant.id, grant.generation + 1);
     let sealed = answer.tokens.seal(key, place)?;
-    let mut tokens = new_tokens(
-        &grant.id,
-        answer,
-        sealed,
-        (claimed.called_at, &grant.scopes),
-    );
+    let mut tokens = new_tokens(&grant.id, answer, sealed, (claimed.called_at, &grant.scopes));
     // A refresh token that stays the same keeps its own end, too.
     tokens.refresh_expires_at = tokens.refresh_expires_at.or(grant.refresh_expires_at);
     Ok(tokens)
@@ -137,10 +126,7 @@ fn seal(
 
 /// An answer without a refresh token leaves the old one in force (RFC 6749 §6).
 fn keep_refresh_token(claimed: &Claimed, mut answer: Answer) -> Answer {
-    answer
-        .tokens
-        .refresh_token
-        .get_or_insert_with(|| claimed.token.clone());
+    answer.tokens.refresh_token.get_or_insert_with(|| claimed.token.clone());
     answer
 }
 
