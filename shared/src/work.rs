@@ -5,7 +5,9 @@
 
 use std::ops::{Deref, DerefMut};
 
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager as _};
+use diesel_async::{
+    AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection as _, TransactionManager as _,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::broker::{Message, PublishError, Publisher, topology};
@@ -146,6 +148,15 @@ pub struct Work {
 }
 
 impl Work {
+    /// Makes this commit wait for the disk whatever the server is set to: what it stores cannot be
+    /// had a second time.
+    ///
+    /// # Errors
+    /// When the query fails.
+    pub async fn make_durable(&mut self) -> Result<(), DbError> {
+        Ok(self.conn.batch_execute("SET LOCAL synchronous_commit = on").await?)
+    }
+
     /// Writes an event, its deliveries and its message.
     ///
     /// # Errors

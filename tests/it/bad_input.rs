@@ -1,7 +1,7 @@
 //! Bad input gets a clear error and leaves the rows right.
 
 use latchkey_tests::TestApp;
-use latchkey_tests::app::Answer;
+use latchkey_tests::app::{Answer, Options};
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -88,6 +88,17 @@ async fn a_connect_request_names_only_what_its_workspace_has() -> anyhow::Result
     for case in cases {
         assert_refused(&app, case).await?;
     }
+    no_connects(&app).await?;
+    app.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_without_credentials_is_told_apart_from_an_unknown_one() -> anyhow::Result<()> {
+    let app = TestApp::start_with(Options { configured: false, ..Options::default() }).await?;
+    let answer = start_with(&app, &json!({ "platform": "SANDBOX" })).await?;
+    assert_eq!((answer.status, answer.code().as_str()), (422, "PLATFORM_NOT_CONFIGURED"));
+    let platforms = app.http.get("/v1/platforms").await?.expect(200)?.json();
+    assert_eq!(platforms["data"][0]["configured"], false);
     no_connects(&app).await?;
     app.finish().await
 }

@@ -1,5 +1,7 @@
 //! The worker's process.
 
+use std::process::ExitCode;
+
 use clap::Parser as _;
 use latchkey_shared::clock::Clock;
 use latchkey_shared::telemetry;
@@ -7,12 +9,21 @@ use latchkey_worker::settings::WorkerSettings;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let settings = WorkerSettings::parse();
+async fn main() -> ExitCode {
+    match run(&WorkerSettings::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("latchkey-worker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(settings: &WorkerSettings) -> anyhow::Result<()> {
     telemetry::init_logs(&settings.common.log, settings.common.log_format)?;
-    let running = latchkey_worker::start(&settings, Clock::system()).await?;
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let running = latchkey_worker::start(settings, Clock::system()).await?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -106,25 +106,17 @@ async fn run<R: Receive>(
 ) -> anyhow::Result<()> {
     loop {
         let Some(next) = stop.run_until_cancelled(consumer.next()).await else {
-            drop(
-                tokio::time::timeout(
-                    CALL_TIMEOUT,
-                    channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()),
-                )
-                .await,
-            );
-            // The channel stays open for the settling of what was begun.
-            let channel = channel.clone();
-            tasks.spawn(async move { drop(channel) });
+            let cancelling = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+            drop(tokio::time::timeout(CALL_TIMEOUT, cancelling).await);
             return Ok(());
         };
         let delivery = next.ok_or_else(|| anyhow::anyhow!("the stream of deliveries ended"))??;
-        let receive = receive.clone();
-        tasks.spawn(async move { deal_with(delivery, receive).await });
+        tasks.spawn(deal_with(delivery, receive.clone(), channel.clone()));
     }
 }
 
-async fn deal_with<R: Receive>(delivery: Delivery, receive: R) {
+/// Holds on to the channel, which closes when nobody does: a delivery is settled on its own.
+async fn deal_with<R: Receive>(delivery: Delivery, receive: R, _channel: Channel) {
     let received = Received {
         message_id: delivery.properties.message_id().as_ref().map(ToString::to_string),
         kind: delivery.properties.kind().as_ref().map(ToString::to_string),

@@ -57,6 +57,8 @@ pub struct Options {
     pub api_amqp_url: Option<String>,
     /// How long a callback waits for its outcome.
     pub callback_wait: Duration,
+    /// Whether the platforms file names the sandbox.
+    pub configured: bool,
 }
 
 impl Default for Options {
@@ -76,6 +78,7 @@ impl Default for Options {
             ],
             api_amqp_url: None,
             callback_wait: Duration::from_secs(5),
+            configured: true,
         }
     }
 }
@@ -136,7 +139,7 @@ impl TestApp {
         .await?;
         let receiver = Receiver::start_with(clock.clone()).await?;
         let database = database::TestDatabase::create().await?;
-        let platforms_file = write_platforms(&sandbox, options.grace_seconds)?;
+        let platforms_file = write_platforms(&sandbox, &options)?;
         let common = CommonSettings {
             database_url: SecretString::from(database.url().to_owned()),
             amqp_url: secret("AMQP_URL")?,
@@ -384,16 +387,19 @@ fn serve_config(common: &CommonSettings, options: &Options) -> ServeConfig {
     ServeConfig { callback_wait: options.callback_wait, ..ServeConfig::new(common) }
 }
 
-fn write_platforms(sandbox: &Sandbox, grace_seconds: Option<u64>) -> anyhow::Result<PathBuf> {
-    let config = SandboxConfig::default();
-    let grace = grace_seconds
-        .map_or(String::new(), |seconds| format!("rotation_grace_seconds = {seconds}\n"));
-    let text = format!(
-        "[platforms.SANDBOX]\nbase_url = \"{}\"\nclient_id = \"{}\"\nclient_secret = {{ value = \"{}\" }}\n{grace}",
-        sandbox.url(),
-        config.client_id,
-        config.client_secret,
-    );
+fn write_platforms(sandbox: &Sandbox, options: &Options) -> anyhow::Result<PathBuf> {
+    let SandboxConfig { client_id, client_secret, .. } = SandboxConfig::default();
+    let mut text = String::new();
+    if options.configured {
+        let url = sandbox.url();
+        text = format!(
+            "[platforms.SANDBOX]\nbase_url = \"{url}\"\nclient_id = \"{client_id}\"\n\
+             client_secret = {{ value = \"{client_secret}\" }}\n"
+        );
+    }
+    if let Some(seconds) = options.grace_seconds {
+        text.push_str(&format!("rotation_grace_seconds = {seconds}\n"));
+    }
     let path = std::env::temp_dir()
         .join(format!("latchkey-test-{}.toml", hex::encode(random::bytes::<8>())));
     std::fs::write(&path, text)?;

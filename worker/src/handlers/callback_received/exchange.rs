@@ -132,6 +132,7 @@ async fn insert(
 ) -> Result<Option<Connect>, DbError> {
     let workspace = &connect.workspace_id;
     let mut work = context.store.begin().await?;
+    work.make_durable().await?;
     let now = connects::lock(&mut work, workspace, &connect.id).await?;
     if let Some(now) = now.as_ref().filter(|now| now.grant_id.as_ref() == Some(id)) {
         return Ok(Some(now.clone()));

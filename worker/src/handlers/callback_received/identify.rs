@@ -1,5 +1,6 @@
 //! Who the person is, asked with the tokens that are stored already.
 
+use chrono::TimeDelta;
 use latchkey_shared::db::connects::{self, Connect};
 use latchkey_shared::db::grants::{self, Grant};
 use latchkey_shared::keyring::Owner;
@@ -10,6 +11,9 @@ use super::{Reason, fail, finish};
 use crate::context::Context;
 use crate::oauth::identity::{IdentityError, identify};
 use crate::outcome::{Failure, Outcome};
+
+/// Until then neither a redelivery nor the sweep asks again.
+const ASK_AGAIN: TimeDelta = TimeDelta::seconds(5);
 
 /// Finds out who it is and connects the account.
 ///
@@ -24,13 +28,8 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Outcome, Failur
         Ok(identity) => finish::run(context, connect, &grant, (&identity, &tokens)).await,
         Err(IdentityError::Call(error)) => {
             let mut conn = context.store.conn().await?;
-            connects::set_lease(
-                &mut conn,
-                context.clock(),
-                (&connect.workspace_id, &connect.id),
-                None,
-            )
-            .await?;
+            let key = (&connect.workspace_id, &connect.id);
+            connects::set_lease(&mut conn, context.clock(), key, Some(ASK_AGAIN)).await?;
             Err(Failure::Later(error.into()))
         }
         Err(error) => {

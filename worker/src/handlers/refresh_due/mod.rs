@@ -89,6 +89,7 @@ async fn store(context: &Context, claimed: &Claimed, answer: Answer) -> Result<O
     let tokens = seal(grant, &claimed.key, claimed, &answer)?;
     let stored = until_stored(|| async {
         let mut work = context.store.begin().await?;
+        work.make_durable().await?;
         let stored = grants::store_answer(&mut work, context.clock(), grant, &tokens).await?;
         if stored == Some(GrantStatus::Expired) {
             end::recover(&mut work, grant).await?;
