@@ -36,7 +36,7 @@ pub struct CommonSettings {
     #[arg(long, env = "LATCHKEY_PLATFORMS_FILE")]
     pub platforms_file: PathBuf,
 
-    /// Networks that outbound calls may reach besides public addresses, as CIDR, comma-separated
+    /// Networks that webhooks may reach besides public addresses, as CIDR, comma-separated
     #[arg(long, env = "LATCHKEY_OUTBOUND_ALLOW", value_delimiter = ',')]
     pub outbound_allow: Vec<IpNet>,
 

@@ -1,8 +1,7 @@
 //! What Latchkey's API and workers must agree on: contracts, database, broker, platforms, keyring.
 //!
-//! A module uses only modules named before it:
-//! ids, clock, random, backoff, config, keyring, net guard, telemetry · messages, events, platforms,
-//! authorize, tokens · database · broker · work, relay.
+//! From the ground up: clock, random, backoff, ids, config, net guard, telemetry · the keyring, and
+//! the database with it · messages, events, platforms, authorize, tokens · broker · work, relay.
 
 pub mod authorize;
 pub mod backoff;

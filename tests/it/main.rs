@@ -4,6 +4,7 @@ mod bad_input;
 mod callback;
 mod crash;
 mod dead_letters;
+mod docs;
 mod keyring;
 mod main_job;
 mod no_secrets;

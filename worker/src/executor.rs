@@ -183,16 +183,15 @@ impl Receive for Executor {
         if self.context.stop.is_cancelled() {
             return Settle::Requeue;
         }
+        let id = delivery.message_id.as_deref().unwrap_or_default();
         match Command::decode(delivery.kind.as_deref().unwrap_or_default(), &delivery.body) {
-            Ok(command) => {
-                self.execute(command, delivery.message_id.as_deref().unwrap_or_default()).await
-            }
+            Ok(command) => self.execute(command, id).await,
             Err(error) => {
-                metrics::counter!("latchkey_commands_total", "command" => "unknown", "ending" => "undecodable").increment(1);
-                tracing::error!(
-                    message.id = delivery.message_id,
-                    "a message cannot be decoded: {error}"
-                );
+                metrics::counter!("latchkey_commands_total", "command" => "unknown", "ending" => "undecodable")
+                    .increment(1);
+                tracing::error!(message.id = id, "a message cannot be decoded: {error}");
+                // Written by another version of ours: the dead letter is what is left of it.
+                self.note(id, &Note::Done("dead")).await;
                 Settle::Reject
             }
         }

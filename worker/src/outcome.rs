@@ -35,9 +35,15 @@ impl From<DbError> for Failure {
     }
 }
 
+/// A key may be added to the keyring yet; what was tampered with stays so.
 impl From<SealError> for Failure {
     fn from(error: SealError) -> Self {
-        Self::Later(error.into())
+        match error {
+            SealError::Db(_) | SealError::UnknownKek(_) | SealError::WrongKek(_) => {
+                Self::Later(error.into())
+            }
+            _ => Self::Never(error.into()),
+        }
     }
 }
 

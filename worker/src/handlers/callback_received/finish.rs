@@ -75,8 +75,6 @@ pub async fn run(
         .await?;
     work.emit(connected(&connect, &account, before.as_ref())).await?;
     work.commit().await?;
-    metrics::counter!("latchkey_connects_ended_total", "platform" => platform.id.clone(), "ending" => "connected")
-        .increment(1);
     tracing::info!(connect.id = %connect.id, account.id = %account.id, platform.id = platform.id, "account connected");
     Ok(Outcome::Done)
 }

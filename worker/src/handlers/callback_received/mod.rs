@@ -129,8 +129,6 @@ async fn fail(
     let Some(failed) = connects::advance(work, context.clock(), key, &step).await? else {
         return Ok(());
     };
-    metrics::counter!("latchkey_connects_ended_total", "platform" => connect.platform.clone(), "ending" => reason.code)
-        .increment(1);
     dispose(work, context, &failed, reason.code).await?;
     work.emit(failed.event(EventType::ConnectFailed)).await.map(drop)
 }

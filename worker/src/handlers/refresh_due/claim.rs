@@ -10,6 +10,7 @@ use latchkey_shared::keyring::{DataKey, Owner};
 use latchkey_shared::messages::GrantRef;
 use latchkey_shared::platforms::Platform;
 use latchkey_shared::tokens::TokenSet;
+use latchkey_shared::work::Work;
 use secrecy::SecretString;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -87,34 +88,44 @@ pub async fn claim(
         count_in_doubt(&grant);
         return Ok(Claim::Stale("in doubt: nobody read the last answer"));
     }
-    let owner = Owner::workspace(&grant.workspace_id);
-    let (vault, sealed) = (context.store.vault(), grant.sealed_tokens.clone().unwrap_or_default());
-    let opening = vault.opening_key(&mut work, owner, &sealed).await?;
-    let Some(token) = TokenSet::open(&opening, grant.tokens_place(), &sealed)?.refresh_token else {
-        return Ok(Claim::Stale("nothing to present"));
+    let token = match open(&mut work, context, &grant).await {
+        Ok(Some(token)) => token,
+        Ok(None) => return Ok(Claim::Stale("nothing to present")),
+        Err(Failure::Never(error)) => {
+            tracing::error!(grant.id = %grant.id, "its tokens cannot be opened: {error:#}");
+            let retry_at = now + SEAL_BROKEN_PAUSE;
+            let failed = FailedCall { error_code: "seal_broken", retry_at, in_doubt: false };
+            grants::put_off(&mut work, clock, &grant, &failed).await?;
+            work.commit().await?;
+            return Ok(Claim::Stale("its tokens cannot be opened"));
+        }
+        Err(failure) => return Err(failure),
     };
-    let app = (&grant.workspace_id, grant.app_id.as_ref());
+    let (vault, app) = (context.store.vault(), (&grant.workspace_id, grant.app_id.as_ref()));
     let client = credentials::resolve(&mut work, vault, platform, app).await?;
-    let key = vault.sealing_key(&mut work, owner).await?;
+    let key = vault.sealing_key(&mut work, Owner::workspace(&grant.workspace_id)).await?;
     let holder = context.lease_holder();
     let grant = mark_doubt(grant, platform, now);
-    grants::begin_call(
-        &mut work,
-        clock,
-        &grant,
-        (&holder, TimeDelta::from_std(lease).unwrap_or(TimeDelta::minutes(3))),
-    )
-    .await?;
+    let lease = TimeDelta::from_std(lease).unwrap_or(TimeDelta::minutes(3));
+    grants::begin_call(&mut work, clock, &grant, (&holder, lease)).await?;
     work.commit().await?;
-    Ok(Claim::Taken(Box::new(Claimed {
-        grant,
-        key,
-        client,
-        token,
-        called_at: now,
-        holder,
-        lease_ends,
-    })))
+    let called_at = now;
+    let claimed = Claimed { grant, key, client, token, called_at, holder, lease_ends };
+    Ok(Claim::Taken(Box::new(claimed)))
+}
+
+/// Somebody must look at a row whose seal is broken; meanwhile it is not looked at every second.
+const SEAL_BROKEN_PAUSE: TimeDelta = TimeDelta::hours(1);
+
+async fn open(
+    work: &mut Work,
+    context: &Context,
+    grant: &Grant,
+) -> Result<Option<SecretString>, Failure> {
+    let sealed = grant.sealed_tokens.as_deref().unwrap_or_default();
+    let owner = Owner::workspace(&grant.workspace_id);
+    let key = context.store.vault().opening_key(work, owner, sealed).await?;
+    Ok(TokenSet::open(&key, grant.tokens_place(), sealed)?.refresh_token)
 }
 
 fn not_due(grant: &Grant, now: DateTime<Utc>) -> Option<&'static str> {

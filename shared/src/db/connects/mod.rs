@@ -2,8 +2,6 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Bytea, Interval, Jsonb, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::{Value, json};
 
@@ -13,7 +11,12 @@ use crate::clock::Clock;
 use crate::events::{EventType, NewEvent};
 use crate::ids::{AccountId, AppId, ConnectId, GrantId, ProfileId, WorkspaceId};
 use crate::keyring::Place;
-use crate::messages::CallbackReceived;
+
+mod advance;
+mod due;
+
+pub use advance::{Advance, advance, set_lease, set_page_hash, store_grant};
+pub use due::{left_behind, overdue};
 
 text_enum! {
     /// How far a connect is.
@@ -301,213 +304,4 @@ pub async fn count_open(
         ]))
         .filter(connects::expires_at.gt(now(clock)));
     Ok(open.count().get_result(conn).await?)
-}
-
-/// One step of a connect.
-#[derive(Debug)]
-pub struct Advance<'a> {
-    /// The status after it.
-    pub to: ConnectStatus,
-    /// The statuses that it may be taken from.
-    pub from: &'a [ConnectStatus],
-    /// Why, if it does not end well.
-    pub reason_code: Option<&'a str>,
-    /// What the platform said, redacted.
-    pub platform_error: Option<&'a Value>,
-    /// The sealed code.
-    pub sealed_code: Option<&'a [u8]>,
-    /// SHA-256 of the cookie that may see the page.
-    pub page_hash: Option<&'a [u8]>,
-    /// How long a worker may wait for the platform's answer.
-    pub lease: Option<TimeDelta>,
-    /// The accounts that it connected.
-    pub account_ids: &'a [String],
-    /// Only before the connect's own end.
-    pub in_time: bool,
-}
-
-impl<'a> Advance<'a> {
-    /// A step to `to`, taken only from one of `from`.
-    #[must_use]
-    pub fn to(to: ConnectStatus, from: &'a [ConnectStatus]) -> Self {
-        Self {
-            to,
-            from,
-            reason_code: None,
-            platform_error: None,
-            sealed_code: None,
-            page_hash: None,
-            lease: None,
-            account_ids: &[],
-            in_time: false,
-        }
-    }
-}
-
-/// Takes a step, stamps it on the timeline, and wipes code and verifier when the connect has ended.
-/// `None` when it was not in one of the steps before, so that of two callers one wins.
-///
-/// # Errors
-/// When the query fails.
-pub async fn advance(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &ConnectId),
-    step: &Advance<'_>,
-) -> Result<Option<Connect>, DbError> {
-    let from: Vec<&str> = step.from.iter().map(|status| status.as_str()).collect();
-    let guard = if step.in_time { "AND expires_at > moment($1)" } else { "" };
-    let wipe = step.to.is_final();
-    let query = format!(
-        "UPDATE connects SET status = $2, status_at = moment($1),
-             timeline = timeline || jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
-                 'status', $2, 'at', to_char(moment($1) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), 'reason', $3))),
-             reason_code = coalesce($3, reason_code), platform_error = coalesce($4, platform_error),
-             sealed_code = CASE WHEN {wipe} THEN NULL ELSE coalesce($5, sealed_code) END,
-             sealed_verifier = CASE WHEN {wipe} THEN NULL ELSE sealed_verifier END,
-             page_hash = coalesce($6, page_hash),
-             lease_until = moment($1) + $7,
-             account_ids = $8
-         WHERE workspace_id = $9 AND id = $10 AND status = ANY ($11) {guard}"
-    );
-    let rows = sql_query(query)
-        .bind::<Interval, _>(clock.offset())
-        .bind::<Text, _>(step.to)
-        .bind::<Nullable<Text>, _>(step.reason_code)
-        .bind::<Nullable<Jsonb>, _>(step.platform_error)
-        .bind::<Nullable<Bytea>, _>(step.sealed_code)
-        .bind::<Nullable<Bytea>, _>(step.page_hash)
-        .bind::<Nullable<Interval>, _>(step.lease)
-        .bind::<Array<Text>, _>(step.account_ids)
-        .bind::<Text, _>(workspace)
-        .bind::<Text, _>(id)
-        .bind::<Array<Text>, _>(from)
-        .execute(conn)
-        .await?;
-    if rows == 0 { Ok(None) } else { find(conn, workspace, id).await }
-}
-
-/// Ties the answer of the exchange to the connect and wipes what the exchange used.
-///
-/// # Errors
-/// When the query fails.
-pub async fn store_grant(
-    conn: &mut AsyncPgConnection,
-    workspace: &WorkspaceId,
-    id: &ConnectId,
-    grant: &GrantId,
-) -> Result<bool, DbError> {
-    let rows = diesel::update(connects::table)
-        .filter(connects::workspace_id.eq(workspace))
-        .filter(connects::id.eq(id))
-        .filter(connects::status.eq(ConnectStatus::Exchanging))
-        .filter(connects::grant_id.is_null())
-        .set((
-            connects::grant_id.eq(grant),
-            connects::sealed_code.eq(None::<Vec<u8>>),
-            connects::sealed_verifier.eq(None::<Vec<u8>>),
-        ))
-        .execute(conn);
-    Ok(rows.await? == 1)
-}
-
-/// Says until when a worker may be waiting for the platform; `None`: nobody is.
-///
-/// # Errors
-/// When the query fails.
-pub async fn set_lease(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &ConnectId),
-    lease: Option<TimeDelta>,
-) -> Result<(), DbError> {
-    sql_query(
-        "UPDATE connects SET lease_until = moment($1) + $2 WHERE workspace_id = $3 AND id = $4",
-    )
-    .bind::<Interval, _>(clock.offset())
-    .bind::<Nullable<Interval>, _>(lease)
-    .bind::<Text, _>(workspace)
-    .bind::<Text, _>(id)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Gives the browser that came back a cookie to see the page with.
-///
-/// # Errors
-/// When the query fails.
-pub async fn set_page_hash(
-    conn: &mut AsyncPgConnection,
-    workspace: &WorkspaceId,
-    id: &ConnectId,
-    page_hash: &[u8],
-) -> Result<(), DbError> {
-    diesel::update(connects::table)
-        .filter(connects::workspace_id.eq(workspace))
-        .filter(connects::id.eq(id))
-        .set(connects::page_hash.eq(page_hash))
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-#[derive(QueryableByName)]
-struct Open {
-    #[diesel(sql_type = Text)]
-    workspace_id: WorkspaceId,
-    #[diesel(sql_type = Text)]
-    id: ConnectId,
-}
-
-impl From<Open> for CallbackReceived {
-    fn from(open: Open) -> Self {
-        Self { workspace_id: open.workspace_id, connect_id: open.id }
-    }
-}
-
-/// Connects whose code waits for longer than `patience`, or whose worker has not come back from an
-/// exchange. Across tenants: for the sweep.
-///
-/// # Errors
-/// When the query fails.
-pub async fn left_behind(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    patience: TimeDelta,
-    limit: i64,
-) -> Result<Vec<CallbackReceived>, DbError> {
-    let query = sql_query(
-        "SELECT workspace_id, id FROM connects
-         WHERE (status = 'authorized' AND status_at < moment($1) - $2)
-            OR (status = 'exchanging' AND status_at < moment($1) - $2 AND (lease_until IS NULL OR lease_until < moment($1)))
-         ORDER BY status_at LIMIT $3",
-    )
-    .bind::<Interval, _>(clock.offset())
-    .bind::<Interval, _>(patience)
-    .bind::<BigInt, _>(limit);
-    Ok(query.load::<Open>(conn).await?.into_iter().map(CallbackReceived::from).collect())
-}
-
-/// Connects that nobody finished in time: pending past their end, or stuck behind the code for
-/// `stuck` beyond it. Across tenants: for the sweep.
-///
-/// # Errors
-/// When the query fails.
-pub async fn overdue(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    stuck: TimeDelta,
-    limit: i64,
-) -> Result<Vec<CallbackReceived>, DbError> {
-    let query = sql_query(
-        "SELECT workspace_id, id FROM connects
-         WHERE (status = 'pending' AND expires_at <= moment($1))
-            OR (status IN ('authorized', 'exchanging') AND expires_at <= moment($1) - $2)
-         LIMIT $3",
-    )
-    .bind::<Interval, _>(clock.offset())
-    .bind::<Interval, _>(stuck)
-    .bind::<BigInt, _>(limit);
-    Ok(query.load::<Open>(conn).await?.into_iter().map(CallbackReceived::from).collect())
 }

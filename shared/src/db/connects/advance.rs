@@ -1,0 +1,173 @@
+//! The steps of a connect, each taken once and stamped on its timeline.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, Bytea, Interval, Jsonb, Nullable, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde_json::Value;
+
+use super::super::DbError;
+use super::super::schema::connects;
+use super::{Connect, ConnectStatus, find};
+use crate::clock::Clock;
+use crate::ids::{ConnectId, GrantId, WorkspaceId};
+
+/// One step of a connect.
+#[derive(Debug)]
+pub struct Advance<'a> {
+    /// The status after it.
+    pub to: ConnectStatus,
+    /// The statuses that it may be taken from.
+    pub from: &'a [ConnectStatus],
+    /// Why, if it does not end well.
+    pub reason_code: Option<&'a str>,
+    /// What the platform said, redacted.
+    pub platform_error: Option<&'a Value>,
+    /// The sealed code.
+    pub sealed_code: Option<&'a [u8]>,
+    /// SHA-256 of the cookie that may see the page.
+    pub page_hash: Option<&'a [u8]>,
+    /// How long a worker may wait for the platform's answer.
+    pub lease: Option<TimeDelta>,
+    /// The accounts that it connected.
+    pub account_ids: &'a [String],
+    /// Only before the connect's own end.
+    pub in_time: bool,
+}
+
+impl<'a> Advance<'a> {
+    /// A step to `to`, taken only from one of `from`.
+    #[must_use]
+    pub fn to(to: ConnectStatus, from: &'a [ConnectStatus]) -> Self {
+        Self {
+            to,
+            from,
+            reason_code: None,
+            platform_error: None,
+            sealed_code: None,
+            page_hash: None,
+            lease: None,
+            account_ids: &[],
+            in_time: false,
+        }
+    }
+}
+
+/// Takes a step, stamps it on the timeline, and wipes code and verifier when the connect has ended.
+/// `None` when it was not in one of the steps before, so that of two callers one wins.
+///
+/// # Errors
+/// When the query fails.
+pub async fn advance(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    (workspace, id): (&WorkspaceId, &ConnectId),
+    step: &Advance<'_>,
+) -> Result<Option<Connect>, DbError> {
+    let from: Vec<&str> = step.from.iter().map(|status| status.as_str()).collect();
+    let guard = if step.in_time { "AND expires_at > moment($1)" } else { "" };
+    let wipe = step.to.is_final();
+    let query = format!(
+        "UPDATE connects SET status = $2, status_at = moment($1),
+             timeline = timeline || jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
+                 'status', $2, 'at', to_char(moment($1) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), 'reason', $3))),
+             reason_code = coalesce($3, reason_code), platform_error = coalesce($4, platform_error),
+             sealed_code = CASE WHEN {wipe} THEN NULL ELSE coalesce($5, sealed_code) END,
+             sealed_verifier = CASE WHEN {wipe} THEN NULL ELSE sealed_verifier END,
+             page_hash = coalesce($6, page_hash),
+             lease_until = moment($1) + $7,
+             account_ids = $8
+         WHERE workspace_id = $9 AND id = $10 AND status = ANY ($11) {guard}"
+    );
+    let rows = sql_query(query)
+        .bind::<Interval, _>(clock.offset())
+        .bind::<Text, _>(step.to)
+        .bind::<Nullable<Text>, _>(step.reason_code)
+        .bind::<Nullable<Jsonb>, _>(step.platform_error)
+        .bind::<Nullable<Bytea>, _>(step.sealed_code)
+        .bind::<Nullable<Bytea>, _>(step.page_hash)
+        .bind::<Nullable<Interval>, _>(step.lease)
+        .bind::<Array<Text>, _>(step.account_ids)
+        .bind::<Text, _>(workspace)
+        .bind::<Text, _>(id)
+        .bind::<Array<Text>, _>(from)
+        .execute(conn)
+        .await?;
+    if rows == 0 {
+        return Ok(None);
+    }
+    let connect = find(conn, workspace, id).await?;
+    if let Some(connect) = connect.as_ref().filter(|connect| connect.status.is_final()) {
+        let ending = step.reason_code.unwrap_or(step.to.as_str()).to_ascii_lowercase();
+        let platform = connect.platform.clone();
+        metrics::counter!("latchkey_connects_ended_total", "platform" => platform, "ending" => ending)
+            .increment(1);
+    }
+    Ok(connect)
+}
+
+/// Ties the answer of the exchange to the connect and wipes what the exchange used.
+///
+/// # Errors
+/// When the query fails.
+pub async fn store_grant(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    id: &ConnectId,
+    grant: &GrantId,
+) -> Result<bool, DbError> {
+    let rows = diesel::update(connects::table)
+        .filter(connects::workspace_id.eq(workspace))
+        .filter(connects::id.eq(id))
+        .filter(connects::status.eq(ConnectStatus::Exchanging))
+        .filter(connects::grant_id.is_null())
+        .set((
+            connects::grant_id.eq(grant),
+            connects::sealed_code.eq(None::<Vec<u8>>),
+            connects::sealed_verifier.eq(None::<Vec<u8>>),
+        ))
+        .execute(conn);
+    Ok(rows.await? == 1)
+}
+
+/// Says until when a worker may be waiting for the platform; `None`: nobody is.
+///
+/// # Errors
+/// When the query fails.
+pub async fn set_lease(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    (workspace, id): (&WorkspaceId, &ConnectId),
+    lease: Option<TimeDelta>,
+) -> Result<(), DbError> {
+    sql_query(
+        "UPDATE connects SET lease_until = moment($1) + $2 WHERE workspace_id = $3 AND id = $4",
+    )
+    .bind::<Interval, _>(clock.offset())
+    .bind::<Nullable<Interval>, _>(lease)
+    .bind::<Text, _>(workspace)
+    .bind::<Text, _>(id)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Gives the browser that came back a cookie to see the page with.
+///
+/// # Errors
+/// When the query fails.
+pub async fn set_page_hash(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    id: &ConnectId,
+    page_hash: &[u8],
+) -> Result<(), DbError> {
+    diesel::update(connects::table)
+        .filter(connects::workspace_id.eq(workspace))
+        .filter(connects::id.eq(id))
+        .set(connects::page_hash.eq(page_hash))
+        .execute(conn)
+        .await?;
+    Ok(())
+}

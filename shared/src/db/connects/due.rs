@@ -1,0 +1,72 @@
+//! Which connects a sweep must look at. Across tenants.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Interval, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::super::DbError;
+use crate::clock::Clock;
+use crate::ids::{ConnectId, WorkspaceId};
+use crate::messages::CallbackReceived;
+
+#[derive(QueryableByName)]
+struct Open {
+    #[diesel(sql_type = Text)]
+    workspace_id: WorkspaceId,
+    #[diesel(sql_type = Text)]
+    id: ConnectId,
+}
+
+impl From<Open> for CallbackReceived {
+    fn from(open: Open) -> Self {
+        Self { workspace_id: open.workspace_id, connect_id: open.id }
+    }
+}
+
+/// Connects whose code waits for longer than `patience`, or whose worker has not come back from an
+/// exchange. Across tenants: for the sweep.
+///
+/// # Errors
+/// When the query fails.
+pub async fn left_behind(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    patience: TimeDelta,
+    limit: i64,
+) -> Result<Vec<CallbackReceived>, DbError> {
+    let query = sql_query(
+        "SELECT workspace_id, id FROM connects
+         WHERE (status = 'authorized' AND status_at < moment($1) - $2)
+            OR (status = 'exchanging' AND status_at < moment($1) - $2 AND (lease_until IS NULL OR lease_until < moment($1)))
+         ORDER BY status_at LIMIT $3",
+    )
+    .bind::<Interval, _>(clock.offset())
+    .bind::<Interval, _>(patience)
+    .bind::<BigInt, _>(limit);
+    Ok(query.load::<Open>(conn).await?.into_iter().map(CallbackReceived::from).collect())
+}
+
+/// Connects that nobody finished in time: pending past their end, or stuck behind the code for
+/// `stuck` beyond it. Across tenants: for the sweep.
+///
+/// # Errors
+/// When the query fails.
+pub async fn overdue(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    stuck: TimeDelta,
+    limit: i64,
+) -> Result<Vec<CallbackReceived>, DbError> {
+    let query = sql_query(
+        "SELECT workspace_id, id FROM connects
+         WHERE (status = 'pending' AND expires_at <= moment($1))
+            OR (status IN ('authorized', 'exchanging') AND expires_at <= moment($1) - $2)
+         LIMIT $3",
+    )
+    .bind::<Interval, _>(clock.offset())
+    .bind::<Interval, _>(stuck)
+    .bind::<BigInt, _>(limit);
+    Ok(query.load::<Open>(conn).await?.into_iter().map(CallbackReceived::from).collect())
+}

@@ -1,0 +1,231 @@
+//! Grants: what platforms gave us. One token set each, sealed.
+//!
+//! The lease says who may call the platform, the generation says who may store. A refresh commits
+//! its intent before it calls, so that a call whose answer nobody read is known as in doubt.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::schema::grants;
+use super::{DbError, now, text_enum};
+use crate::clock::Clock;
+use crate::ids::{AppId, GrantId, WorkspaceId};
+use crate::keyring::Place;
+
+/// One grant of a workspace, about to be changed.
+macro_rules! one {
+    ($workspace:expr, $id:expr) => {
+        diesel::update(grants::table)
+            .filter(grants::workspace_id.eq($workspace))
+            .filter(grants::id.eq($id))
+    };
+}
+
+mod calls;
+mod due;
+mod holders;
+mod life;
+
+pub use calls::{FailedCall, begin_call, give_back, make_due, note_overdue, put_off, store_answer};
+pub use due::{DueGrant, ended, take_due};
+pub use holders::{holder_has_another, lock_holder, releasing_of_holder};
+pub use life::{
+    activate, adopt_refresh_token, expire, finish_release, note_revocation_sent, release, revive,
+    supersede,
+};
+
+text_enum! {
+    /// Where a grant is in its life.
+    GrantStatus {
+        /// Stored, whose it is is not known yet.
+        Pending = "pending",
+        /// In use, and kept alive.
+        Active = "active",
+        /// Dead at the platform, or nothing can renew it.
+        Expired = "expired",
+        /// Out of use; the platform is to be told.
+        Releasing = "releasing",
+        /// The platform was told, or we gave up telling it. The tokens are destroyed.
+        Revoked = "revoked",
+        /// Destroyed without telling the platform.
+        Superseded = "superseded",
+    }
+}
+
+/// A grant, its tokens sealed.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = grants)]
+pub struct Grant {
+    /// Id.
+    pub id: GrantId,
+    /// Whose it is.
+    pub workspace_id: WorkspaceId,
+    /// Which platform gave it.
+    pub platform: String,
+    /// Through which of the customer's apps; `None`: the installation's.
+    pub app_id: Option<AppId>,
+    /// Where it is in its life.
+    pub status: GrantStatus,
+    /// Counts token sets.
+    pub generation: i64,
+    /// The token set of this generation.
+    pub sealed_tokens: Option<Vec<u8>>,
+    /// Whether it holds a refresh token.
+    pub renewable: bool,
+    /// What the person granted.
+    pub scopes: Vec<String>,
+    /// Finds other grants of the same person through the same app.
+    pub holder_hash: Option<Vec<u8>>,
+    /// The database's time before the call that brought these tokens.
+    pub issued_at: DateTime<Utc>,
+    /// When the access token ends.
+    pub access_expires_at: Option<DateTime<Utc>>,
+    /// When the refresh token ends.
+    pub refresh_expires_at: Option<DateTime<Utc>>,
+    /// When the next refresh is due.
+    pub refresh_at: Option<DateTime<Utc>>,
+    /// Failures since the last success.
+    pub attempts: i32,
+    /// Until when somebody may be calling.
+    pub lease_until: Option<DateTime<Utc>>,
+    /// The generation whose token was presented last.
+    pub calling_generation: Option<i64>,
+    /// Since when nobody knows whether the refresh token was spent.
+    pub in_doubt_since: Option<DateTime<Utc>>,
+    /// Since when the access token has ended while the refresh keeps failing.
+    pub overdue_since: Option<DateTime<Utc>>,
+    /// When it was refreshed last.
+    pub last_refreshed_at: Option<DateTime<Utc>>,
+    /// What went wrong last.
+    pub last_error_code: Option<String>,
+    /// When.
+    pub last_error_at: Option<DateTime<Utc>>,
+    /// When it was released.
+    pub released_at: Option<DateTime<Utc>>,
+}
+
+impl Grant {
+    /// Where the tokens of this grant's current generation stand.
+    #[must_use]
+    pub fn tokens_place(&self) -> Place<'_> {
+        tokens_place(&self.workspace_id, &self.id, self.generation)
+    }
+
+    /// Whether the token of the current generation was presented and no answer was stored.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        self.calling_generation == Some(self.generation)
+    }
+}
+
+/// Where the tokens of a generation of a grant stand.
+#[must_use]
+pub fn tokens_place<'a>(workspace: &'a WorkspaceId, id: &'a GrantId, generation: i64) -> Place<'a> {
+    Place {
+        column: "grants.sealed_tokens",
+        tenant: workspace.as_str(),
+        row: id.as_str(),
+        generation,
+    }
+}
+
+/// A token set about to be stored.
+#[derive(Clone, Debug)]
+pub struct NewTokens {
+    /// Sealed for its place.
+    pub sealed: Vec<u8>,
+    /// Whether it holds a refresh token.
+    pub renewable: bool,
+    /// What the person granted.
+    pub scopes: Vec<String>,
+    /// The database's time before the call.
+    pub issued_at: DateTime<Utc>,
+    /// When the access token ends.
+    pub access_expires_at: Option<DateTime<Utc>>,
+    /// When the refresh token ends.
+    pub refresh_expires_at: Option<DateTime<Utc>>,
+    /// When to refresh.
+    pub refresh_at: Option<DateTime<Utc>>,
+}
+
+/// A grant about to be added.
+#[derive(Debug)]
+pub struct NewGrant<'a> {
+    /// A new id: the seal is bound to it.
+    pub id: GrantId,
+    /// Whose it is.
+    pub workspace_id: &'a WorkspaceId,
+    /// Which platform gave it.
+    pub platform: &'a str,
+    /// Through which of the customer's apps.
+    pub app_id: Option<&'a AppId>,
+    /// `Pending`, or `Releasing` when it is not wanted any more.
+    pub status: GrantStatus,
+    /// Generation 1.
+    pub tokens: &'a NewTokens,
+}
+
+/// Adds a grant. Durable before anything else happens to the answer.
+///
+/// # Errors
+/// When the query fails.
+pub async fn insert(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    new: &NewGrant<'_>,
+) -> Result<(), DbError> {
+    let tokens = new.tokens;
+    diesel::insert_into(grants::table)
+        .values((
+            (
+                grants::id.eq(&new.id),
+                grants::workspace_id.eq(new.workspace_id),
+                grants::platform.eq(new.platform),
+                grants::app_id.eq(new.app_id),
+                grants::status.eq(new.status),
+                grants::generation.eq(1),
+                grants::created_at.eq(now(clock)),
+                (new.status == GrantStatus::Releasing)
+                    .then(|| grants::released_at.eq(now(clock).nullable())),
+            ),
+            (
+                grants::sealed_tokens.eq(&tokens.sealed),
+                grants::renewable.eq(tokens.renewable),
+                grants::scopes.eq(&tokens.scopes),
+                grants::issued_at.eq(tokens.issued_at),
+                grants::access_expires_at.eq(tokens.access_expires_at),
+                grants::refresh_expires_at.eq(tokens.refresh_expires_at),
+                grants::refresh_at.eq(tokens.refresh_at),
+            ),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// One grant of a workspace.
+///
+/// # Errors
+/// When the query fails.
+pub async fn find(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    id: &GrantId,
+) -> Result<Option<Grant>, DbError> {
+    let row = grants::table.filter(grants::workspace_id.eq(workspace)).filter(grants::id.eq(id));
+    Ok(row.select(Grant::as_select()).first(conn).await.optional()?)
+}
+
+/// One grant of a workspace, its row locked until the transaction ends.
+///
+/// # Errors
+/// When the query fails.
+pub async fn lock(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    id: &GrantId,
+) -> Result<Option<Grant>, DbError> {
+    let row = grants::table.filter(grants::workspace_id.eq(workspace)).filter(grants::id.eq(id));
+    Ok(row.select(Grant::as_select()).for_update().first(conn).await.optional()?)
+}
