@@ -1,16 +1,38 @@
-//! The API dies between its commit and its publishing.
+//! Processes that are killed in the worst moment, and processes that are asked to stop.
 
-use std::process::Stdio;
 use std::time::Duration;
 
-use latchkey_shared::config::SecretRef;
-use latchkey_tests::app::{Options, eventually};
+use chrono::TimeDelta;
+use latchkey_tests::app::{Connected, Options, eventually};
+use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule, Kind, LedgerEntry, Rotation};
 use latchkey_tests::{Person, TestApp};
-use secrecy::ExposeSecret as _;
-use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use latchkey_worker::settings::Pool;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+async fn refresh_now(app: &TestApp, account: &str) -> anyhow::Result<()> {
+    let path = app.path(&format!("/accounts/{account}/refresh"));
+    app.http.post(&path, &json!({})).await?.expect(202).map(drop)
+}
+
+/// Waits until the platform has done this so many times, which it writes down before it answers.
+async fn until_done(app: &TestApp, kind: Kind, times: usize) -> anyhow::Result<()> {
+    eventually(|| async { Ok((count(app, |entry| entry.kind == kind) == times).then_some(())) })
+        .await
+}
+
+fn count(app: &TestApp, wanted: impl Fn(&LedgerEntry) -> bool) -> usize {
+    app.sandbox.ledger().iter().filter(|entry| wanted(entry)).count()
+}
+
+async fn until_outbox_is_done(app: &TestApp) -> anyhow::Result<()> {
+    let open = "SELECT count(*) AS n FROM outbox WHERE done_at IS NULL";
+    eventually(|| async { Ok((app.row(open).await?["n"] == 0).then_some(())) }).await
+}
 
 /// A real process, whose broker takes connections and never says a word: everything commits, nothing
 /// is published. Then it is killed.
@@ -19,99 +41,116 @@ async fn a_message_is_published_although_the_api_died_before_it_could() -> anyho
     let mut app = TestApp::start_with(Options { worker: false, ..Options::default() }).await?;
     app.stop_api().await;
     let silent_broker = TcpListener::bind("127.0.0.1:0").await?;
-    let (mut child, base) = start_api(&app, silent_broker.local_addr()?.port()).await?;
+    let amqp_url = format!("amqp://guest:guest@{}/%2f", silent_broker.local_addr()?);
+    let (api, base) = app.spawn_api(&amqp_url).await?;
 
     let path = format!("{base}{}", app.path("/connects"));
-    let started =
-        app.http.post(&path, &json!({ "platform": "SANDBOX" })).await?.expect(201)?.json();
-    let callback =
-        Person::new("sam")?.approve(started["authorizeUrl"].as_str().unwrap_or_default()).await?;
+    let started = app.http.post(&path, &json!({ "platform": "SANDBOX" })).await?.expect(201)?;
+    let started = started.json();
+    let callback = Person::new("sam")?.approve(text(&started["authorizeUrl"])).await?;
     // Nobody exchanges the code yet, so the browser is sent to the page that finishes by itself.
     let back = app.http.browse(callback.as_str()).await?.expect(303)?;
     assert!(back.location().is_some_and(|location| location.contains("/connect/con_")), "{back:?}");
-    child.kill().await?;
+    api.kill().await?;
 
-    let unpublished = app
-        .row("SELECT count(*) AS n FROM outbox WHERE done_at IS NULL AND publications = 0")
-        .await?;
-    assert_eq!(
-        unpublished["n"], 2,
-        "connect.started and callback_received were committed and not published"
-    );
+    let unpublished = "SELECT count(*) AS n FROM outbox WHERE done_at IS NULL AND publications = 0";
+    let unpublished = app.row(unpublished).await?;
+    assert_eq!(unpublished["n"], 2, "connect.started and callback_received are only committed");
     let mut events = app.tap("events").await?;
     app.add_worker().await?;
     for event in events.next_of_each(&["connect.started", "account.connected"]).await? {
         assert_eq!(event["data"]["connectId"], started["connectId"]);
     }
-    eventually(|| async {
-        Ok((app.row("SELECT count(*) AS n FROM outbox WHERE done_at IS NULL").await?["n"] == 0)
-            .then_some(()))
-    })
-    .await?;
+    until_outbox_is_done(&app).await?;
     app.finish().await
 }
 
-/// Starts the API's binary on a free port, and answers it with its address.
-async fn start_api(app: &TestApp, broker_port: u16) -> anyhow::Result<(Child, String)> {
-    let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
-    let common = app.common();
-    let keyring = common
-        .keyring
-        .as_ref()
-        .map(|keyring| keyring.expose_secret().to_owned())
-        .unwrap_or_default();
-    let base = format!("http://127.0.0.1:{port}");
-    let mut child = Command::new(binary("latchkey-api")?)
-        .arg("serve")
-        .env("DATABASE_URL", common.database_url.expose_secret())
-        .env("AMQP_URL", format!("amqp://guest:guest@127.0.0.1:{broker_port}/%2f"))
-        .env("LATCHKEY_BROKER_PREFIX", &common.broker_prefix)
-        .env("LATCHKEY_KEYRING", keyring)
-        .env("LATCHKEY_PLATFORMS_FILE", &common.platforms_file)
-        .env("LATCHKEY_LISTEN", format!("127.0.0.1:{port}"))
-        .env("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0")
-        .env("LATCHKEY_PUBLIC_URL", &base)
-        .env("LATCHKEY_CALLBACK_WAIT", "1")
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let stderr = child.stderr.take().ok_or_else(|| anyhow::anyhow!("its log is piped"))?;
-    let mut lines = BufReader::new(stderr).lines();
-    let serving = async {
-        while let Some(line) = lines.next_line().await? {
-            if line.contains("serving") {
-                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                return anyhow::Ok(());
-            }
-        }
-        anyhow::bail!("the API ended before it served")
-    };
-    tokio::time::timeout(Duration::from_secs(30), serving).await??;
-    Ok((child, base))
+/// The platform has rotated, and the only process that could have read the answer is gone. The grace
+/// window brings the new tokens all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_after_the_platform_rotated_loses_nothing_within_the_grace_window()
+-> anyhow::Result<()> {
+    let mut app = TestApp::start_with(Options {
+        rotation: Rotation::Grace(Duration::from_secs(600)),
+        grace_seconds: Some(600),
+        pools: vec![Pool::Connect, Pool::Webhook, Pool::Sweeps, Pool::Revocation],
+        ..Options::default()
+    })
+    .await?;
+    let sam = app.connect("sam").await?;
+    let late = FaultRule::new(Endpoint::TokenRefresh, Fault::Delay { ms: 20_000 }).after().times(1);
+    app.sandbox.inject(late);
+    let worker = app.spawn_worker("refresh").await?;
+    refresh_now(&app, &sam.account_id).await?;
+    until_done(&app, Kind::Refreshed, 1).await?;
+    worker.kill().await?;
+    assert_eq!(app.account(&sam.account_id).await?["tokenGeneration"], 1);
+
+    let settings = app.worker_settings(vec![Pool::Refresh], 4);
+    app.add_worker_with(&settings).await?;
+    app.clock.advance(TimeDelta::seconds(200));
+    let account =
+        app.account_until(&sam.account_id, |account| account["tokenGeneration"] == 2).await?;
+    assert_eq!(account["status"], "connected");
+    assert_eq!(count(&app, |entry| entry.kind == Kind::RefreshReplayed), 1);
+    until_outbox_is_done(&app).await?;
+    app.finish().await
 }
 
-/// The binary beside this test's own. Built by `scripts/test` before the tests run.
-fn binary(name: &str) -> anyhow::Result<std::path::PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test
-        .parent()
-        .and_then(|deps| deps.parent())
-        .ok_or_else(|| anyhow::anyhow!("no target folder"))?;
-    let path = folder.join(name);
-    anyhow::ensure!(
-        path.exists(),
-        "{} is not built: cargo build --workspace --bins",
-        path.display()
-    );
-    Ok(path)
+/// The code was presented and nobody read the answer: it is not presented again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_during_an_exchange_presents_the_code_once() -> anyhow::Result<()> {
+    let app = TestApp::start_with(Options {
+        pools: vec![Pool::Webhook, Pool::Sweeps],
+        callback_wait: Duration::from_secs(1),
+        ..Options::default()
+    })
+    .await?;
+    let late = FaultRule::new(Endpoint::TokenCode, Fault::Delay { ms: 20_000 }).after().times(1);
+    app.sandbox.inject(late);
+    let worker = app.spawn_worker("connect").await?;
+    let started = app.start_connect(json!({})).await?;
+    app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
+    until_done(&app, Kind::CodeExchanged, 1).await?;
+    worker.kill().await?;
+
+    app.clock.advance(TimeDelta::seconds(60));
+    let ended = app.ended(text(&started["connectId"])).await?;
+    assert_eq!(ended["reasonCode"], "EXCHANGE_INTERRUPTED", "{ended:#}");
+    assert_eq!(count(&app, |entry| entry.endpoint == Some(Endpoint::TokenCode)), 1);
+    app.execute("UPDATE outbox SET available_at = now()").await?;
+    let _replacement = app.spawn_worker("connect").await?;
+    until_outbox_is_done(&app).await?;
+    assert_eq!(count(&app, |entry| entry.endpoint == Some(Endpoint::TokenCode)), 1);
+    app.finish().await
 }
 
-#[test]
-fn the_services_are_named_in_the_environment() {
-    for variable in ["DATABASE_URL", "AMQP_URL"] {
-        assert!(
-            SecretRef::Env(variable.to_owned()).resolve().is_ok(),
-            "{variable} is not set: use scripts/test"
-        );
+/// Calls that were begun end, and their answers are stored, before the process ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_asked_to_stop_lets_its_calls_end() -> anyhow::Result<()> {
+    const ACCOUNTS: usize = 16;
+    let app = TestApp::start_with(Options {
+        pools: vec![Pool::Connect, Pool::Webhook, Pool::Sweeps, Pool::Revocation],
+        ..Options::default()
+    })
+    .await?;
+    let mut connected: Vec<Connected> = Vec::new();
+    for number in 0..ACCOUNTS {
+        connected.push(app.connect(&format!("person-{number}")).await?);
     }
+    app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, Fault::Delay { ms: 3000 }).after());
+    let worker = app.spawn_worker("refresh").await?;
+    for account in &connected {
+        refresh_now(&app, &account.account_id).await?;
+    }
+    until_done(&app, Kind::Refreshed, ACCOUNTS).await?;
+    let ended = worker.terminate().await?;
+    assert!(ended.success(), "{ended}");
+    for account in &connected {
+        assert_eq!(app.account(&account.account_id).await?["tokenGeneration"], 2);
+    }
+    let spent = app.row("SELECT max(attempts) AS n FROM outbox WHERE kind = 'refresh_due'").await?;
+    assert_eq!(spent["n"], 1, "no attempt was spent on stopping");
+    assert_eq!(count(&app, |entry| entry.kind == Kind::RefreshRefused), 0);
+    app.finish().await
 }

@@ -1,5 +1,6 @@
 //! The tests as stories: each file one subject, each test named for what it proves.
 
+mod bad_answers;
 mod bad_input;
 mod callback;
 mod crash;

@@ -69,7 +69,8 @@ pub async fn consume<R: Receive>(
             let channel = tokio::time::timeout(CALL_TIMEOUT, connection.create_channel()).await??;
             let name = supervisor.topology().name(queue);
             // A queue may have been deleted, or the broker wiped, since the connection was made.
-            supervisor.topology().declare(&channel).await?;
+            let declaring = supervisor.topology().declare(&channel);
+            tokio::time::timeout(CALL_TIMEOUT * 2, declaring).await??;
             let consumer = open(&channel, &name, prefetch).await?;
             run(&channel, consumer, &receive, &tasks, &stop).await
         };

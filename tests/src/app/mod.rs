@@ -9,11 +9,13 @@ mod database;
 mod flows;
 mod http;
 mod logs;
+mod process;
 
 pub use broker::Tap;
 pub use flows::Connected;
 pub use http::{Answer, Http};
 pub use logs::logs;
+pub use process::Process;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -13,7 +13,7 @@ use crate::oauth::identity::{IdentityError, identify};
 use crate::outcome::{Failure, Outcome};
 
 /// Until then neither a redelivery nor the sweep asks again.
-const ASK_AGAIN: TimeDelta = TimeDelta::seconds(5);
+const ASK_AGAIN: TimeDelta = TimeDelta::seconds(2);
 
 /// Finds out who it is and connects the account.
 ///
