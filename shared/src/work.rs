@@ -10,9 +10,9 @@ use diesel_async::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::broker::{Message, PublishError, Publisher, topology};
+use crate::broker::{self, PublishError, Publisher, topology};
 use crate::clock::Clock;
-use crate::db::outbox::{self, OutboxMessage};
+use crate::db::outbox::{self, Message, Waiting};
 use crate::db::{Conn, Db, DbError, events, webhook_deliveries};
 use crate::events::NewEvent;
 use crate::ids::{EventId, MessageId, NudgeId};
@@ -79,22 +79,26 @@ impl Store {
     }
 
     /// Publishes a message of the outbox and writes down how that went. Failure is the relay's work.
-    pub async fn publish(&self, message: &OutboxMessage) {
-        let published = self.publisher.publish(&amqp(message, self.clock())).await;
-        if let Err(error) = self.note_published(message, published).await {
-            tracing::warn!(message.id, "could not note what became of a message: {error}");
+    pub async fn publish(&self, waiting: &Waiting) {
+        let published = self.publisher.publish(&amqp(&waiting.message, self.clock())).await;
+        if let Err(error) = self.note_published(waiting, published).await {
+            tracing::warn!(
+                message.id = waiting.message.id,
+                "could not note what became of a message: {error}"
+            );
         }
     }
 
     async fn note_published(
         &self,
-        message: &OutboxMessage,
+        waiting: &Waiting,
         published: Result<(), PublishError>,
     ) -> Result<(), DbError> {
         let mut conn = self.db.conn().await?;
         match published {
-            Ok(()) => outbox::confirmed(&mut conn, self.clock(), message).await,
+            Ok(()) => outbox::confirmed(&mut conn, self.clock(), waiting).await,
             Err(error) => {
+                let message = &waiting.message;
                 tracing::debug!(
                     message.id,
                     message.kind,
@@ -110,7 +114,7 @@ impl Store {
     /// # Errors
     /// When the broker did not take it.
     pub async fn nudge(&self, command: &Command) -> Result<(), PublishError> {
-        let message = OutboxMessage {
+        let message = Message {
             id: NudgeId::new(self.clock()).to_string(),
             kind: command.kind().to_string(),
             routing_key: command.kind().to_string(),
@@ -120,11 +124,11 @@ impl Store {
     }
 }
 
-fn amqp(message: &OutboxMessage, clock: &Clock) -> Message {
+fn amqp(message: &Message, clock: &Clock) -> broker::Message {
     let is_event = message.kind == outbox::EVENT;
     let kind =
         if is_event { message.body["type"].as_str().unwrap_or_default() } else { &message.kind };
-    Message {
+    broker::Message {
         exchange: if is_event { topology::EVENTS } else { topology::COMMANDS },
         routing_key: message.routing_key.clone(),
         id: message.id.clone(),
@@ -136,7 +140,7 @@ fn amqp(message: &OutboxMessage, clock: &Clock) -> Message {
 }
 
 enum Outgoing {
-    Row(OutboxMessage),
+    Row(Waiting),
     Nudge(Command),
 }
 
@@ -167,7 +171,7 @@ impl Work {
         for due in webhook_deliveries::insert_for(&mut self.conn, &clock, &logged).await? {
             self.outgoing.push(Outgoing::Nudge(Command::WebhookDue(due)));
         }
-        self.enqueue(OutboxMessage {
+        self.enqueue(Message {
             id: logged.id.to_string(),
             kind: outbox::EVENT.to_owned(),
             routing_key: format!("{}.{}", logged.workspace_id, logged.kind),
@@ -184,13 +188,12 @@ impl Work {
     pub async fn send(&mut self, command: &Command) -> Result<(), DbError> {
         let kind = command.kind().to_string();
         let id = MessageId::new(self.store.clock()).to_string();
-        self.enqueue(OutboxMessage { id, routing_key: kind.clone(), kind, body: command.body() })
-            .await
+        self.enqueue(Message { id, routing_key: kind.clone(), kind, body: command.body() }).await
     }
 
-    async fn enqueue(&mut self, message: OutboxMessage) -> Result<(), DbError> {
-        outbox::insert(&mut self.conn, self.store.clock(), &message).await?;
-        self.outgoing.push(Outgoing::Row(message));
+    async fn enqueue(&mut self, message: Message) -> Result<(), DbError> {
+        let waiting = outbox::insert(&mut self.conn, self.store.clock(), message).await?;
+        self.outgoing.push(Outgoing::Row(waiting));
         Ok(())
     }
 
@@ -214,7 +217,7 @@ impl Work {
 async fn publish_all(store: &Store, outgoing: Vec<Outgoing>) {
     for outgoing in outgoing {
         match outgoing {
-            Outgoing::Row(message) => store.publish(&message).await,
+            Outgoing::Row(waiting) => store.publish(&waiting).await,
             Outgoing::Nudge(command) => {
                 if let Err(error) = store.nudge(&command).await {
                     tracing::debug!(command = %command.kind(), "not published, left to the sweep: {error}");

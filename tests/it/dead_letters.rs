@@ -1,7 +1,10 @@
 //! Messages that nobody can handle.
 
-use latchkey_tests::TestApp;
-use latchkey_tests::app::eventually;
+use latchkey_tests::app::{Options, eventually};
+use latchkey_tests::sandbox::Kind;
+use latchkey_tests::{Person, TestApp};
+use latchkey_worker::settings::Pool;
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_decoded_is_kept_and_the_consumer_goes_on() -> anyhow::Result<()> {
@@ -26,5 +29,39 @@ async fn what_cannot_be_decoded_is_kept_and_the_consumer_goes_on() -> anyhow::Re
     assert_eq!(letter["reason"], "rejected");
     assert!(letter["queue"].as_str().is_some_and(|queue| queue.ends_with(".refresh")));
     app.connect("sam").await?;
+    app.finish().await
+}
+
+/// Attempts are counted in PostgreSQL before they are made: what takes its handler down every time
+/// ends as a dead letter, however often the broker would still deliver it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_used_up_its_attempts_is_kept_and_not_tried_again() -> anyhow::Result<()> {
+    let mut app = TestApp::start_with(Options {
+        worker: false,
+        callback_wait: std::time::Duration::from_secs(1),
+        ..Options::default()
+    })
+    .await?;
+    let started = app.start_connect(json!({})).await?;
+    app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
+    app.execute("UPDATE outbox SET attempts = 20 WHERE kind = 'callback_received'").await?;
+    // Only the queue brings it: the sweep would take the code without the message.
+    let settings = app.worker_settings(vec![Pool::Connect], 4);
+    app.add_worker_with(&settings).await?;
+    let ending = "SELECT ending, attempts FROM outbox WHERE kind = 'callback_received'";
+    let row = eventually(|| async {
+        let row = app.row(ending).await?;
+        Ok((!row["ending"].is_null()).then_some(row))
+    })
+    .await?;
+    assert_eq!(row, json!({ "ending": "dead", "attempts": 21 }));
+    assert!(app.sandbox.ledger().iter().all(|entry| entry.kind == Kind::Consent));
+    let settings = app.worker_settings(vec![Pool::Sweeps, Pool::Webhook], 4);
+    app.add_worker_with(&settings).await?;
+    let kept = "SELECT count(*) AS n FROM dead_letters WHERE type = 'callback_received'";
+    eventually(|| async { Ok((app.row(kept).await?["n"] == 1).then_some(())) }).await?;
+    let connect = app.ended(started["connectId"].as_str().unwrap_or_default()).await?;
+    assert_eq!(connect["status"], "connected", "the sweep finishes what the message could not");
+    app.expect_dead_letters(1);
     app.finish().await
 }

@@ -8,6 +8,7 @@ mod dead_letters;
 mod docs;
 mod keyring;
 mod main_job;
+mod migrations;
 mod no_secrets;
 mod refresh_failures;
 mod refresh_race;

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use latchkey_tests::TestApp;
+use latchkey_tests::app::Options;
 use latchkey_tests::sandbox::Kind;
 use serde_json::json;
 
@@ -138,5 +139,25 @@ async fn the_event_log_brings_every_event_once_in_order() -> anyhow::Result<()> 
     let only = app.http.get("/v1/events?types=account.connected").await?.expect(200)?.json();
     assert_eq!(only["data"].as_array().map(Vec::len), Some(1));
     assert_eq!(only["data"][0]["data"]["accountId"], sam.account_id);
+    app.finish().await
+}
+
+/// Far more people at once than the worker has connections to the database: they wait for their
+/// turn, and nobody is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_people_connect_at_once() -> anyhow::Result<()> {
+    const PEOPLE: usize = 40;
+    let mut app = TestApp::start_with(Options { worker: false, ..Options::default() }).await?;
+    let pools = app.worker_settings(Options::default().pools, 64);
+    app.add_worker_with(&pools).await?;
+    let connecting = (0..PEOPLE).map(|number| {
+        let app = &app;
+        async move { app.connect(&format!("person-{number}")).await }
+    });
+    let connected: Vec<_> = futures_util::future::try_join_all(connecting).await?;
+    assert_eq!(connected.len(), PEOPLE);
+    let exchanged = app.sandbox.ledger();
+    let exchanged = exchanged.iter().filter(|entry| entry.kind == Kind::CodeExchanged).count();
+    assert_eq!(exchanged, PEOPLE, "each code was presented once");
     app.finish().await
 }

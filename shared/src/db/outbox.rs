@@ -1,9 +1,9 @@
 //! The outbox: messages committed with the change they speak of.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Integer, Interval, Jsonb, Text};
+use diesel::sql_types::{BigInt, Integer, Interval, Jsonb, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
@@ -19,9 +19,9 @@ const FIRST_CHANCE: TimeDelta = TimeDelta::seconds(5);
 /// A message that the broker confirmed is published again when its handler has not ended by then.
 const CONFIRMED_PATIENCE: TimeDelta = TimeDelta::minutes(2);
 
-/// A message waiting to be done.
+/// What is published.
 #[derive(Clone, Debug, QueryableByName)]
-pub struct OutboxMessage {
+pub struct Message {
     /// Also the AMQP `message_id`.
     #[diesel(sql_type = Text)]
     pub id: String,
@@ -36,6 +36,17 @@ pub struct OutboxMessage {
     pub body: Value,
 }
 
+/// A message waiting to be done.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Waiting {
+    /// What is published.
+    #[diesel(embed)]
+    pub message: Message,
+    /// When the relay may publish it (again), as it was when it was taken for publishing.
+    #[diesel(sql_type = Timestamptz)]
+    pub available_at: DateTime<Utc>,
+}
+
 /// Adds a message.
 ///
 /// # Errors
@@ -43,9 +54,9 @@ pub struct OutboxMessage {
 pub async fn insert(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
-    message: &OutboxMessage,
-) -> Result<(), DbError> {
-    diesel::insert_into(outbox::table)
+    message: Message,
+) -> Result<Waiting, DbError> {
+    let row = diesel::insert_into(outbox::table)
         .values((
             outbox::id.eq(&message.id),
             outbox::kind.eq(&message.kind),
@@ -54,9 +65,9 @@ pub async fn insert(
             outbox::available_at.eq(now_plus(clock, FIRST_CHANCE)),
             outbox::created_at.eq(now(clock)),
         ))
-        .execute(conn)
-        .await?;
-    Ok(())
+        .returning(outbox::available_at);
+    let available_at = row.get_result(conn).await?;
+    Ok(Waiting { message, available_at })
 }
 
 /// Takes overdue messages for publishing, each moved ahead by 5 s doubling to 5 min, so that other
@@ -68,7 +79,7 @@ pub async fn take_overdue(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
     limit: i64,
-) -> Result<Vec<OutboxMessage>, DbError> {
+) -> Result<Vec<Waiting>, DbError> {
     let query = sql_query(
         "UPDATE outbox SET publications = publications + 1,
              available_at = moment($1) + least(interval '5 s' * power(2, least(publications, 10)), interval '5 min')
@@ -76,7 +87,7 @@ pub async fn take_overdue(
              SELECT id, created_at FROM outbox WHERE done_at IS NULL AND available_at <= moment($1)
              ORDER BY available_at LIMIT $2 FOR UPDATE SKIP LOCKED)
            AND done_at IS NULL
-         RETURNING id, kind, routing_key, body",
+         RETURNING id, kind, routing_key, body, available_at",
     )
     .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limit);
@@ -84,21 +95,22 @@ pub async fn take_overdue(
 }
 
 /// The broker confirmed the message: an event is done with that, a command waits for its handler.
+/// A handler that was faster than this note has the last word.
 ///
 /// # Errors
 /// When the query fails.
 pub async fn confirmed(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
-    message: &OutboxMessage,
+    waiting: &Waiting,
 ) -> Result<(), DbError> {
-    if message.kind == EVENT {
-        return done(conn, clock, &message.id, "published").await;
+    if waiting.message.kind == EVENT {
+        return done(conn, clock, &waiting.message.id, "published").await;
     }
     diesel::update(outbox::table)
-        .filter(outbox::id.eq(&message.id))
+        .filter(outbox::id.eq(&waiting.message.id))
         .filter(outbox::done_at.is_null())
-        .filter(outbox::attempts.eq(0))
+        .filter(outbox::available_at.eq(waiting.available_at))
         .set(outbox::available_at.eq(now_plus(clock, CONFIRMED_PATIENCE)))
         .execute(conn)
         .await?;

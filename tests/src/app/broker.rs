@@ -121,8 +121,11 @@ pub(super) async fn publish(
 pub(super) async fn waiting(url: &str, prefix: &str) -> anyhow::Result<Vec<String>> {
     let connection = connect(url).await?;
     let channel = connection.create_channel().await?;
+    let topology = Topology::new(prefix);
+    // A test may be over before any process of its own has declared it.
+    topology.declare(&channel).await?;
     let mut waiting = Vec::new();
-    for queue in Topology::new(prefix).queues() {
+    for queue in topology.queues() {
         let left = count(&channel, &queue).await?;
         if left > 0 {
             waiting.push(format!("{queue}: {left}"));

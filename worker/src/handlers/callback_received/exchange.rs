@@ -1,13 +1,17 @@
 //! The code is presented, once; the answer is stored before anything else happens to it.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
-use latchkey_shared::credentials;
+use diesel_async::AsyncPgConnection;
+use latchkey_shared::credentials::{self, Credentials};
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::grants::{self, GrantStatus, NewGrant, NewTokens};
 use latchkey_shared::db::{self, DbError};
 use latchkey_shared::ids::GrantId;
-use latchkey_shared::keyring::{DataKey, Owner, SealError};
+use latchkey_shared::keyring::{DataKey, Owner, Place, SealError};
 use latchkey_shared::messages::{Command, RevocationDue};
+use latchkey_shared::platforms::Platform;
 use secrecy::SecretString;
 
 use super::{IDENTITY_LEASE, Reason, fail};
@@ -24,59 +28,64 @@ use crate::outcome::Failure;
 /// # Errors
 /// [`Failure`].
 pub async fn run(context: &Context, connect: &Connect) -> Result<Option<Connect>, Failure> {
-    let platform = context.platform(&connect.platform)?;
-    let workspace = &connect.workspace_id;
-    let mut conn = context.store.conn().await?;
-    let vault = context.store.vault();
-    let client =
-        credentials::resolve(&mut conn, vault, platform, (workspace, connect.app_id.as_ref()))
-            .await?;
-    let key = vault.sealing_key(&mut conn, Owner::workspace(workspace)).await?;
-    let presented = CodeExchange {
-        code: open(context, connect, Secret::Code).await?.ok_or(SealError::UnknownFormat)?,
-        verifier: open(context, connect, Secret::Verifier).await?,
-        redirect_uri: &connect.redirect_uri,
+    let (platform, prepared) = match prepare(context, connect).await {
+        Ok(prepared) => prepared,
+        Err(failure) => {
+            not_presented(context, connect).await?;
+            return Err(failure);
+        }
     };
-    let called_at = db::read_now(&mut conn, context.clock()).await?;
-    drop(conn);
-
+    let Prepared { client, key, presented, called_at } = prepared;
     match exchange(&context.http, platform, &client, presented).await {
         Ok(answer) => store(context, connect, &key, (answer, called_at)).await,
         Err(TokenError::Call(CallError::NotSent(error))) => {
             not_presented(context, connect).await?;
-            Err(Failure::Later(
-                anyhow::Error::new(error.without_url())
-                    .context("the platform could not be reached"),
-            ))
+            let error = anyhow::Error::new(error.without_url());
+            Err(Failure::Later(error.context("the platform could not be reached")))
         }
         Err(error) => refused(context, connect, &error).await.map(|()| None),
     }
 }
 
-enum Secret {
-    Code,
-    Verifier,
+struct Prepared<'a> {
+    client: Credentials,
+    key: Arc<DataKey>,
+    presented: CodeExchange<'a>,
+    called_at: DateTime<Utc>,
+}
+
+/// All that the call needs, through one connection: a second one, waited for while holding the
+/// first, could be held by others who wait alike.
+async fn prepare<'a>(
+    context: &'a Context,
+    connect: &'a Connect,
+) -> Result<(&'a Platform, Prepared<'a>), Failure> {
+    let platform = context.platform(&connect.platform)?;
+    let (vault, workspace) = (context.store.vault(), &connect.workspace_id);
+    let mut conn = context.store.conn().await?;
+    let app = (workspace, connect.app_id.as_ref());
+    let client = credentials::resolve(&mut conn, vault, platform, app).await?;
+    let owner = Owner::workspace(workspace);
+    let key = vault.sealing_key(&mut conn, owner).await?;
+    let code = (&connect.sealed_code, connects::code_place(workspace, &connect.id));
+    let verifier = (&connect.sealed_verifier, connects::verifier_place(workspace, &connect.id));
+    let presented = CodeExchange {
+        code: open(&mut conn, context, owner, code).await?.ok_or(SealError::UnknownFormat)?,
+        verifier: open(&mut conn, context, owner, verifier).await?,
+        redirect_uri: &connect.redirect_uri,
+    };
+    let called_at = db::read_now(&mut conn, context.clock()).await?;
+    Ok((platform, Prepared { client, key, presented, called_at }))
 }
 
 async fn open(
+    conn: &mut AsyncPgConnection,
     context: &Context,
-    connect: &Connect,
-    which: Secret,
+    owner: Owner<'_>,
+    (sealed, place): (&Option<Vec<u8>>, Place<'_>),
 ) -> Result<Option<SecretString>, Failure> {
-    let (sealed, place) = match which {
-        Secret::Code => {
-            (&connect.sealed_code, connects::code_place(&connect.workspace_id, &connect.id))
-        }
-        Secret::Verifier => {
-            (&connect.sealed_verifier, connects::verifier_place(&connect.workspace_id, &connect.id))
-        }
-    };
-    let Some(sealed) = sealed else {
-        return Ok(None);
-    };
-    let mut conn = context.store.conn().await?;
-    let owner = Owner::workspace(&connect.workspace_id);
-    let key = context.store.vault().opening_key(&mut conn, owner, sealed).await?;
+    let Some(sealed) = sealed else { return Ok(None) };
+    let key = context.store.vault().opening_key(conn, owner, sealed).await?;
     let plain = key.open(place, sealed)?;
     let text = std::str::from_utf8(&plain).map_err(|_| SealError::UnknownFormat)?;
     Ok(Some(SecretString::from(text)))
@@ -168,7 +177,7 @@ async fn insert(
     Ok(stored)
 }
 
-/// The request did not leave this machine: the code is as good as before.
+/// Nothing left this machine: the code is as good as before.
 async fn not_presented(context: &Context, connect: &Connect) -> Result<(), Failure> {
     let mut work = context.store.begin().await?;
     let step = Advance::to(ConnectStatus::Authorized, &[ConnectStatus::Exchanging]);
