@@ -19,9 +19,7 @@ async fn fifty_workers_racing_for_one_due_grant_make_one_call() -> anyhow::Resul
     // Slow enough that all of them are there before the winner has its answer.
     app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, Fault::Delay { ms: 1500 }).before());
     let settings = app.worker_settings(vec![Pool::Refresh], 4);
-    for _ in 0..50 {
-        app.add_worker_with(&settings).await?;
-    }
+    app.add_workers(50, &settings).await?;
     let (command, workspace, grant) = due_command(&app).await?;
     let store = app.worker_context().store.clone();
     {

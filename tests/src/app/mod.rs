@@ -199,6 +199,20 @@ impl TestApp {
         self.workers.last().context("a worker was just added")
     }
 
+    /// Adds many workers at once, alike.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub async fn add_workers(
+        &mut self,
+        count: usize,
+        settings: &WorkerSettings,
+    ) -> anyhow::Result<()> {
+        let starting = (0..count).map(|_| latchkey_worker::start(settings, self.clock.clone()));
+        self.workers.extend(futures_util::future::try_join_all(starting).await?);
+        Ok(())
+    }
+
     /// Settings of a worker for this app.
     #[must_use]
     pub fn worker_settings(&self, pools: Vec<Pool>, concurrency: u16) -> WorkerSettings {
