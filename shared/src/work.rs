@@ -8,6 +8,7 @@ use std::ops::{Deref, DerefMut};
 use diesel_async::{
     AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection as _, TransactionManager as _,
 };
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::{self, PublishError, Publisher, topology};
@@ -67,15 +68,15 @@ impl Store {
         self.db.conn().await
     }
 
-    /// Begins a unit of work. Dropped without [`Work::commit`], it leaves nothing behind: the pool
-    /// throws away a connection whose transaction is open.
+    /// Begins a unit of work. Dropped without [`Work::commit`], it leaves nothing behind.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn begin(&self) -> Result<Work, DbError> {
         let mut conn = self.db.conn().await?;
         AnsiTransactionManager::begin_transaction(&mut *conn).await?;
-        Ok(Work { conn, store: self.clone(), outgoing: Vec::new() })
+        let open = Open { conn: Some(conn), tasks: self.tasks.clone() };
+        Ok(Work { open, store: self.clone(), outgoing: Vec::new() })
     }
 
     /// Publishes a message of the outbox and writes down how that went. Failure is the relay's work.
@@ -144,9 +145,31 @@ enum Outgoing {
     Nudge(Command),
 }
 
+/// The connection of an open transaction. Dropped, it rolls back and goes back to the pool: most
+/// handlers that find nothing to do end so, and a new connection for each would cost more than all
+/// the rest of their work.
+struct Open {
+    conn: Option<Conn>,
+    tasks: TaskTracker,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let Some(mut conn) = self.conn.take() else { return };
+        // Without a runtime the pool throws the connection away, which ends the transaction, too.
+        if Handle::try_current().is_ok() {
+            self.tasks.spawn(async move {
+                if let Err(error) = AnsiTransactionManager::rollback_transaction(&mut *conn).await {
+                    tracing::debug!("a transaction ended with its connection: {error}");
+                }
+            });
+        }
+    }
+}
+
 /// One transaction under way. Dereferences to its connection.
 pub struct Work {
-    conn: Conn,
+    open: Open,
     store: Store,
     outgoing: Vec<Outgoing>,
 }
@@ -158,7 +181,7 @@ impl Work {
     /// # Errors
     /// When the query fails.
     pub async fn make_durable(&mut self) -> Result<(), DbError> {
-        Ok(self.conn.batch_execute("SET LOCAL synchronous_commit = on").await?)
+        Ok(self.batch_execute("SET LOCAL synchronous_commit = on").await?)
     }
 
     /// Writes an event, its deliveries and its message.
@@ -167,8 +190,8 @@ impl Work {
     /// When a query fails.
     pub async fn emit(&mut self, event: NewEvent) -> Result<EventId, DbError> {
         let clock = self.store.clock().clone();
-        let logged = events::insert(&mut self.conn, &clock, &event).await?;
-        for due in webhook_deliveries::insert_for(&mut self.conn, &clock, &logged).await? {
+        let logged = events::insert(self, &clock, &event).await?;
+        for due in webhook_deliveries::insert_for(self, &clock, &logged).await? {
             self.outgoing.push(Outgoing::Nudge(Command::WebhookDue(due)));
         }
         self.enqueue(Message {
@@ -192,7 +215,8 @@ impl Work {
     }
 
     async fn enqueue(&mut self, message: Message) -> Result<(), DbError> {
-        let waiting = outbox::insert(&mut self.conn, self.store.clock(), message).await?;
+        let clock = self.store.clock().clone();
+        let waiting = outbox::insert(self, &clock, message).await?;
         self.outgoing.push(Outgoing::Row(waiting));
         Ok(())
     }
@@ -203,9 +227,9 @@ impl Work {
     /// When the commit fails, in which case nothing happened, or its outcome is unknown, in which
     /// case the relay publishes what was committed after all.
     pub async fn commit(mut self) -> Result<(), DbError> {
-        AnsiTransactionManager::commit_transaction(&mut *self.conn).await?;
-        let Self { conn, store, outgoing } = self;
-        drop(conn);
+        AnsiTransactionManager::commit_transaction(&mut *self).await?;
+        let Self { mut open, store, outgoing } = self;
+        drop(open.conn.take());
         if !outgoing.is_empty() {
             let tasks = store.tasks.clone();
             tasks.spawn(async move { publish_all(&store, outgoing).await });
@@ -231,12 +255,12 @@ impl Deref for Work {
     type Target = AsyncPgConnection;
 
     fn deref(&self) -> &AsyncPgConnection {
-        &self.conn
+        self.open.conn.as_ref().expect("only commit takes the connection")
     }
 }
 
 impl DerefMut for Work {
     fn deref_mut(&mut self) -> &mut AsyncPgConnection {
-        &mut self.conn
+        self.open.conn.as_mut().expect("only commit takes the connection")
     }
 }

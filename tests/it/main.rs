@@ -15,4 +15,5 @@ mod refresh_race;
 mod revocation;
 mod sweeps;
 mod tenants;
+mod transactions;
 mod webhooks;
