@@ -3,7 +3,7 @@
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 
-use super::{DbError, establish, partitions};
+use super::{establish, partitions};
 use crate::clock::Clock;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
@@ -29,16 +29,4 @@ pub async fn run(url: &str, clock: &Clock) -> anyhow::Result<Vec<String>> {
     partitions::ensure(&mut conn, clock).await?;
     conn.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})")).await?;
     ran
-}
-
-/// Whether the database has every migration of this build.
-///
-/// # Errors
-/// When the server is away.
-pub async fn is_current(url: &str) -> Result<bool, DbError> {
-    let conn =
-        establish(url.to_owned()).await.map_err(|error| DbError::Unavailable(error.to_string()))?;
-    let mut harness = AsyncMigrationHarness::new(conn);
-    let pending = harness.has_pending_migration(MIGRATIONS);
-    pending.map(|pending| !pending).map_err(|error| DbError::Unavailable(error.to_string()))
 }
