@@ -5,6 +5,7 @@
 //! asserts that nothing was left behind; a test that forgets it fails.
 
 mod broker;
+mod crowd;
 mod database;
 mod flows;
 mod http;
@@ -13,6 +14,7 @@ mod process;
 mod servers;
 
 pub use broker::Tap;
+pub use crowd::{Crowd, Seen};
 pub use flows::Connected;
 pub use http::{Answer, Http};
 pub use logs::logs;
