@@ -4,18 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use axum::Router;
 use axum::serve::ListenerExt as _;
 use latchkey_shared::broker::{Publisher, Supervisor, Topology};
 use latchkey_shared::clock::Clock;
-use latchkey_shared::db::{Db, DbError};
-use latchkey_shared::keyring::{SealError, Vault};
+use latchkey_shared::db::Db;
+use latchkey_shared::keyring::Vault;
 use latchkey_shared::net_guard::NetGuard;
 use latchkey_shared::platforms::Platforms;
 use latchkey_shared::work::Store;
-use latchkey_shared::{ops, telemetry};
-use secrecy::ExposeSecret as _;
+use latchkey_shared::{boot, ops, telemetry};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -27,10 +25,8 @@ use crate::settings::ServeConfig;
 use crate::state::{App, Limits};
 use crate::{readiness, router};
 
-/// How long a start waits for PostgreSQL: services are often started together.
-const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
-const DATABASE_RETRY: Duration = Duration::from_millis(500);
-/// Requests end within this, however slow their clients are; what they began in the database does too.
+/// Requests end within this, however slow their clients are; what they began in the database and
+/// publish after it does too.
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// An API that serves. Dropping it stops it without waiting for what is under way.
@@ -55,12 +51,12 @@ pub struct Running {
 pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running> {
     telemetry::metrics();
     let platforms = Platforms::load(&config.common.platforms_file)?;
-    let database_url = config.common.database_url.expose_secret();
-    let db = Db::new(database_url, config.db_connections, clock.clone())?;
+    let (database, broker_server) = boot::servers(&config.common)?;
+    let db = Db::new(&database, config.db_connections, clock.clone());
     let vault = Vault::new(config.common.read_keyring()?);
-    prove(&vault, &db).await?;
+    boot::prove(&vault, &db).await?;
 
-    let listener = bind(config.listen).await?;
+    let listener = boot::listen("LATCHKEY_LISTEN", config.listen).await?;
     let addr = listener.local_addr()?;
     let public_url = match config.public_url.clone() {
         Some(url) => url,
@@ -69,8 +65,12 @@ pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running>
     let broker = CancellationToken::new();
     let stopping = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let publisher = Publisher::new(supervise(&config, "latchkey-api publishing", &broker));
-    let health_db = Db::new(database_url, 1, clock.clone())?;
+    let topology = Topology::new(&config.common.broker_prefix);
+    let supervise =
+        |name| Supervisor::start(&broker_server, topology.clone(), name, broker.clone());
+    let publisher = Publisher::new(supervise("latchkey-api publishing"));
+    let consuming = supervise("latchkey-api consuming");
+    let health_db = Db::new(&database, 1, clock.clone());
     let app = Arc::new(App {
         store: Store::new(db, vault, publisher.clone(), tasks.clone()),
         platforms,
@@ -96,49 +96,13 @@ pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running>
         broker,
     };
     if let Some(address) = config.metrics_listen {
-        running.serve_operators(bind(address).await?, &app)?;
+        let listener = boot::listen("LATCHKEY_METRICS_LISTEN", address).await?;
+        running.serve_operators(listener, &app)?;
     }
-    running.listen_for_nudges(&config, &app);
+    running.listen_for_nudges(consuming, &app);
     running.serve(listener, router::router(app));
     tracing::info!(address = %running.addr, public_url = %running.public_url, "serving");
     Ok(running)
-}
-
-/// Refuses to start on a keyring that is not this database's.
-async fn prove(vault: &Vault, db: &Db) -> anyhow::Result<()> {
-    let deadline = tokio::time::Instant::now() + DATABASE_PATIENCE;
-    loop {
-        let checking = async {
-            let mut conn = db.conn().await?;
-            vault.check(&mut conn, db.clock()).await
-        };
-        match checking.await {
-            Ok(()) => return Ok(()),
-            Err(SealError::Db(error)) if error.is_unavailable() => {
-                if tokio::time::Instant::now() > deadline {
-                    return Err(error.into());
-                }
-                tracing::warn!("waiting for the database: {error}");
-                tokio::time::sleep(DATABASE_RETRY).await;
-            }
-            Err(SealError::Db(error @ DbError::Query(_))) => {
-                return Err(error).context(
-                    "the database is not as this build expects: run `latchkey-api migrate` first",
-                );
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
-}
-
-fn supervise(config: &ServeConfig, name: &str, stop: &CancellationToken) -> Supervisor {
-    let url = config.common.amqp_url.expose_secret();
-    let topology = Topology::new(&config.common.broker_prefix);
-    Supervisor::start(url, topology, name, stop.clone())
 }
 
 impl Running {
@@ -169,25 +133,25 @@ impl Running {
         Ok(())
     }
 
-    fn listen_for_nudges(&mut self, config: &ServeConfig, app: &App) {
-        let supervisor = supervise(config, "latchkey-api consuming", &self.broker);
+    fn listen_for_nudges(&mut self, supervisor: Supervisor, app: &App) {
         let (clock, waiters) = (app.clock().clone(), app.waiters.clone());
         let listening = nudge::listen(supervisor, clock, waiters, self.broker.clone());
         tokio::spawn(listening);
     }
 
-    /// Takes no new requests, lets those under way end, and waits until what they committed was
-    /// offered to the broker.
-    pub async fn stop(mut self) {
+    /// Takes no new connections, lets requests under way end, and waits until what they committed
+    /// was offered to the broker. False when some of it did not end in time.
+    pub async fn stop(mut self) -> bool {
         self.stopping.cancel();
         let servers = futures_util::future::join_all(self.servers.drain(..));
-        if tokio::time::timeout(DRAIN, servers).await.is_err() {
-            tracing::warn!("some clients did not finish their requests in time");
-        }
-        self.tasks.close();
-        self.tasks.wait().await;
+        let ended = tokio::time::timeout(DRAIN, async {
+            servers.await;
+            self.tasks.close();
+            self.tasks.wait().await;
+        });
+        let ended = ended.await.is_ok();
         self.broker.cancel();
-        tracing::info!("stopped");
+        ended
     }
 }
 

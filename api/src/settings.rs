@@ -5,8 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser as _;
-use latchkey_shared::config::{CommonSettings, LogFormat, parse_public_url, read_keyring};
+use latchkey_shared::boot::{DatabaseParts, EXIT_CODES};
+use latchkey_shared::config::{
+    Check, CommonSettings, LogFormat, NoSettings, Problem, parse_public_url, parse_seconds,
+    read_keyring,
+};
 use latchkey_shared::keyring::{Keyring, SealError};
 use secrecy::SecretString;
 use url::Url;
@@ -17,9 +20,11 @@ const DB_CONNECTIONS: u32 = 16;
 const OUTBOX_MAX: i64 = 100_000;
 const MAX_OPEN_CONNECTS: i64 = 10_000;
 
+const AFTER_HELP: &str = "`latchkey-api serve --help` tells the settings.";
+
 /// Latchkey's HTTP API. Without a subcommand it serves.
 #[derive(Debug, clap::Parser)]
-#[command(name = "latchkey-api", version)]
+#[command(name = "latchkey-api", version, after_help = AFTER_HELP)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -31,6 +36,7 @@ pub struct Cli {
 #[expect(clippy::large_enum_variant, reason = "there is one, for as long as the process lives")]
 pub enum Subcommand {
     /// Serve the API
+    #[command(after_help = EXIT_CODES)]
     Serve(ServeConfig),
     /// Bring the database's schema up to date and check the keyring
     Migrate(DatabaseSettings),
@@ -48,34 +54,59 @@ pub enum Subcommand {
 }
 
 impl Cli {
-    /// Reads the command line; with no subcommand it is `serve`. Ends the process when it is wrong.
-    pub fn read(args: impl IntoIterator<Item = OsString>) -> Self {
-        let mut args: Vec<OsString> = args.into_iter().collect();
-        let first = args.get(1).and_then(|arg| arg.to_str());
-        let about_the_binary = matches!(first, Some("-h" | "--help" | "-V" | "--version"));
-        if !about_the_binary && first.is_none_or(|arg| arg.starts_with('-')) {
-            args.insert(args.len().min(1), "serve".into());
+    /// Reads the command line and the environment; with no subcommand it is `serve`.
+    ///
+    /// # Errors
+    /// All that is wrong with the settings.
+    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, NoSettings> {
+        latchkey_shared::config::read(with_subcommand(args))
+    }
+}
+
+fn with_subcommand(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let first = args.get(1).and_then(|arg| arg.to_str());
+    let about_the_binary = matches!(first, Some("-h" | "--help" | "-V" | "--version"));
+    if !about_the_binary && first.is_none_or(|arg| arg.starts_with('-')) {
+        args.insert(args.len().min(1), "serve".into());
+    }
+    args
+}
+
+impl Check for Cli {
+    fn problems(&self) -> Vec<Problem> {
+        match &self.command {
+            Subcommand::Serve(config) => config.problems(),
+            Subcommand::Migrate(database) | Subcommand::Bootstrap { database, .. } => {
+                database.problems()
+            }
+            Subcommand::Openapi => Vec::new(),
         }
-        Self::parse_from(args)
     }
 }
 
 /// Settings of the subcommands that need a database and its keys, and nothing else.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DatabaseSettings {
-    /// PostgreSQL: `postgres://user:password@host:port/database`
+    /// Required. PostgreSQL: postgres://user:password@host:port/database; add ?sslmode=verify-full for
+    /// TLS
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: SecretString,
 
-    /// Key-encryption keys, `id:base64key,…`: the first seals, all open
+    /// A certificate authority of your own (PEM) that PostgreSQL is verified by, beside the system's
+    /// [default: none]
+    #[arg(long, env = "LATCHKEY_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+
+    /// Required, unless it is in a file. Key-encryption keys, id:base64key,…: the first seals, all open
     #[arg(long, env = "LATCHKEY_KEYRING", hide_env_values = true)]
     pub keyring: Option<SecretString>,
 
-    /// The same from a file, one `id:base64key` a line
-    #[arg(long, env = "LATCHKEY_KEYRING_FILE", conflicts_with = "keyring")]
+    /// The same from a file, one id:base64key a line [default: none]
+    #[arg(long, env = "LATCHKEY_KEYRING_FILE")]
     pub keyring_file: Option<PathBuf>,
 
-    /// What is logged: a level, or `target=level,…`
+    /// What is logged: a level, or target=level,…
     #[arg(long, env = "LATCHKEY_LOG", default_value = "info")]
     pub log: String,
 
@@ -94,6 +125,19 @@ impl DatabaseSettings {
     }
 }
 
+impl Check for DatabaseSettings {
+    fn problems(&self) -> Vec<Problem> {
+        let parts = DatabaseParts {
+            url: &self.database_url,
+            ca_file: self.ca_file.as_ref(),
+            keyring: self.keyring.as_ref(),
+            keyring_file: self.keyring_file.as_ref(),
+            log: &self.log,
+        };
+        parts.problems()
+    }
+}
+
 /// Settings of `serve`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeConfig {
@@ -105,7 +149,7 @@ pub struct ServeConfig {
     #[arg(long, env = "LATCHKEY_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
-    /// Where `/metrics`, `/healthz` and `/readyz` are served to operators
+    /// Where /metrics, /healthz and /readyz are served to operators
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", default_value = "127.0.0.1:9464")]
     pub metrics_listen: Option<SocketAddr>,
 
@@ -125,7 +169,7 @@ pub struct ServeConfig {
     #[arg(long, env = "LATCHKEY_DB_CONNECTIONS", default_value_t = DB_CONNECTIONS, value_parser = clap::value_parser!(u32).range(1..))]
     pub db_connections: u32,
 
-    /// How many messages may wait in the outbox before `/readyz` asks for other instances
+    /// How many messages may wait in the outbox before /readyz asks for other instances
     #[arg(long, env = "LATCHKEY_OUTBOX_MAX", default_value_t = OUTBOX_MAX, value_parser = clap::value_parser!(i64).range(1..))]
     pub outbox_max: i64,
 
@@ -153,19 +197,28 @@ impl ServeConfig {
     }
 }
 
-/// No wait of ours is longer than a day.
-const MAX_SECONDS: u64 = 86_400;
-
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(seconds @ 1..=MAX_SECONDS) => Ok(Duration::from_secs(seconds)),
-        _ => Err(format!("must be a whole number of seconds, 1 to {MAX_SECONDS}")),
+impl Check for ServeConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = self.common.problems();
+        if self.metrics_listen.is_some_and(|operators| meet(self.listen, operators)) {
+            problems.push(Problem::between(
+                &["LATCHKEY_LISTEN", "LATCHKEY_METRICS_LISTEN"],
+                "are one address: give operators another port",
+            ));
+        }
+        problems
     }
+}
+
+/// Whether of two listeners only one can be had. Port 0 is any free one.
+fn meet(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && (everywhere || one.ip() == other.ip())
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
 
     use super::*;
 
@@ -177,7 +230,7 @@ mod tests {
 
     fn read(args: &[&str]) -> Cli {
         let args = ["latchkey-api"].iter().chain(args).map(OsString::from);
-        Cli::read(args)
+        Cli::parse_from(with_subcommand(args))
     }
 
     #[test]
@@ -200,5 +253,19 @@ mod tests {
     fn migrating_needs_the_database_alone() {
         let cli = read(&["migrate", "--database-url=postgres://u@h/d"]);
         assert!(matches!(cli.command, Subcommand::Migrate(_)));
+    }
+
+    #[test]
+    fn listeners_meet_on_one_port_of_one_address() {
+        for (one, other, wanted) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "[::]:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+        ] {
+            assert_eq!(meet(one.parse().unwrap(), other.parse().unwrap()), wanted, "{one} {other}");
+        }
     }
 }

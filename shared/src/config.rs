@@ -1,6 +1,12 @@
 //! Settings that the API and the workers share. The one place that reads the environment.
 
+mod command_line;
+
+pub use command_line::{Check, NoSettings, Problem, read};
+
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -8,39 +14,47 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::keyring::{Keyring, SealError};
+use crate::net_guard::is_this_machine;
 
 /// Settings of every process. Each is a flag and an environment variable.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CommonSettings {
-    /// PostgreSQL: `postgres://user:password@host:port/database`
+    /// Required. PostgreSQL: postgres://user:password@host:port/database; add ?sslmode=verify-full for
+    /// TLS
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: SecretString,
 
-    /// RabbitMQ: `amqp://user:password@host:port/vhost`
+    /// Required. RabbitMQ: amqp://user:password@host:port/vhost, or amqps:// for TLS
     #[arg(long, env = "AMQP_URL", hide_env_values = true)]
     pub amqp_url: SecretString,
+
+    /// A certificate authority of your own (PEM) that PostgreSQL and RabbitMQ are verified by, beside
+    /// the system's [default: none]
+    #[arg(long, env = "LATCHKEY_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
 
     /// Before every exchange and queue, so that several installations share one broker
     #[arg(long, env = "LATCHKEY_BROKER_PREFIX", default_value = "latchkey", value_parser = parse_prefix)]
     pub broker_prefix: String,
 
-    /// Key-encryption keys, `id:base64key,…`: the first seals, all open
+    /// Required, unless it is in a file. Key-encryption keys, id:base64key,…: the first seals, all open
     #[arg(long, env = "LATCHKEY_KEYRING", hide_env_values = true)]
     pub keyring: Option<SecretString>,
 
-    /// The same from a file, one `id:base64key` a line
-    #[arg(long, env = "LATCHKEY_KEYRING_FILE", conflicts_with = "keyring")]
+    /// The same from a file, one id:base64key a line [default: none]
+    #[arg(long, env = "LATCHKEY_KEYRING_FILE")]
     pub keyring_file: Option<PathBuf>,
 
-    /// Credentials and endpoints of platforms (TOML)
+    /// Required. Credentials and endpoints of platforms (TOML)
     #[arg(long, env = "LATCHKEY_PLATFORMS_FILE")]
     pub platforms_file: PathBuf,
 
-    /// Networks that webhooks may reach besides public addresses, as CIDR, comma-separated
+    /// Networks that webhooks may reach besides public addresses, as CIDR, comma-separated [default:
+    /// none]
     #[arg(long, env = "LATCHKEY_OUTBOUND_ALLOW", value_delimiter = ',')]
     pub outbound_allow: Vec<IpNet>,
 
-    /// What is logged: a level, or `target=level,…`
+    /// What is logged: a level, or target=level,…
     #[arg(long, env = "LATCHKEY_LOG", default_value = "info")]
     pub log: String,
 
@@ -103,7 +117,24 @@ pub fn parse_public_url(text: &str) -> Result<Url, String> {
     {
         return Err("must be scheme, host, port and path alone".to_owned());
     }
+    if url.scheme() == "http" && !url.host_str().is_some_and(is_this_machine) {
+        return Err(
+            "must be https://: codes and cookies pass there, and http is for loopback alone"
+                .to_owned(),
+        );
+    }
     Ok(url)
+}
+
+/// Reads a number of seconds. No wait of ours is longer than a day.
+///
+/// # Errors
+/// A sentence for the person who set it.
+pub fn parse_seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("must be a whole number of seconds, 1 to 86400".to_owned()),
+    }
 }
 
 fn parse_prefix(text: &str) -> Result<String, String> {
@@ -142,6 +173,12 @@ impl SecretRef {
                 .map_err(|_| format!("environment variable {name} is not set")),
         }
     }
+}
+
+/// Whether an environment variable is set to nothing.
+#[expect(clippy::disallowed_methods, reason = "this is the home of the environment")]
+fn is_empty(variable: &OsStr) -> bool {
+    std::env::var(variable).is_ok_and(|value| value.is_empty())
 }
 
 fn read_file(path: &Path) -> Result<SecretString, String> {

@@ -1,10 +1,11 @@
 //! What Latchkey's API and workers must agree on: contracts, database, broker, platforms, keyring.
 //!
-//! From the ground up: clock, random, backoff, ids, failpoint, config, net guard, telemetry · the keyring, and
-//! the database with it · messages, events, platforms, authorize, tokens · broker · work, relay.
+//! From the ground up: clock, random, backoff, ids, failpoint, config, net guard, TLS, telemetry · the keyring,
+//! and the database with it · messages, events, platforms, authorize, tokens · broker · work, relay · boot.
 
 pub mod authorize;
 pub mod backoff;
+pub mod boot;
 pub mod broker;
 pub mod clock;
 pub mod config;
@@ -21,5 +22,6 @@ pub mod platforms;
 pub mod random;
 pub mod relay;
 pub mod telemetry;
+pub mod tls;
 pub mod tokens;
 pub mod work;

@@ -74,6 +74,16 @@ impl NetGuard {
     }
 }
 
+/// Whether a URL's host is this very machine: a loopback address, or a name that RFC 6761 §6.3 gives
+/// to it.
+#[must_use]
+pub fn is_this_machine(host: &str) -> bool {
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(ip) => ip.is_loopback(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
+    }
+}
+
 /// What every outbound client has in common: no redirects, no proxy from the environment, and
 /// connections that are not kept long (a stale one leaves in doubt whether a request arrived).
 pub fn outbound_client(timeout: Duration) -> reqwest::ClientBuilder {

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogFormat;
@@ -14,8 +15,7 @@ use crate::config::LogFormat;
 /// # Errors
 /// When the filter cannot be read, or logging was started already.
 pub fn init_logs(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    // The broker client tells its own errors, and the supervisor tells them better.
-    let filter = EnvFilter::try_new(format!("{filter},lapin=off"))?;
+    let filter = self::filter(filter)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -25,6 +25,15 @@ pub fn init_logs(filter: &str, format: LogFormat) -> anyhow::Result<()> {
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
     }
     Ok(())
+}
+
+/// What is logged by this filter.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn filter(filter: &str) -> Result<EnvFilter, ParseError> {
+    // The broker client tells its own errors, and the supervisor tells them better.
+    EnvFilter::try_new(format!("{filter},lapin=off"))
 }
 
 /// The process's metrics; the first call starts collecting.

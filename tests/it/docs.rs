@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
+use latchkey_shared::boot::{EXIT_CODES, Exit};
 use latchkey_shared::db::accounts::AccountStatus;
 use latchkey_shared::db::connects::ConnectStatus;
 use latchkey_shared::db::grants::GrantStatus;
@@ -200,7 +201,7 @@ fn the_table_of_settings_is_that_of_the_code() {
     let table: BTreeSet<String> = rows(README)
         .iter()
         .flat_map(|row| quoted_in(&row[0]))
-        .filter(|name| name.chars().all(is_setting_part))
+        .filter(|name| name.contains('_') && name.chars().all(is_setting_part))
         .collect();
     assert_eq!(table, code);
     let compose = words(&read("compose.yaml"), "LATCHKEY_", is_setting_part);
@@ -228,6 +229,17 @@ fn the_table_of_settings_tells_the_defaults() {
             let default = default.to_str().unwrap();
             assert!(told.contains(default), "{README}: the default of {name} is {default}");
         }
+    }
+}
+
+#[test]
+fn the_table_of_exit_codes_is_that_of_the_code() {
+    let rows = rows(README);
+    let codes: Vec<i32> = Exit::ALL.iter().map(|exit| *exit as i32).collect();
+    let told = rows.iter().filter_map(|row| row[0].trim_matches('`').parse().ok());
+    assert_eq!(told.collect::<Vec<i32>>(), codes);
+    for code in codes {
+        assert!(EXIT_CODES.contains(&format!("  {code}  ")), "--help lacks {code}");
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use chrono::TimeDelta;
 use futures_util::FutureExt as _;
 use latchkey_shared::broker::consumer::consume;
@@ -14,11 +13,9 @@ use latchkey_shared::keyring::Vault;
 use latchkey_shared::net_guard::NetGuard;
 use latchkey_shared::ops::{self, CheckReadiness, Readiness};
 use latchkey_shared::platforms::Platforms;
-use latchkey_shared::telemetry;
 use latchkey_shared::work::Store;
-use secrecy::ExposeSecret as _;
+use latchkey_shared::{boot, telemetry};
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,19 +48,19 @@ pub async fn start(settings: &WorkerSettings, clock: Clock) -> anyhow::Result<Ru
     telemetry::metrics();
     let schedules = sweeps::schedules(&settings.sweeps)
         .map_err(|why| anyhow::anyhow!("LATCHKEY_SWEEPS: {why}"))?;
-    let listener = TcpListener::bind(settings.metrics_listen).await.with_context(|| {
-        format!("cannot listen on {} (LATCHKEY_METRICS_LISTEN)", settings.metrics_listen)
-    })?;
+    let (database, broker_server) = boot::servers(&settings.common)?;
+    let listener = boot::listen("LATCHKEY_METRICS_LISTEN", settings.metrics_listen).await?;
     let (publishing, connections) = (TaskTracker::new(), CancellationToken::new());
-    let context = context(settings, &clock, (&publishing, &connections)).await?;
-    let consuming = supervisor(settings, "latchkey-worker consume", &connections);
+    let topology = Topology::new(&settings.common.broker_prefix);
+    let supervise =
+        |name| Supervisor::start(&broker_server, topology.clone(), name, connections.clone());
+    let publisher = Publisher::new(supervise("latchkey-worker publish"));
+    let shared_db = Db::new(&database, 2, clock.clone());
+    let context = context(settings, shared_db, publisher, &publishing).await?;
+    let consuming = supervise("latchkey-worker consume");
     let work = TaskTracker::new();
     for pool in &settings.pools {
-        let db = Db::new(
-            settings.common.database_url.expose_secret(),
-            settings.db_connections,
-            clock.clone(),
-        )?;
+        let db = Db::new(&database, settings.db_connections, clock.clone());
         let pool_context = Context {
             store: context.store.over(db),
             calls: Arc::new(Semaphore::new(settings.concurrency.into())),
@@ -80,18 +77,14 @@ pub async fn start(settings: &WorkerSettings, clock: Clock) -> anyhow::Result<Ru
 /// What all pools share; each gets its own connections and its own turns to call.
 async fn context(
     settings: &WorkerSettings,
-    clock: &Clock,
-    (publishing, connections): (&TaskTracker, &CancellationToken),
+    db: Db,
+    publisher: Publisher,
+    publishing: &TaskTracker,
 ) -> anyhow::Result<Context> {
     let common = &settings.common;
     let platforms = Arc::new(Platforms::load(&common.platforms_file)?);
     let vault = Vault::new(common.read_keyring()?);
-    let db = Db::new(common.database_url.expose_secret(), 2, clock.clone())?;
-    vault
-        .check(&mut *db.conn().await?, clock)
-        .await
-        .context("the keyring does not fit the database")?;
-    let publisher = Publisher::new(supervisor(settings, "latchkey-worker publish", connections));
+    boot::prove(&vault, &db).await?;
     let guard = NetGuard::new(&common.outbound_allow);
     Ok(Context {
         store: Store::new(db, vault, publisher, publishing.clone()),
@@ -103,11 +96,6 @@ async fn context(
         calls: Arc::new(Semaphore::new(0)),
         stop: CancellationToken::new(),
     })
-}
-
-fn supervisor(settings: &WorkerSettings, name: &str, stop: &CancellationToken) -> Supervisor {
-    let topology = Topology::new(&settings.common.broker_prefix);
-    Supervisor::start(settings.common.amqp_url.expose_secret(), topology, name, stop.clone())
 }
 
 fn start_pool(

@@ -3,7 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use latchkey_shared::config::CommonSettings;
+use latchkey_shared::boot::EXIT_CODES;
+use latchkey_shared::config::{Check, CommonSettings, Problem, parse_seconds};
+
+use crate::oauth::schedule::LEAST_MARGIN;
+use crate::sweeps;
+
+/// What the longest call may take, a refresh at a platform that rotates tokens.
+const LONGEST_CALL: Duration = Duration::from_secs(120);
 
 /// A kind of work that can be scaled by itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
@@ -36,7 +43,7 @@ impl Pool {
 
 /// Latchkey's worker: exchanges, refreshes and revokes tokens, delivers webhooks, runs the sweeps.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(name = "latchkey-worker", version)]
+#[command(name = "latchkey-worker", version, after_help = EXIT_CODES)]
 pub struct WorkerSettings {
     /// What every process needs.
     #[command(flatten)]
@@ -58,22 +65,67 @@ pub struct WorkerSettings {
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", default_value = "127.0.0.1:9465")]
     pub metrics_listen: SocketAddr,
 
-    /// How long started calls may take to end after SIGTERM, in seconds; calls to a platform that
-    /// rotates tokens take up to 120
-    #[arg(long, env = "LATCHKEY_DRAIN", default_value = "130", value_parser = parse_seconds)]
+    /// How many seconds started calls may take to end after SIGTERM; a call to a platform that rotates
+    /// tokens takes up to 120
+    #[arg(long, env = "LATCHKEY_DRAIN", default_value = "130", value_name = "SECONDS", value_parser = parse_seconds)]
     pub drain: Duration,
 
-    /// How long before an access token's end a refresh token in doubt is tried again, in seconds
-    #[arg(long, env = "LATCHKEY_IN_DOUBT_LEAD", default_value = "30", value_parser = parse_seconds)]
+    /// How many seconds before an access token's end a refresh token in doubt is tried again
+    #[arg(long, env = "LATCHKEY_IN_DOUBT_LEAD", default_value = "30", value_name = "SECONDS", value_parser = parse_seconds)]
     pub in_doubt_lead: Duration,
 
     /// Another schedule for a sweep, NAME=CRON (seconds first); several are separated by semicolons
-    #[arg(long, env = "LATCHKEY_SWEEPS", value_delimiter = ';')]
+    /// [default: none]
+    #[arg(long, env = "LATCHKEY_SWEEPS", value_delimiter = ';', value_name = "NAME=CRON")]
     pub sweeps: Vec<String>,
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    text.parse()
-        .map(Duration::from_secs)
-        .map_err(|_| "must be a whole number of seconds".to_owned())
+impl Check for WorkerSettings {
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = self.common.problems();
+        problems.extend(self.pool_problem());
+        if let Err(why) = sweeps::schedules(&self.sweeps) {
+            problems.push(Problem::of("LATCHKEY_SWEEPS", why));
+        }
+        problems.extend(self.call_problems());
+        problems
+    }
+}
+
+impl WorkerSettings {
+    fn pool_problem(&self) -> Option<Problem> {
+        let twice = |(at, pool): (usize, &Pool)| self.pools[..at].contains(pool).then_some(*pool);
+        let pool = self.pools.iter().enumerate().find_map(twice)?.as_str();
+        let what =
+            format!("names `{pool}` twice: LATCHKEY_CONCURRENCY and more processes scale it");
+        Some(Problem::of("LATCHKEY_POOLS", what))
+    }
+
+    /// Waits that cost tokens when they are too short, or too long.
+    fn call_problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if !self.pools.iter().any(|pool| matches!(pool, Pool::Connect | Pool::Refresh)) {
+            return problems;
+        }
+        let longest = LONGEST_CALL.as_secs();
+        if self.drain < LONGEST_CALL {
+            let what = format!(
+                "is {} s, and a call may take {longest} s: cut off at shutdown, it loses its token",
+                self.drain.as_secs()
+            );
+            problems.push(Problem::of("LATCHKEY_DRAIN", what));
+        }
+        let room = LEAST_MARGIN.saturating_sub(LONGEST_CALL);
+        if self.in_doubt_lead >= room {
+            let what = format!(
+                "is {} s, and must be less than {}: a refresh begins {} s before the token's end and \
+                 may take {longest} s, and only after that it is in doubt",
+                self.in_doubt_lead.as_secs(),
+                room.as_secs(),
+                LEAST_MARGIN.as_secs()
+            );
+            problems.push(Problem::of("LATCHKEY_IN_DOUBT_LEAD", what));
+        }
+        problems
+    }
 }

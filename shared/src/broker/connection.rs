@@ -11,11 +11,9 @@ use lapin::{Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Topology;
+use super::{Server, Topology};
 use crate::backoff::Policy;
 
-/// A frozen broker is noticed after twice this; the server's own suggestion would take minutes.
-const HEARTBEAT_SECONDS: u16 = 10;
 /// Every call to the broker ends within this.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY: Policy = Policy::new(Duration::from_millis(200), Duration::from_secs(5));
@@ -53,10 +51,10 @@ pub struct Supervisor {
 impl Supervisor {
     /// Starts supervising. `name` is what the broker's operators see.
     #[must_use]
-    pub fn start(url: &str, topology: Topology, name: &str, stop: CancellationToken) -> Self {
+    pub fn start(server: &Server, topology: Topology, name: &str, stop: CancellationToken) -> Self {
         let (sender, state) = watch::channel(BrokerState::Down);
         let task = Supervise {
-            url: url.to_owned(),
+            server: server.clone(),
             name: name.to_owned(),
             topology: topology.clone(),
             sender,
@@ -91,7 +89,7 @@ impl Supervisor {
 }
 
 struct Supervise {
-    url: String,
+    server: Server,
     name: String,
     topology: Topology,
     sender: watch::Sender<BrokerState>,
@@ -124,14 +122,11 @@ impl Supervise {
     }
 
     async fn connect(&self) -> anyhow::Result<Connection> {
-        let mut uri: lapin::uri::AMQPUri =
-            self.url.parse().map_err(|error| anyhow::anyhow!("the AMQP URL: {error}"))?;
-        uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
         let properties = ConnectionProperties::default()
             .with_connection_name(self.name.clone().into())
             .configure_backoff(|backoff| backoff.with_max_times(0));
-        let connection =
-            tokio::time::timeout(CALL_TIMEOUT, Connection::connect_uri(uri, properties)).await??;
+        let connecting = self.server.connect(properties);
+        let connection = tokio::time::timeout(CALL_TIMEOUT, connecting).await??;
         let declare = async {
             let channel = connection.create_channel().await?;
             self.topology.declare(&channel).await?;

@@ -6,8 +6,10 @@
 pub mod connection;
 pub mod consumer;
 pub mod publisher;
+mod server;
 pub mod topology;
 
 pub use connection::{BrokerState, Supervisor};
 pub use publisher::{Message, PublishError, Publisher};
+pub use server::Server;
 pub use topology::Topology;

@@ -3,7 +3,7 @@
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 
-use super::{establish, partitions};
+use super::{DbError, Server, partitions};
 use crate::clock::Clock;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
@@ -16,8 +16,9 @@ const LOCK: i64 = 0x6c61_7463_686b_6579;
 ///
 /// # Errors
 /// When the server is away or a migration fails (which leaves the ones before it in place).
-pub async fn run(url: &str, clock: &Clock) -> anyhow::Result<Vec<String>> {
-    let mut conn = establish(url.to_owned()).await?;
+pub async fn run(server: &Server, clock: &Clock) -> anyhow::Result<Vec<String>> {
+    let opened = server.connect().await;
+    let mut conn = opened.map_err(|error| DbError::Unavailable(error.to_string()))?;
     conn.batch_execute(&format!("SET statement_timeout = 0; SELECT pg_advisory_lock({LOCK})"))
         .await?;
     let mut harness = AsyncMigrationHarness::new(conn);

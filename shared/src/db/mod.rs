@@ -18,25 +18,29 @@ pub mod outbox;
 pub mod partitions;
 pub mod profiles;
 mod schema;
+mod server;
 mod text_enum;
 pub mod webhook_deliveries;
 pub mod webhook_endpoints;
 pub mod workspaces;
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bb8::{Pool, PooledConnection};
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::sql_types::Interval;
-use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 
 use crate::clock::Clock;
 
+pub use server::Server;
 pub(crate) use text_enum::text_enum;
+
+/// How long a borrower waits for a connection.
+const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 
 type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
 
@@ -101,25 +105,36 @@ pub fn now_plus(clock: &Clock, delta: TimeDelta) -> moment<TimeDelta> {
 pub struct Db {
     pool: Pool<Manager>,
     clock: Clock,
+    /// Why no connection could be opened, until one could be again: the pool itself does not tell.
+    failure: Arc<Mutex<Option<String>>>,
 }
 
 impl Db {
     /// Makes a pool of at most `size` connections. Connects lazily, so that a process starts while
     /// PostgreSQL is away.
-    ///
-    /// # Errors
-    /// When `url` is no PostgreSQL URL.
-    pub fn new(url: &str, size: u32, clock: Clock) -> Result<Self, DbError> {
-        connect_options(url)?;
+    #[must_use]
+    pub fn new(server: &Server, size: u32, clock: Clock) -> Self {
+        let failure: Arc<Mutex<Option<String>>> = Arc::default();
+        let (server, noted) = (server.clone(), failure.clone());
         let mut config = ManagerConfig::<AsyncPgConnection>::default();
-        config.custom_setup = Box::new(|url| establish(url.to_owned()));
-        let manager = Manager::new_with_config(url, config);
+        config.custom_setup = Box::new(move |_| {
+            let (server, noted) = (server.clone(), noted.clone());
+            async move {
+                let opened = server.connect().await;
+                *noted.lock().unwrap_or_else(PoisonError::into_inner) =
+                    opened.as_ref().err().map(ToString::to_string);
+                opened
+            }
+            .boxed()
+        });
+        // The server knows its own address.
+        let manager = Manager::new_with_config("", config);
         let pool = Pool::builder()
             .max_size(size)
-            .connection_timeout(Duration::from_secs(5))
+            .connection_timeout(CONNECTION_WAIT)
             .retry_connection(true)
             .build_unchecked(manager);
-        Ok(Self { pool, clock })
+        Self { pool, clock, failure }
     }
 
     /// Borrows a connection, waiting up to 5 s.
@@ -127,7 +142,12 @@ impl Db {
     /// # Errors
     /// [`DbError::Unavailable`].
     pub async fn conn(&self) -> Result<Conn, DbError> {
-        self.pool.get_owned().await.map_err(|error| DbError::Unavailable(error.to_string()))
+        self.pool.get_owned().await.map_err(|_| {
+            let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let none_free =
+                || format!("no connection was free for {} s", CONNECTION_WAIT.as_secs());
+            DbError::Unavailable(failure.unwrap_or_else(none_free))
+        })
     }
 
     /// The clock.
@@ -146,34 +166,6 @@ pub async fn read_now(
     clock: &Clock,
 ) -> Result<DateTime<Utc>, DbError> {
     Ok(diesel::select(now(clock)).get_result(conn).await?)
-}
-
-/// Limits that no statement of ours may pass: a stuck query must not hold locks for ever.
-const SESSION_LIMITS: &str =
-    "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=10s";
-
-fn connect_options(url: &str) -> Result<tokio_postgres::Config, DbError> {
-    let mut config: tokio_postgres::Config = url
-        .parse()
-        .map_err(|_| DbError::Unavailable("the database URL cannot be read".to_owned()))?;
-    config
-        .options(SESSION_LIMITS)
-        .application_name("latchkey")
-        .connect_timeout(Duration::from_secs(5));
-    Ok(config)
-}
-
-fn establish(url: String) -> BoxFuture<'static, ConnectionResult<AsyncPgConnection>> {
-    async move {
-        let config = connect_options(&url)
-            .map_err(|error| ConnectionError::InvalidConnectionUrl(error.to_string()))?;
-        let (client, connection) = config
-            .connect(tokio_postgres::NoTls)
-            .await
-            .map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
-        AsyncPgConnection::try_from_client_and_connection(client, connection).await
-    }
-    .boxed()
 }
 
 /// A page of rows, newest last: those after `after`, at most `limit`.

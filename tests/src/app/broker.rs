@@ -10,7 +10,7 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
-use latchkey_shared::broker::Topology;
+use latchkey_shared::broker::{Server, Topology};
 use serde_json::Value;
 
 /// Sees every message of an exchange.
@@ -20,8 +20,8 @@ pub struct Tap {
 }
 
 impl Tap {
-    pub(super) async fn on(url: &str, prefix: &str, exchange: &str) -> anyhow::Result<Self> {
-        let connection = connect(url).await?;
+    pub(super) async fn on(server: &Server, prefix: &str, exchange: &str) -> anyhow::Result<Self> {
+        let connection = connect(server).await?;
         let channel = connection.create_channel().await?;
         // The processes under test declare alike; the test may be first.
         Topology::new(prefix).declare(&channel).await?;
@@ -93,12 +93,12 @@ impl Tap {
 }
 
 pub(super) async fn publish(
-    url: &str,
+    server: &Server,
     exchange: &str,
     (kind, key): (&str, &str),
     body: &[u8],
 ) -> anyhow::Result<()> {
-    let connection = connect(url).await?;
+    let connection = connect(server).await?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let properties = BasicProperties::default()
@@ -118,8 +118,8 @@ pub(super) async fn publish(
 }
 
 /// The queues of a prefix in which something waits.
-pub(super) async fn waiting(url: &str, prefix: &str) -> anyhow::Result<Vec<String>> {
-    let connection = connect(url).await?;
+pub(super) async fn waiting(server: &Server, prefix: &str) -> anyhow::Result<Vec<String>> {
+    let connection = connect(server).await?;
     let channel = connection.create_channel().await?;
     let topology = Topology::new(prefix);
     // A test may be over before any process of its own has declared it.
@@ -135,8 +135,8 @@ pub(super) async fn waiting(url: &str, prefix: &str) -> anyhow::Result<Vec<Strin
 }
 
 /// Removes all that bears a prefix.
-pub(super) async fn delete_all(url: &str, prefix: &str) -> anyhow::Result<()> {
-    let connection = connect(url).await?;
+pub(super) async fn delete_all(server: &Server, prefix: &str) -> anyhow::Result<()> {
+    let connection = connect(server).await?;
     let channel = connection.create_channel().await?;
     let topology = Topology::new(prefix);
     for queue in topology.queues() {
@@ -153,6 +153,6 @@ async fn count(channel: &Channel, queue: &str) -> anyhow::Result<u32> {
     Ok(channel.queue_declare(queue.into(), options, FieldTable::default()).await?.message_count())
 }
 
-async fn connect(url: &str) -> anyhow::Result<Connection> {
-    Ok(Connection::connect(url, ConnectionProperties::default()).await?)
+async fn connect(server: &Server) -> anyhow::Result<Connection> {
+    Ok(server.connect(ConnectionProperties::default()).await?)
 }

@@ -8,8 +8,9 @@ use diesel::sql_types::{BigInt, Jsonb, Text};
 use diesel::{OptionalExtension as _, QueryableByName};
 use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use latchkey_shared::clock::Clock;
-use latchkey_shared::db::{Db, migrate};
+use latchkey_shared::db::{Conn, Db, Server, migrate};
 use latchkey_shared::random;
+use latchkey_shared::tls::Trust;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -20,6 +21,7 @@ pub(super) struct TestDatabase {
     server: Url,
     name: String,
     url: String,
+    trust: Trust,
 }
 
 /// One test at a time looks whether the template is there.
@@ -39,14 +41,14 @@ struct Name {
 }
 
 impl TestDatabase {
-    pub(super) async fn create(server: &SecretString) -> anyhow::Result<Self> {
+    pub(super) async fn create(server: &SecretString, trust: Trust) -> anyhow::Result<Self> {
         let server: Url = server.expose_secret().parse()?;
-        let template = ensure_template(&server).await?;
+        let template = ensure_template(&server, &trust).await?;
         let name = format!("latchkey_test_{}", hex::encode(random::bytes::<8>()));
-        let mut admin = Db::new(server.as_str(), 1, Clock::system())?.conn().await?;
+        let mut admin = open(server.as_str(), &trust).await?;
         admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await?;
         let url = at(&server, &name);
-        Ok(Self { server, name, url })
+        Ok(Self { server, name, url, trust })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -54,7 +56,7 @@ impl TestDatabase {
     }
 
     pub(super) async fn row(&self, query: &str) -> anyhow::Result<Value> {
-        let mut conn = Db::new(&self.url, 1, Clock::system())?.conn().await?;
+        let mut conn = open(&self.url, &self.trust).await?;
         let query = format!("SELECT to_jsonb(q) AS row FROM ({query}) q LIMIT 1");
         let row: JsonRow =
             sql_query(query).get_result(&mut *conn).await.context("the query brought no row")?;
@@ -62,20 +64,28 @@ impl TestDatabase {
     }
 
     pub(super) async fn execute(&self, statement: &str) -> anyhow::Result<()> {
-        let mut conn = Db::new(&self.url, 1, Clock::system())?.conn().await?;
+        let mut conn = open(&self.url, &self.trust).await?;
         Ok(conn.batch_execute(statement).await?)
     }
 
     pub(super) async fn drop_database(&self) -> anyhow::Result<()> {
-        let mut admin = Db::new(self.server.as_str(), 1, Clock::system())?.conn().await?;
+        let mut admin = open(self.server.as_str(), &self.trust).await?;
         Ok(admin.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await?)
     }
 }
 
+fn reach(url: &str, trust: &Trust) -> anyhow::Result<Server> {
+    Server::new(url, trust).map_err(anyhow::Error::msg)
+}
+
+async fn open(url: &str, trust: &Trust) -> anyhow::Result<Conn> {
+    Ok(Db::new(&reach(url, trust)?, 1, Clock::system()).conn().await?)
+}
+
 /// The template of these very migrations, made by whoever comes first.
-async fn ensure_template(server: &Url) -> anyhow::Result<String> {
+async fn ensure_template(server: &Url, trust: &Trust) -> anyhow::Result<String> {
     let name = format!("latchkey_template_{}", hash_of_migrations()?);
-    let mut admin = Db::new(server.as_str(), 1, Clock::system())?.conn().await?;
+    let mut admin = open(server.as_str(), trust).await?;
     admin.batch_execute("SET lock_timeout = 0; SET statement_timeout = 0").await?;
     sql_query("SELECT pg_advisory_lock($1)")
         .bind::<BigInt, _>(TEMPLATE_LOCK)
@@ -91,7 +101,7 @@ async fn ensure_template(server: &Url) -> anyhow::Result<String> {
         let draft = format!("{name}_draft");
         admin.batch_execute(&format!("DROP DATABASE IF EXISTS {draft} WITH (FORCE)")).await?;
         admin.batch_execute(&format!("CREATE DATABASE {draft}")).await?;
-        migrate::run(&at(server, &draft), &Clock::system()).await?;
+        migrate::run(&reach(&at(server, &draft), trust)?, &Clock::system()).await?;
         wait_until_unused(&mut admin, &draft).await?;
         admin.batch_execute(&format!("ALTER DATABASE {draft} RENAME TO {name}")).await?;
     }
@@ -103,10 +113,7 @@ async fn ensure_template(server: &Url) -> anyhow::Result<String> {
 }
 
 /// A connection that was dropped is gone only when the server has noticed.
-async fn wait_until_unused(
-    admin: &mut latchkey_shared::db::Conn,
-    name: &str,
-) -> anyhow::Result<()> {
+async fn wait_until_unused(admin: &mut Conn, name: &str) -> anyhow::Result<()> {
     let terminate = format!(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'"
     );

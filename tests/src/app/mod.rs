@@ -18,7 +18,7 @@ pub use crowd::{Crowd, Seen};
 pub use flows::Connected;
 pub use http::{Answer, Http};
 pub use logs::logs;
-pub use process::Process;
+pub use process::{Process, command};
 pub use servers::{PrivateServers, Server};
 
 use std::net::SocketAddr;
@@ -30,12 +30,14 @@ use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use latchkey_api::ServeConfig;
+use latchkey_shared::boot;
 use latchkey_shared::clock::Clock;
 use latchkey_shared::config::{CommonSettings, LogFormat, SecretRef};
 use latchkey_shared::db::Db;
 use latchkey_shared::random;
+use latchkey_shared::tls::Trust;
 use latchkey_worker::settings::{Pool, WorkerSettings};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::sandbox::Rotation;
@@ -61,6 +63,8 @@ pub struct Options {
     pub pools: Vec<Pool>,
     /// PostgreSQL and RabbitMQ, if not those that all tests share.
     pub servers: Option<(String, String)>,
+    /// The certificate authority of those servers.
+    pub ca_file: Option<PathBuf>,
     /// Where the API thinks the broker is, if not where it is.
     pub api_amqp_url: Option<String>,
     /// How long a callback waits for its outcome.
@@ -85,6 +89,7 @@ impl Default for Options {
                 Pool::Sweeps,
             ],
             servers: None,
+            ca_file: None,
             api_amqp_url: None,
             callback_wait: Duration::from_secs(5),
             configured: true,
@@ -166,11 +171,13 @@ impl TestApp {
         })
         .await?;
         let receiver = Receiver::start_with(clock.clone()).await?;
-        let database = database::TestDatabase::create(&database_url).await?;
+        let trust = Trust::read(options.ca_file.as_deref()).map_err(anyhow::Error::msg)?;
+        let database = database::TestDatabase::create(&database_url, trust).await?;
         let platforms_file = write_platforms(&sandbox, &options, &files.0)?;
         let common = CommonSettings {
             database_url: SecretString::from(database.url().to_owned()),
             amqp_url,
+            ca_file: options.ca_file.clone(),
             broker_prefix: format!("t{}", hex::encode(random::bytes::<6>())),
             keyring: Some(format!("test:{}", STANDARD.encode([7; 32])).into()),
             keyring_file: None,
@@ -274,7 +281,7 @@ impl TestApp {
     /// # Errors
     /// Never, as long as the database's address can be read.
     pub fn db(&self) -> anyhow::Result<Db> {
-        Ok(Db::new(self.common.database_url.expose_secret(), 2, self.clock.clone())?)
+        Ok(Db::new(&boot::servers(&self.common)?.0, 2, self.clock.clone()))
     }
 
     /// Another organisation in the same installation.
@@ -313,7 +320,7 @@ impl TestApp {
     /// # Errors
     /// When the broker does not answer.
     pub async fn tap(&self, exchange: &str) -> anyhow::Result<Tap> {
-        Tap::on(self.common.amqp_url.expose_secret(), &self.common.broker_prefix, exchange).await
+        Tap::on(&boot::servers(&self.common)?.1, &self.common.broker_prefix, exchange).await
     }
 
     /// Publishes a body that nobody expects to the exchange of commands.
@@ -326,8 +333,8 @@ impl TestApp {
         routing_key: &str,
         body: &[u8],
     ) -> anyhow::Result<()> {
-        let (url, prefix) = (self.common.amqp_url.expose_secret(), &self.common.broker_prefix);
-        broker::publish(url, &format!("{prefix}.commands"), (kind, routing_key), body).await
+        let (server, prefix) = (boot::servers(&self.common)?.1, &self.common.broker_prefix);
+        broker::publish(&server, &format!("{prefix}.commands"), (kind, routing_key), body).await
     }
 
     /// Says how many dead letters this test is about.
@@ -349,8 +356,8 @@ impl TestApp {
                 self.row("SELECT json_agg(o) AS left FROM outbox o WHERE done_at IS NULL").await?;
             anyhow::bail!("messages are not done: {left:#}");
         }
-        let (url, prefix) = (self.common.amqp_url.clone(), self.common.broker_prefix.clone());
-        let waiting = || broker::waiting(url.expose_secret(), &prefix);
+        let (server, prefix) = (boot::servers(&self.common)?.1, self.common.broker_prefix.clone());
+        let waiting = || broker::waiting(&server, &prefix);
         if eventually(|| async { Ok(waiting().await?.is_empty().then_some(())) }).await.is_err() {
             anyhow::bail!("messages wait in queues: {:?}", waiting().await?);
         }
@@ -363,7 +370,7 @@ impl TestApp {
         let dead =
             self.row("SELECT count(*) AS n, json_agg(reason) AS reasons FROM dead_letters").await?;
         ensure!(dead["n"] == self.dead_letters_expected, "dead letters: {dead}");
-        broker::delete_all(url.expose_secret(), &prefix).await?;
+        broker::delete_all(&server, &prefix).await?;
         self.database.drop_database().await
     }
 }
@@ -414,7 +421,7 @@ async fn bootstrap(
     clock: &Clock,
     organisation: &str,
 ) -> anyhow::Result<latchkey_api::Bootstrapped> {
-    let db = Db::new(common.database_url.expose_secret(), 1, clock.clone())?;
+    let db = Db::new(&boot::servers(common)?.0, 1, clock.clone());
     let vault = latchkey_shared::keyring::Vault::new(common.read_keyring()?);
     let names =
         latchkey_api::Names { organisation: organisation.to_owned(), workspace: "Demo".to_owned() };

@@ -32,10 +32,39 @@ impl Process {
     /// # Errors
     /// When it does not end in time.
     pub async fn terminate(self) -> anyhow::Result<ExitStatus> {
-        let pid = self.child.id().context("it runs")?.to_string();
-        let sent = Command::new("kill").arg("-TERM").arg(pid).status().await?;
-        ensure!(sent.success(), "the signal was not sent");
+        self.signal("TERM").await?;
         self.ended().await
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let pid = self.child.id().context("it runs")?.to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status().await?;
+        ensure!(sent.success(), "the signal was not sent");
+        Ok(())
+    }
+
+    /// Starts a command that [`command`] or [`TestApp::command`] made, and keeps reading its log: a
+    /// full pipe would block it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(mut command: Command) -> anyhow::Result<Self> {
+        let mut child = command.stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().context("its log is piped")?).lines();
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = log.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut log = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Ok(Self { child, log })
     }
 
     /// Waits until it ends by itself.
@@ -90,12 +119,8 @@ impl TestApp {
         more: &[(&str, &str)],
     ) -> anyhow::Result<Process> {
         let mut command = self.command("latchkey-worker")?;
-        command
-            .env("LATCHKEY_POOLS", pools)
-            .env("LATCHKEY_DRAIN", PATIENCE.as_secs().to_string())
-            .env("AMQP_URL", self.common.amqp_url.expose_secret())
-            .envs(more.iter().copied());
-        let worker = start(command)?;
+        command.env("LATCHKEY_POOLS", pools).envs(more.iter().copied());
+        let worker = Process::start(command)?;
         worker.says("worker started").await?;
         Ok(worker)
     }
@@ -106,6 +131,18 @@ impl TestApp {
     /// # Errors
     /// When it does not start.
     pub async fn spawn_api(&self, amqp_url: &str) -> anyhow::Result<(Process, String)> {
+        self.spawn_api_with(amqp_url, &[]).await
+    }
+
+    /// The same with more in its environment.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn spawn_api_with(
+        &self,
+        amqp_url: &str,
+        more: &[(&str, &str)],
+    ) -> anyhow::Result<(Process, String)> {
         let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
         let base = format!("http://127.0.0.1:{port}");
         let mut command = self.command("latchkey-api")?;
@@ -114,16 +151,22 @@ impl TestApp {
             .env("AMQP_URL", amqp_url)
             .env("LATCHKEY_LISTEN", format!("127.0.0.1:{port}"))
             .env("LATCHKEY_PUBLIC_URL", &base)
-            .env("LATCHKEY_CALLBACK_WAIT", "1");
-        let api = start(command)?;
+            .env("LATCHKEY_CALLBACK_WAIT", "1")
+            .envs(more.iter().copied());
+        let api = Process::start(command)?;
         api.says("serving").await?;
         Ok((api, base))
     }
 
-    fn command(&self, name: &str) -> anyhow::Result<Command> {
+    /// A binary with this app's environment, as both processes have it.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn command(&self, name: &str) -> anyhow::Result<Command> {
         let keyring = self.common.keyring.as_ref().context("a test's keyring is no file")?;
-        let mut command = Command::new(binary(name)?);
+        let mut command = command(name)?;
         command
+            .env("AMQP_URL", self.common.amqp_url.expose_secret())
             .env("DATABASE_URL", self.common.database_url.expose_secret())
             .env("LATCHKEY_BROKER_PREFIX", &self.common.broker_prefix)
             .env("LATCHKEY_KEYRING", keyring.expose_secret())
@@ -131,24 +174,23 @@ impl TestApp {
             .env("LATCHKEY_OUTBOUND_ALLOW", "127.0.0.0/8")
             .env("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0")
             .env("LATCHKEY_TEST_CLOCK", self.files.clock());
+        if let Some(file) = &self.common.ca_file {
+            command.env("LATCHKEY_CA_FILE", file);
+        }
         Ok(command)
     }
 }
 
-/// Keeps reading its log: a full pipe would block it.
-fn start(mut command: Command) -> anyhow::Result<Process> {
-    let mut child = command.stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
-    let mut lines = BufReader::new(child.stderr.take().context("its log is piped")?).lines();
-    let log = Arc::new(Mutex::new(String::new()));
-    let kept = log.clone();
-    tokio::spawn(async move {
-        while let Ok(Some(line)) = lines.next_line().await {
-            let mut log = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            log.push_str(&line);
-            log.push('\n');
-        }
-    });
-    Ok(Process { child, log })
+/// A binary of the workspace, with nothing of ours in its environment.
+///
+/// # Errors
+/// When it is not built.
+pub fn command(name: &str) -> anyhow::Result<Command> {
+    let mut command = Command::new(binary(name)?);
+    for variable in ["DATABASE_URL", "AMQP_URL"] {
+        command.env_remove(variable);
+    }
+    Ok(command)
 }
 
 /// The binary beside this test's own; `scripts/test` builds it before the tests run.

@@ -11,6 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 /// While the access token lives; afterwards every hour.
 const RETRY: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(300));
+/// How long before its end the longest-lived token is refreshed at least, if it lives that long twice.
+pub const LEAST_MARGIN: Duration = Duration::from_secs(300);
 const RETRY_WHEN_LAPSED: Policy = Policy::new(Duration::from_secs(3600), Duration::from_secs(3600));
 
 /// Expiry minus a margin, the margin being the larger of a tenth of the lifetime and 5 min but never
@@ -23,7 +25,8 @@ pub fn refresh_at(
     expires_at: DateTime<Utc>,
 ) -> DateTime<Utc> {
     let lifetime = (expires_at - issued_at).max(TimeDelta::zero());
-    let margin = (lifetime / 10).max(TimeDelta::minutes(5)).min(lifetime / 2);
+    let least = TimeDelta::from_std(LEAST_MARGIN).unwrap_or_default();
+    let margin = (lifetime / 10).max(least).min(lifetime / 2);
     let jitter = (margin / 5).as_seconds_f64() * share(grant);
     expires_at - margin - TimeDelta::milliseconds((jitter * 1000.0) as i64)
 }

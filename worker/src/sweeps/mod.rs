@@ -97,17 +97,24 @@ pub fn schedules(overrides: &[String]) -> Result<Vec<(Sweep, Schedule)>, String>
     let mut schedules: Vec<(Sweep, String)> =
         Sweep::ALL.iter().map(|(sweep, cron)| (*sweep, (*cron).to_owned())).collect();
     for given in overrides {
-        let (name, cron) =
-            given.split_once('=').ok_or_else(|| format!("`{given}` is not NAME=CRON"))?;
+        let (name, cron) = given
+            .split_once('=')
+            .ok_or_else(|| format!("`{given}` is not NAME=CRON, as in `prune=0 0 3 * * *`"))?;
         let entry = schedules.iter_mut().find(|(sweep, _)| sweep.as_str() == name.trim());
         entry.ok_or_else(|| format!("`{name}` names no sweep"))?.1 = cron.trim().to_owned();
     }
     let parse = |(sweep, cron): (Sweep, String)| {
         let schedule = Schedule::from_str(&cron)
-            .map_err(|error| format!("{}: `{cron}`: {error}", sweep.as_str()))?;
+            .map_err(|error| bad_schedule(sweep, &cron, &error.to_string()))?;
         Ok((sweep, schedule))
     };
     schedules.into_iter().map(parse).collect()
+}
+
+fn bad_schedule(sweep: Sweep, cron: &str, error: &str) -> String {
+    // Before its last line it draws where.
+    let why = error.lines().last().unwrap_or_default();
+    format!("`{cron}` is no schedule for {}: {why}", sweep.as_str())
 }
 
 /// Runs one sweep on its schedule until shutdown.
