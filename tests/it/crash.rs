@@ -65,6 +65,38 @@ async fn a_message_is_published_although_the_api_died_before_it_could() -> anyho
     app.finish().await
 }
 
+/// The intent is on disk and nothing was presented. Nobody can know that, so at a platform that
+/// forgives nothing the token is tried again late: and it is as good as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_between_its_claim_and_its_call_loses_nothing() -> anyhow::Result<()> {
+    let app = TestApp::start_with(Options {
+        pools: vec![Pool::Connect, Pool::Webhook, Pool::Sweeps, Pool::Revocation],
+        ..Options::default()
+    })
+    .await?;
+    let sam = app.connect("sam").await?;
+    let hang = [("LATCHKEY_TEST_FAILPOINTS", "refresh_claimed:hang")];
+    let worker = app.spawn_worker_with("refresh", &hang).await?;
+    refresh_now(&app, &sam.account_id).await?;
+    worker.says("failpoint refresh_claimed").await?;
+    worker.kill().await?;
+    assert_eq!(count(&app, |entry| entry.endpoint == Some(Endpoint::TokenRefresh)), 0);
+
+    let _another = app.spawn_worker("refresh").await?;
+    app.clock.advance(TimeDelta::seconds(200));
+    app.account_until(&sam.account_id, |account| {
+        account["lastError"]["code"] == "call_interrupted"
+    })
+    .await?;
+    app.clock.advance(TimeDelta::seconds(3600 - 200 - 25));
+    let account =
+        app.account_until(&sam.account_id, |account| account["tokenGeneration"] == 2).await?;
+    assert_eq!(account["status"], "connected", "{account:#}");
+    assert_eq!(count(&app, |entry| entry.kind == Kind::Refreshed), 1);
+    until_outbox_is_done(&app).await?;
+    app.finish().await
+}
+
 /// The platform has rotated, and the only process that could have read the answer is gone. The grace
 /// window brings the new tokens all the same.
 #[tokio::test(flavor = "multi_thread")]

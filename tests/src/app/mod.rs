@@ -11,6 +11,7 @@ mod flows;
 mod http;
 mod logs;
 mod process;
+mod rows;
 mod servers;
 
 pub use broker::Tap;

@@ -6,8 +6,11 @@
 mod claim;
 mod end;
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use anyhow::anyhow;
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use latchkey_shared::backoff::Policy;
 use latchkey_shared::db::grants::{self, Grant, GrantStatus};
@@ -40,7 +43,12 @@ pub const TERMS: Terms = Terms {
 /// [`Failure`] when the database failed for one of them.
 pub async fn handle(context: &Context, message: &RefreshDue) -> Result<Outcome, Failure> {
     let platform = context.platform(&message.platform)?;
-    let refreshing = message.grants.iter().map(|grant| refresh_one(context, platform, grant));
+    let refreshing = message.grants.iter().map(|grant| async move {
+        // A panic over one grant must not cut the calls that others have open.
+        let refreshed =
+            AssertUnwindSafe(refresh_one(context, platform, grant)).catch_unwind().await;
+        refreshed.unwrap_or_else(|_| Err(Failure::Later(anyhow!("a refresh panicked"))))
+    });
     let results = join_all(refreshing).await;
     let mut outcome = Outcome::Stale("nothing was due");
     for result in results {
