@@ -43,9 +43,22 @@ impl TestApp {
     /// # Errors
     /// When it does not start.
     pub async fn spawn_worker(&self, pools: &str) -> anyhow::Result<Process> {
+        self.spawn_worker_with(pools, &[]).await
+    }
+
+    /// The same with settings of its own.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn spawn_worker_with(
+        &self,
+        pools: &str,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Process> {
         let mut command = self.command("latchkey-worker")?;
         command.env("LATCHKEY_POOLS", pools).env("LATCHKEY_DRAIN", PATIENCE.as_secs().to_string());
         command.env("AMQP_URL", self.common.amqp_url.expose_secret());
+        command.envs(settings.iter().copied());
         start(command, "worker started").await
     }
 

@@ -14,7 +14,7 @@ use latchkey_shared::messages::{Command, RevocationDue};
 use latchkey_shared::platforms::Platform;
 use secrecy::SecretString;
 
-use super::{IDENTITY_LEASE, Reason, fail};
+use super::{Reason, fail, lease};
 use crate::context::Context;
 use crate::handlers::until_stored;
 use crate::oauth::exchange::{CodeExchange, exchange};
@@ -165,7 +165,7 @@ async fn insert(
             &mut work,
             context.clock(),
             (workspace, &connect.id),
-            Some(IDENTITY_LEASE),
+            Some(lease(context)),
         )
         .await?;
         stored = connects::find(&mut work, workspace, &connect.id).await?;
