@@ -16,6 +16,8 @@ const MAX_BODY: usize = 64 * 1024;
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// How long a connection may take to come about.
 const MAX_CONNECT: Duration = Duration::from_secs(10);
+/// How long the question who it is may take at most.
+const MAX_IDENTITY: Duration = Duration::from_secs(15);
 /// How much longer than its call a lease lasts: the time to store the answer.
 const STORE_TIME: Duration = Duration::from_secs(30);
 
@@ -29,6 +31,13 @@ pub struct CallTimeouts {
 }
 
 impl CallTimeouts {
+    /// How long the question who it is may take: somebody waits in front of a browser, and asking
+    /// again harms nobody.
+    #[must_use]
+    pub fn identity(self) -> Duration {
+        self.other.min(MAX_IDENTITY)
+    }
+
     /// How long a refresh may take.
     #[must_use]
     pub fn refresh(self, model: RefreshModel) -> Duration {

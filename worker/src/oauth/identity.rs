@@ -58,7 +58,7 @@ pub async fn identify(
         .header(http::header::ACCEPT, "application/json")
         .body(Vec::new())
         .map_err(|error| CallError::Unreadable(error.to_string()))?;
-    let response = http.send(request, http.timeouts().other).await?;
+    let response = http.send(request, http.timeouts().identity()).await?;
     let said = || match Refusal::inside(response.body())? {
         busy if busy.will_pass() => Some(CallError::Unreadable(busy.code).into()),
         refusal => Some(IdentityError::Said(refusal)),
