@@ -13,6 +13,7 @@ use anyhow::anyhow;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use latchkey_shared::backoff::Policy;
+use latchkey_shared::db::accounts;
 use latchkey_shared::db::grants::{self, Grant, GrantStatus};
 use latchkey_shared::failpoint;
 use latchkey_shared::keyring::{DataKey, SealError};
@@ -22,9 +23,9 @@ use latchkey_shared::platforms::Platform;
 use super::callback_received::new_tokens;
 use super::until_stored;
 use crate::context::Context;
+use crate::oauth::Answer;
 use crate::oauth::refresh::refresh;
 use crate::oauth::refusal::FailureClass;
-use crate::oauth::{Answer, CallError};
 use crate::outcome::{Failure, Outcome, Terms};
 use claim::{Claim, Claimed};
 
@@ -72,7 +73,9 @@ async fn refresh_one(
         Claim::Taken(claimed) => claimed,
         Claim::Stale(why) => return Ok(Outcome::Stale(why)),
     };
-    if !claimed.has_time_for(platform.refresh.call_deadline()) || context.stop.is_cancelled() {
+    if !claimed.has_time_for(context.http.timeouts().refresh(platform.refresh))
+        || context.stop.is_cancelled()
+    {
         claimed.give_back(context).await?;
         return Ok(Outcome::Stale("too late to call within the lease"));
     }
@@ -83,8 +86,8 @@ async fn refresh_one(
     count(platform, class.as_ref());
     match (called, class) {
         (Ok(answer), _) => store(context, &claimed, answer).await,
-        (Err(error), Some(FailureClass::Dead | FailureClass::NeedsConsent)) => {
-            end::die(context, &claimed.grant, &error).await
+        (Err(error), Some(class @ (FailureClass::Dead | FailureClass::NeedsConsent))) => {
+            end::die(context, &claimed.grant, (&error, &class)).await
         }
         (Err(error), Some(class)) => {
             end::put_off(context, platform, &claimed, (&error, &class)).await
@@ -104,6 +107,10 @@ async fn store(context: &Context, claimed: &Claimed, answer: Answer) -> Result<O
         let stored = grants::store_answer(&mut work, context.clock(), grant, &tokens).await?;
         if stored == Some(GrantStatus::Expired) {
             end::recover(&mut work, grant).await?;
+        }
+        if stored.is_some() && tokens.scopes != grant.scopes {
+            accounts::change_scopes(&mut work, (&grant.workspace_id, &grant.id), &tokens.scopes)
+                .await?;
         }
         work.commit().await?;
         Ok(stored)
@@ -152,12 +159,4 @@ fn count(platform: &Platform, class: Option<&FailureClass>) {
         Some(FailureClass::OurFault) => "our_fault",
     };
     metrics::counter!("latchkey_refreshes_total", "platform" => platform.id.clone(), "result" => result).increment(1);
-}
-
-/// How long the platform asked to be left alone.
-fn asked_patience(error: &CallError) -> Option<Duration> {
-    match error {
-        CallError::Status { retry_after, .. } => *retry_after,
-        _ => None,
-    }
 }
