@@ -119,8 +119,8 @@ async fn all_that_is_wrong_is_told_at_once() -> anyhow::Result<()> {
       --keyring (LATCHKEY_KEYRING), --keyring-file (LATCHKEY_KEYRING_FILE): both are set: keep one, the other is not read
       --pools (LATCHKEY_POOLS): names `refresh` twice: LATCHKEY_CONCURRENCY and more processes scale it
       --sweeps (LATCHKEY_SWEEPS): `daily` is no schedule for prune: The 'Seconds' field does not support using names. 'daily' specified.
-      --drain (LATCHKEY_DRAIN): is 60 s, and a call may take 120 s: cut off at shutdown, it loses its token
-      --in-doubt-lead (LATCHKEY_IN_DOUBT_LEAD): is 240 s, and must be less than 180: a refresh begins 300 s before the token's end and may take 120 s, and only after that it is in doubt
+      --drain (LATCHKEY_DRAIN), --call-timeout-rotating (LATCHKEY_CALL_TIMEOUT_ROTATING): started calls have 60 s, and one may take 120 s: cut off at shutdown, it loses its token
+      --in-doubt-lead (LATCHKEY_IN_DOUBT_LEAD), --call-timeout-rotating (LATCHKEY_CALL_TIMEOUT_ROTATING): the lead is 240 s, and must be less than 180: a refresh begins 300 s before the token's end and may take 120 s, and only after that it is in doubt
     "#);
     assert!(!(api + &worker).contains("shh"), "a secret is never shown");
     Ok(())
@@ -136,6 +136,11 @@ async fn settings_that_do_not_go_together_are_told() -> anyhow::Result<()> {
         (WORKER, &[("LATCHKEY_POOLS", "webhook,webhook")], "names `webhook` twice"),
         (WORKER, &[("LATCHKEY_POOLS", "webhook,")], "must be one of connect, refresh"),
         (WORKER, &[("LATCHKEY_DRAIN", "119")], "cut off at shutdown"),
+        (
+            WORKER,
+            &[("LATCHKEY_DRAIN", "40"), ("LATCHKEY_CALL_TIMEOUT_ROTATING", "41")],
+            "one may take 41 s",
+        ),
         (WORKER, &[("LATCHKEY_IN_DOUBT_LEAD", "180")], "must be less than 180"),
         (WORKER, &[("LATCHKEY_SWEEPS", "dust=* * * * * *")], "names no sweep"),
         (WORKER, &[("LATCHKEY_SWEEPS", "prune=61 * * * * *")], "prune"),

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::context::Context;
 use crate::executor::Executor;
 use crate::handlers::WEBHOOK_TIMEOUT;
-use crate::oauth::PlatformHttp;
+use crate::oauth::{CallTimeouts, PlatformHttp};
 use crate::settings::{Pool, WorkerSettings};
 use crate::sweeps::{self, DeadLetterKeeper};
 
@@ -85,11 +85,13 @@ async fn context(
     let platforms = Arc::new(Platforms::load(&common.platforms_file)?);
     let vault = Vault::new(common.read_keyring()?);
     boot::prove(&vault, &db).await?;
+    let timeouts =
+        CallTimeouts { rotating: settings.call_timeout_rotating, other: settings.call_timeout };
     let guard = NetGuard::new(&common.outbound_allow);
     Ok(Context {
         store: Store::new(db, vault, publisher, publishing.clone()),
         platforms,
-        http: PlatformHttp::new()?,
+        http: PlatformHttp::new(timeouts)?,
         webhooks: guard.client(WEBHOOK_TIMEOUT)?,
         guard,
         in_doubt_lead: TimeDelta::from_std(settings.in_doubt_lead)?,

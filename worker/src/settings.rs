@@ -9,9 +9,6 @@ use latchkey_shared::config::{Check, CommonSettings, Problem, parse_seconds};
 use crate::oauth::schedule::LEAST_MARGIN;
 use crate::sweeps;
 
-/// What the longest call may take, a refresh at a platform that rotates tokens.
-const LONGEST_CALL: Duration = Duration::from_secs(120);
-
 /// A kind of work that can be scaled by itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub enum Pool {
@@ -65,8 +62,17 @@ pub struct WorkerSettings {
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", default_value = "127.0.0.1:9465")]
     pub metrics_listen: SocketAddr,
 
-    /// How many seconds started calls may take to end after SIGTERM; a call to a platform that rotates
-    /// tokens takes up to 120
+    /// How many seconds a refresh may take where the platform rotates tokens: giving up early is what
+    /// loses them
+    #[arg(long, env = "LATCHKEY_CALL_TIMEOUT_ROTATING", default_value = "120", value_name = "SECONDS", value_parser = parse_rotating_timeout)]
+    pub call_timeout_rotating: Duration,
+
+    /// How many seconds every other call to a platform may take
+    #[arg(long, env = "LATCHKEY_CALL_TIMEOUT", default_value = "30", value_name = "SECONDS", value_parser = parse_call_timeout)]
+    pub call_timeout: Duration,
+
+    /// How many seconds started calls may take to end after SIGTERM: at least as many as the longest
+    /// call
     #[arg(long, env = "LATCHKEY_DRAIN", default_value = "130", value_name = "SECONDS", value_parser = parse_seconds)]
     pub drain: Duration,
 
@@ -107,25 +113,56 @@ impl WorkerSettings {
         if !self.pools.iter().any(|pool| matches!(pool, Pool::Connect | Pool::Refresh)) {
             return problems;
         }
-        let longest = LONGEST_CALL.as_secs();
-        if self.drain < LONGEST_CALL {
+        let (longest_call, call) = (self.call_timeout_rotating, "LATCHKEY_CALL_TIMEOUT_ROTATING")
+            .max((self.call_timeout, "LATCHKEY_CALL_TIMEOUT"));
+        let longest = longest_call.as_secs();
+        if self.drain < longest_call {
             let what = format!(
-                "is {} s, and a call may take {longest} s: cut off at shutdown, it loses its token",
+                "started calls have {} s, and one may take {longest} s: cut off at shutdown, it loses its token",
                 self.drain.as_secs()
             );
-            problems.push(Problem::of("LATCHKEY_DRAIN", what));
+            problems.push(Problem::between(&["LATCHKEY_DRAIN", call], what));
         }
-        let room = LEAST_MARGIN.saturating_sub(LONGEST_CALL);
+        let room = LEAST_MARGIN.saturating_sub(longest_call);
         if self.in_doubt_lead >= room {
             let what = format!(
-                "is {} s, and must be less than {}: a refresh begins {} s before the token's end and \
+                "the lead is {} s, and must be less than {}: a refresh begins {} s before the token's end and \
                  may take {longest} s, and only after that it is in doubt",
                 self.in_doubt_lead.as_secs(),
                 room.as_secs(),
                 LEAST_MARGIN.as_secs()
             );
-            problems.push(Problem::of("LATCHKEY_IN_DOUBT_LEAD", what));
+            problems.push(Problem::between(&["LATCHKEY_IN_DOUBT_LEAD", call], what));
         }
         problems
+    }
+}
+
+fn parse_rotating_timeout(text: &str) -> Result<Duration, String> {
+    parse_timeout(text, 120)
+}
+
+fn parse_call_timeout(text: &str) -> Result<Duration, String> {
+    parse_timeout(text, 60)
+}
+
+/// The upper bound is what a handler's own time allows.
+fn parse_timeout(text: &str, max: u64) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (1..=max).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("must be 1 to {max} seconds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_s_time_has_bounds() {
+        assert_eq!(parse_rotating_timeout("120"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_call_timeout("1"), Ok(Duration::from_secs(1)));
+        for text in ["0", "61", "-1", "1.5", "", "soon"] {
+            let told = parse_call_timeout(text).unwrap_err();
+            assert_eq!(told, "must be 1 to 60 seconds", "{text}");
+        }
     }
 }
