@@ -272,9 +272,9 @@ async fn a_server_that_refuses_tls_hears_no_name_and_no_password() -> anyhow::Re
     broker_says(&format!("amqps://hush:hush@{}/hush", broker.address), &Trust::default()).await?;
 
     // SSLRequest of the frontend/backend protocol: its length, 8, and the code 80877103.
-    let heard = postgres.heard();
+    let heard = postgres.heard().await?;
     assert!(heard.iter().all(|packet| *packet == [0, 0, 0, 8, 4, 210, 22, 47]), "{heard:?}");
-    let heard = broker.heard();
+    let heard = broker.heard().await?;
     assert_eq!(heard[0].first(), Some(&22), "a TLS handshake");
     assert!(!heard.concat().windows(4).any(|bytes| bytes == b"hush"));
     Ok(())
@@ -304,7 +304,12 @@ impl Refusing {
         Ok(refusing)
     }
 
-    fn heard(&self) -> Vec<Vec<u8>> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Waits for the end of the first conversation.
+    async fn heard(&self) -> anyhow::Result<Vec<Vec<u8>>> {
+        eventually(|| async {
+            let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            Ok((!heard.is_empty()).then_some(heard))
+        })
+        .await
     }
 }
