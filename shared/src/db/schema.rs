@@ -168,6 +168,7 @@ diesel::table! {
         available_at -> Timestamptz,
         attempts -> Integer,
         publications -> Integer,
+        unfinished -> Integer,
         last_error -> Nullable<Text>,
         ending -> Nullable<Text>,
         done_at -> Nullable<Timestamptz>,
