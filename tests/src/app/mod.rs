@@ -67,6 +67,8 @@ pub struct Options {
     pub callback_wait: Duration,
     /// Whether the platforms file names the sandbox.
     pub configured: bool,
+    /// What the API is told besides.
+    pub serve: fn(&mut ServeConfig),
 }
 
 impl Default for Options {
@@ -88,6 +90,7 @@ impl Default for Options {
             api_amqp_url: None,
             callback_wait: Duration::from_secs(5),
             configured: true,
+            serve: |_| {},
         }
     }
 }
@@ -426,7 +429,10 @@ fn serve_config(common: &CommonSettings, options: &Options) -> ServeConfig {
     if let Some(url) = &options.api_amqp_url {
         common.amqp_url = url.clone().into();
     }
-    ServeConfig { callback_wait: options.callback_wait, ..ServeConfig::new(common) }
+    let callback_wait = options.callback_wait;
+    let mut config = ServeConfig { callback_wait, ..ServeConfig::new(common) };
+    (options.serve)(&mut config);
+    config
 }
 
 fn write_platforms(sandbox: &Sandbox, options: &Options, folder: &Path) -> anyhow::Result<PathBuf> {
