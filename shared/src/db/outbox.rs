@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Integer, Interval, Jsonb, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Integer, Interval, Jsonb, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
@@ -228,6 +228,25 @@ pub async fn later(
         .execute(conn)
         .await?;
     Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Beyond {
+    #[diesel(sql_type = Bool)]
+    beyond: bool,
+}
+
+/// Whether more than `max` messages are not done, without counting them all. Across tenants: before
+/// new work is taken on.
+///
+/// # Errors
+/// When the query fails.
+pub async fn is_beyond(conn: &mut AsyncPgConnection, max: i64) -> Result<bool, DbError> {
+    let query =
+        sql_query("SELECT EXISTS (SELECT 1 FROM outbox WHERE done_at IS NULL OFFSET $1) AS beyond")
+            .bind::<BigInt, _>(max);
+    let found: Beyond = query.get_result(conn).await?;
+    Ok(found.beyond)
 }
 
 /// How many messages are not done. Across tenants: for readiness and metrics.

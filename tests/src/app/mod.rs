@@ -72,6 +72,8 @@ pub struct Options {
     pub token_url: Option<String>,
     /// Whether the platforms file names the sandbox.
     pub configured: bool,
+    /// What the API is told besides.
+    pub serve: fn(&mut ServeConfig),
 }
 
 impl Default for Options {
@@ -95,6 +97,7 @@ impl Default for Options {
             call_timeout: None,
             token_url: None,
             configured: true,
+            serve: |_| {},
         }
     }
 }
@@ -470,7 +473,10 @@ fn serve_config(common: &CommonSettings, options: &Options) -> ServeConfig {
     if let Some(url) = &options.api_amqp_url {
         common.amqp_url = url.clone().into();
     }
-    ServeConfig { callback_wait: options.callback_wait, ..ServeConfig::new(common) }
+    let callback_wait = options.callback_wait;
+    let mut config = ServeConfig { callback_wait, ..ServeConfig::new(common) };
+    (options.serve)(&mut config);
+    config
 }
 
 fn write_platforms(sandbox: &Sandbox, options: &Options, folder: &Path) -> anyhow::Result<PathBuf> {
