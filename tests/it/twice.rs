@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use chrono::TimeDelta;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use latchkey_shared::failpoint::cut_at;
 use latchkey_shared::messages::{Command, CommandKind};
 use latchkey_tests::app::{Connected, Options, Tap};
@@ -68,6 +68,12 @@ fn scene_of_sweep(sweep: Sweep) -> Scene {
     }
 }
 
+/// What earlier runs left open is not to be done by this one.
+const CLEARED: &str = "
+    UPDATE outbox SET done_at = now(), ending = 'done' WHERE done_at IS NULL;
+    UPDATE webhook_deliveries SET status = 'delivered', next_attempt_at = NULL WHERE status = 'pending';
+    UPDATE grants SET next_attempt_at = NULL WHERE status = 'active';";
+
 /// One app in which everything is done by hand, and a workspace for each run.
 struct Stage {
     app: TestApp,
@@ -124,6 +130,7 @@ impl Stage {
     }
 
     async fn set(&self, scene: Scene) -> anyhow::Result<Set> {
+        self.app.execute(CLEARED).await?;
         let workspace = self.workspace().await?;
         let command = match scene {
             Scene::Pending => {
@@ -407,19 +414,22 @@ async fn every_handler_twice_and_cut_anywhere_ends_the_same() -> anyhow::Result<
         let ledger = stage.app.sandbox.ledger();
         let again = ledger.iter().filter(|entry| entry.kind == Kind::CodeRefused).count();
         assert_eq!(again, 0, "a code was presented twice");
-        stage.strike().await.inspect_err(|error| eprintln!("{kind}: {error:?}"))
+        stage.strike().await.with_context(|| format!("{kind}"))
     });
-    try_join_all(kinds).await.map(drop)
+    join_all(kinds).await.into_iter().collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sweep_twice_and_cut_anywhere_ends_the_same() -> anyhow::Result<()> {
     let sweeps = Sweep::ALL.iter().map(|(sweep, _)| async move {
         let stage = Stage::new().await?;
-        let (steps, otherwise) = stage.play(Piece::Sweep(*sweep)).await?;
+        let (steps, otherwise) = stage
+            .play(Piece::Sweep(*sweep))
+            .await
+            .inspect_err(|error| eprintln!("{sweep:?}: {error:?}"))?;
         assert!(steps >= 1, "{sweep:?} has no steps to be cut at");
         assert!(otherwise.len() <= 3, "{sweep:?}: {otherwise:?} of {steps} steps");
-        stage.strike().await.inspect_err(|error| eprintln!("{sweep:?}: {error:?}"))
+        stage.strike().await.with_context(|| format!("{sweep:?}"))
     });
-    try_join_all(sweeps).await.map(drop)
+    join_all(sweeps).await.into_iter().collect()
 }
