@@ -26,6 +26,8 @@ use crate::router;
         (name = "platforms", description = "What can be connected."),
         (name = "connects", description = "Attempts to connect an account."),
         (name = "accounts", description = "The connected accounts."),
+        (name = "profiles", description = "Your end users."),
+        (name = "apps", description = "OAuth clients of your own."),
         (name = "webhook-endpoints", description = "Where applications hear of events."),
         (name = "events", description = "What happened."),
         (name = "browser", description = "For the person's browser, not for applications."),

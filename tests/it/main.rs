@@ -1,15 +1,19 @@
 //! The tests as stories: each file one subject, each test named for what it proves.
 
+mod apps;
 mod bad_answers;
 mod bad_input;
 mod callback;
 mod crash;
 mod dead_letters;
 mod docs;
+mod history;
 mod keyring;
+mod lists;
 mod main_job;
 mod migrations;
 mod no_secrets;
+mod profiles;
 mod refresh_failures;
 mod refresh_race;
 mod revocation;

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::context::Context;
+use crate::oauth::CallError;
 use crate::oauth::revoke::{Revoked, revoke};
 use crate::outcome::{Failure, Outcome, Terms};
 use crate::receipt;
@@ -61,9 +62,7 @@ pub async fn handle(context: &Context, message: &RevocationDue) -> Result<Outcom
         Step::Over(outcome) => return Ok(outcome),
     };
     let platform = context.platform(&call.grant.platform)?;
-    let answer =
-        revoke(&context.http, platform, (&call.endpoint, &call.client), &call.tokens).await;
-    let (status, platform_answer) = match answer {
+    let (status, platform_answer) = match tell(context, platform, &call).await {
         Ok(Revoked::Yes { status }) => ("revoked", json!({ "httpStatus": status })),
         Ok(Revoked::Unsupported) => ("not_supported", json!({ "error": "unsupported_token_type" })),
         Ok(Revoked::Refused(refusal)) => {
@@ -78,6 +77,18 @@ pub async fn handle(context: &Context, message: &RevocationDue) -> Result<Outcom
     finish(&mut work, context, &call.grant, (status, Some(platform_answer))).await?;
     work.commit().await?;
     Ok(Outcome::Done)
+}
+
+/// Calls once, and once more where only the client's newest secret was refused.
+async fn tell(context: &Context, platform: &Platform, call: &Call) -> Result<Revoked, CallError> {
+    let Call { endpoint, client, tokens, .. } = call;
+    let answer = revoke(&context.http, platform, (endpoint, client), tokens).await?;
+    match (&answer, client.older()) {
+        (Revoked::Refused(refusal), Some(older)) if refusal.is_of_the_client() => {
+            revoke(&context.http, platform, (endpoint, &older), tokens).await
+        }
+        _ => Ok(answer),
+    }
 }
 
 /// Loads, guards, and decides whether the platform is to be told at all: under the holder's lock,

@@ -15,7 +15,7 @@ use super::{Answer, CallError, PlatformHttp};
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the exchange presents.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CodeExchange<'a> {
     /// The code: presented once, ever.
     pub code: SecretString,

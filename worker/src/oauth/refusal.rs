@@ -70,6 +70,13 @@ impl Refusal {
         json!({ "error": self.code, "description": self.description })
     }
 
+    /// Whether it speaks of our client alone, which is looked at before anything else (RFC 6749 §5.2):
+    /// nothing that was presented is spent.
+    #[must_use]
+    pub fn is_of_the_client(&self) -> bool {
+        matches!(self.code.as_str(), "invalid_client" | "unauthorized_client")
+    }
+
     /// What it means at the token endpoint. Only what clearly speaks of this grant is death.
     #[must_use]
     pub fn class(&self) -> FailureClass {
@@ -97,6 +104,12 @@ impl TokenError {
             Self::Call(CallError::Unreadable(_)) if model.rotates() => FailureClass::InDoubt,
             Self::Call(_) => FailureClass::Transient,
         }
+    }
+
+    /// Whether another secret of the same client may be tried.
+    #[must_use]
+    pub fn refuses_the_client(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.is_of_the_client())
     }
 
     /// One word for logs, metrics and the account's last error.

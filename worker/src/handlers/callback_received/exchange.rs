@@ -1,6 +1,7 @@
 //! The code is presented, once; the answer is stored before anything else happens to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncPgConnection;
@@ -13,6 +14,7 @@ use latchkey_shared::keyring::{DataKey, Owner, Place, SealError};
 use latchkey_shared::messages::{Command, RevocationDue};
 use latchkey_shared::platforms::Platform;
 use secrecy::SecretString;
+use tokio::time::Instant;
 
 use super::{IDENTITY_LEASE, Reason, fail};
 use crate::context::Context;
@@ -35,9 +37,8 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Option<Connect>
             return Err(failure);
         }
     };
-    let Prepared { client, key, presented, called_at } = prepared;
-    match exchange(&context.http, platform, &client, presented).await {
-        Ok(answer) => store(context, connect, &key, (answer, called_at)).await,
+    match present(context, platform, &prepared).await {
+        Ok(answer) => store(context, connect, &prepared.key, (answer, prepared.called_at)).await,
         Err(TokenError::Call(CallError::NotSent(error))) => {
             not_presented(context, connect).await?;
             let error = anyhow::Error::new(error.without_url());
@@ -47,7 +48,30 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Option<Connect>
     }
 }
 
+/// Within this the second call, too, ends within the lease.
+const SECOND_CALL_WITHIN: Duration = Duration::from_secs(8);
+
+/// Calls once, and once more where only the client's newest secret was refused: the code was not
+/// looked at.
+async fn present(
+    context: &Context,
+    platform: &Platform,
+    prepared: &Prepared<'_>,
+) -> Result<Answer, TokenError> {
+    let Prepared { client, presented, begun, .. } = prepared;
+    let called = exchange(&context.http, platform, client, presented.clone()).await;
+    match (&called, client.older()) {
+        (Err(error), Some(older))
+            if error.refuses_the_client() && begun.elapsed() < SECOND_CALL_WITHIN =>
+        {
+            exchange(&context.http, platform, &older, presented.clone()).await
+        }
+        _ => called,
+    }
+}
+
 struct Prepared<'a> {
+    begun: Instant,
     client: Credentials,
     key: Arc<DataKey>,
     presented: CodeExchange<'a>,
@@ -60,6 +84,7 @@ async fn prepare<'a>(
     context: &'a Context,
     connect: &'a Connect,
 ) -> Result<(&'a Platform, Prepared<'a>), Failure> {
+    let begun = Instant::now();
     let platform = context.platform(&connect.platform)?;
     let (vault, workspace) = (context.store.vault(), &connect.workspace_id);
     let mut conn = context.store.conn().await?;
@@ -75,7 +100,7 @@ async fn prepare<'a>(
         redirect_uri: &connect.redirect_uri,
     };
     let called_at = db::read_now(&mut conn, context.clock()).await?;
-    Ok((platform, Prepared { client, key, presented, called_at }))
+    Ok((platform, Prepared { begun, client, key, presented, called_at }))
 }
 
 async fn open(
@@ -113,7 +138,7 @@ pub(in crate::handlers) fn new_tokens(
     sealed: Vec<u8>,
     (called_at, asked): (DateTime<Utc>, &[String]),
 ) -> NewTokens {
-    let after = |lifetime: Option<std::time::Duration>| {
+    let after = |lifetime: Option<Duration>| {
         lifetime
             .and_then(|lifetime| called_at.checked_add_signed(TimeDelta::from_std(lifetime).ok()?))
     };

@@ -19,7 +19,7 @@ use super::callback_received::new_tokens;
 use super::until_stored;
 use crate::context::Context;
 use crate::oauth::refresh::refresh;
-use crate::oauth::refusal::FailureClass;
+use crate::oauth::refusal::{FailureClass, TokenError};
 use crate::oauth::{Answer, CallError};
 use crate::outcome::{Failure, Outcome, Terms};
 use claim::{Claim, Claimed};
@@ -67,7 +67,7 @@ async fn refresh_one(
         claimed.give_back(context).await?;
         return Ok(Outcome::Stale("too late to call within the lease"));
     }
-    let called = refresh(&context.http, platform, &claimed.client, &claimed.token).await;
+    let called = present(context, platform, &claimed).await;
     let class = called.as_ref().err().map(|error| error.class(platform.refresh));
     count(platform, class.as_ref());
     match (called, class) {
@@ -79,6 +79,24 @@ async fn refresh_one(
             end::put_off(context, platform, &claimed, (&error, &class)).await
         }
         (Err(error), None) => Err(Failure::Later(error.into())),
+    }
+}
+
+/// Calls once, and once more where only the client's newest secret was refused: that spent nothing.
+async fn present(
+    context: &Context,
+    platform: &Platform,
+    claimed: &Claimed,
+) -> Result<Answer, TokenError> {
+    let called = refresh(&context.http, platform, &claimed.client, &claimed.token).await;
+    match (&called, claimed.client.older()) {
+        (Err(error), Some(older))
+            if error.refuses_the_client()
+                && claimed.has_time_for(platform.refresh.call_deadline()) =>
+        {
+            refresh(&context.http, platform, &older, &claimed.token).await
+        }
+        _ => called,
     }
 }
 
