@@ -61,8 +61,9 @@ async fn the_pages_of_a_list_are_the_whole_list() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_parameter_is_named() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
-    let lists = lists(&app).await?;
-    // The cursor of a list of platforms, and of nothing.
+    let mut lists = lists(&app).await?;
+    lists.push("/v1/platforms".to_owned());
+    // A good position, but of the event log.
     let foreign = read(&app, "/v1/events?limit=1").await?;
     let foreign = format!("cursor={}", foreign["nextCursor"].as_str().unwrap_or_default());
     for list in &lists {

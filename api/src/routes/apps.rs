@@ -83,8 +83,9 @@ async fn make(app: &App, caller: &Caller, new: CreateApp) -> Result<AppView, Pro
     };
     let made = apps::insert(&mut work, app.clock(), &row).await?;
     let secret = secrets::store(app, &mut work, &made, &new.client_secret).await?;
+    let made = AppView::of(made, vec![secret]);
     work.commit().await?;
-    Ok(AppView::of(made, vec![secret]))
+    Ok(made)
 }
 
 async fn rename(
@@ -244,7 +245,7 @@ pub(crate) async fn add_secret(
     JsonBody(new): JsonBody<AddSecret>,
 ) -> Result<(StatusCode, Json<SecretView>), Problem> {
     let added = secrets::add(&app, &caller, &id, &new.client_secret).await?;
-    Ok((StatusCode::CREATED, Json(added.into())))
+    Ok((StatusCode::CREATED, Json(added)))
 }
 
 /// Destroy a client secret; the other one stays.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::auth::{Admin, Viewer};
+use crate::auth::{Admin, Caller, Viewer};
 use crate::code::Code;
 use crate::extract::{Ids, JsonBody, Params, or_null};
 use crate::pagination::{Limit, List, PageQuery, Wanted};
@@ -136,6 +136,27 @@ fn in_use() -> Problem {
     )
 }
 
+async fn make(
+    app: &App,
+    caller: &Caller,
+    workspace: &WorkspaceId,
+    new: CreateProfile,
+) -> Result<ProfileView, Problem> {
+    let metadata = Value::Object(new.metadata);
+    check(new.external_id.as_deref(), Some(&new.name), Some(&metadata))?;
+    let mut work = app.store.begin().await?;
+    let workspace = caller.workspace(&mut work, workspace).await?;
+    let row = NewProfile {
+        external_id: new.external_id.as_deref(),
+        name: &new.name,
+        metadata: &metadata,
+    };
+    let made = profiles::insert(&mut work, app.clock(), &workspace.id, &row).await;
+    let made = written(made)?.into();
+    work.commit().await?;
+    Ok(made)
+}
+
 async fn run_deletion(app: &App, workspace: &WorkspaceId, id: &ProfileId) -> Result<(), Problem> {
     let mut work = app.store.begin().await?;
     let profile = profiles::lock(&mut work, workspace, id).await?;
@@ -168,17 +189,7 @@ pub(crate) async fn create(
     Ids(workspace): Ids<WorkspaceId>,
     JsonBody(new): JsonBody<CreateProfile>,
 ) -> Result<(StatusCode, Json<ProfileView>), Problem> {
-    let metadata = Value::Object(new.metadata);
-    check(new.external_id.as_deref(), Some(&new.name), Some(&metadata))?;
-    let mut conn = app.conn().await?;
-    let workspace = caller.workspace(&mut conn, &workspace).await?;
-    let row = NewProfile {
-        external_id: new.external_id.as_deref(),
-        name: &new.name,
-        metadata: &metadata,
-    };
-    let made = profiles::insert(&mut conn, app.clock(), &workspace.id, &row).await;
-    Ok((StatusCode::CREATED, Json(written(made)?.into())))
+    Ok((StatusCode::CREATED, Json(make(&app, &caller, &workspace, new).await?)))
 }
 
 /// List the profiles of a workspace.

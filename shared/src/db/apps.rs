@@ -169,7 +169,7 @@ pub async fn rename(
 }
 
 /// Whether anything still needs the app: an account that is not disconnected, a connect that has not
-/// ended, tokens that are not destroyed. The app must be locked.
+/// ended, tokens that are not destroyed. The app must be locked, as its tenant's.
 ///
 /// # Errors
 /// When the query fails.
@@ -183,7 +183,8 @@ pub async fn is_in_use(conn: &mut AsyncPgConnection, app: &App) -> Result<bool, 
     Ok(query.bind::<Text, _>(&app.id).get_result::<Yes>(conn).await?.yes)
 }
 
-/// Deletes an app with its secrets. What has ended forgets it; what has not refuses the deletion.
+/// Deletes an app, locked as its tenant's, with its secrets. What has ended forgets it; what has not
+/// refuses the deletion.
 ///
 /// # Errors
 /// When a query fails, also when the app is still in use.

@@ -158,7 +158,7 @@ pub async fn lock(
 }
 
 /// Whether an account that is not disconnected, or a connect that has not ended, names the profile.
-/// The profile must be locked.
+/// The profile must be locked, as its workspace's.
 ///
 /// # Errors
 /// When the query fails.
@@ -171,7 +171,8 @@ pub async fn is_in_use(conn: &mut AsyncPgConnection, profile: &Profile) -> Resul
     Ok(query.bind::<Text, _>(&profile.id).get_result::<Yes>(conn).await?.yes)
 }
 
-/// Deletes a profile. What has ended forgets it; what has not refuses the deletion.
+/// Deletes a profile, locked as its workspace's. What has ended forgets it; what has not refuses the
+/// deletion.
 ///
 /// # Errors
 /// When a query fails, also when the profile is still in use.

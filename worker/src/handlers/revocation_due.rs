@@ -19,6 +19,7 @@ use latchkey_shared::work::Work;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::note_refused_secret;
 use crate::context::Context;
 use crate::oauth::CallError;
 use crate::oauth::revoke::{Revoked, revoke};
@@ -83,11 +84,13 @@ pub async fn handle(context: &Context, message: &RevocationDue) -> Result<Outcom
 async fn tell(context: &Context, platform: &Platform, call: &Call) -> Result<Revoked, CallError> {
     let Call { endpoint, client, tokens, .. } = call;
     let answer = revoke(&context.http, platform, (endpoint, client), tokens).await?;
-    match (&answer, client.older()) {
-        (Revoked::Refused(refusal), Some(older)) if refusal.is_of_the_client() => {
+    let refused = matches!(&answer, Revoked::Refused(refusal) if refusal.is_of_the_client());
+    match client.older().filter(|_| refused) {
+        Some(older) => {
+            note_refused_secret(&older);
             revoke(&context.http, platform, (endpoint, &older), tokens).await
         }
-        _ => Ok(answer),
+        None => Ok(answer),
     }
 }
 

@@ -8,7 +8,7 @@ use latchkey_shared::keyring::Owner as KeyOwner;
 use latchkey_shared::work::Work;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::lock;
+use super::{SecretView, lock};
 use crate::auth::Caller;
 use crate::code::Code;
 use crate::problem::Problem;
@@ -43,7 +43,7 @@ pub(super) async fn add(
     caller: &Caller,
     id: &AppId,
     secret: &SecretString,
-) -> Result<AppSecret, Problem> {
+) -> Result<SecretView, Problem> {
     let mut checks = Checks::default();
     check(&mut checks, secret);
     checks.finish()?;
@@ -56,7 +56,7 @@ pub(super) async fn add(
             "The app has two: delete the one that the platform does not take any more first.",
         ));
     }
-    let added = store(app, &mut work, &found, secret).await?;
+    let added = store(app, &mut work, &found, secret).await?.into();
     work.commit().await?;
     Ok(added)
 }

@@ -1,4 +1,5 @@
-//! The code is presented, once; the answer is stored before anything else happens to it.
+//! The code is presented, once (where the platform refuses the client's newest secret, once more with
+//! the older one); the answer is stored before anything else happens to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 
 use super::{IDENTITY_LEASE, Reason, fail};
 use crate::context::Context;
-use crate::handlers::until_stored;
+use crate::handlers::{note_refused_secret, until_stored};
 use crate::oauth::exchange::{CodeExchange, exchange};
 use crate::oauth::refusal::{FailureClass, TokenError};
 use crate::oauth::{Answer, CallError, schedule};
@@ -60,13 +61,14 @@ async fn present(
 ) -> Result<Answer, TokenError> {
     let Prepared { client, presented, begun, .. } = prepared;
     let called = exchange(&context.http, platform, client, presented.clone()).await;
-    match (&called, client.older()) {
-        (Err(error), Some(older))
-            if error.refuses_the_client() && begun.elapsed() < SECOND_CALL_WITHIN =>
-        {
+    let refused = called.as_ref().is_err_and(TokenError::refuses_the_client);
+    let in_time = begun.elapsed() < SECOND_CALL_WITHIN;
+    match client.older().filter(|_| refused && in_time) {
+        Some(older) => {
+            note_refused_secret(&older);
             exchange(&context.http, platform, &older, presented.clone()).await
         }
-        _ => called,
+        None => called,
     }
 }
 

@@ -16,7 +16,7 @@ use latchkey_shared::messages::{GrantRef, RefreshDue};
 use latchkey_shared::platforms::Platform;
 
 use super::callback_received::new_tokens;
-use super::until_stored;
+use super::{note_refused_secret, until_stored};
 use crate::context::Context;
 use crate::oauth::refresh::refresh;
 use crate::oauth::refusal::{FailureClass, TokenError};
@@ -89,14 +89,14 @@ async fn present(
     claimed: &Claimed,
 ) -> Result<Answer, TokenError> {
     let called = refresh(&context.http, platform, &claimed.client, &claimed.token).await;
-    match (&called, claimed.client.older()) {
-        (Err(error), Some(older))
-            if error.refuses_the_client()
-                && claimed.has_time_for(platform.refresh.call_deadline()) =>
-        {
+    let refused = called.as_ref().is_err_and(TokenError::refuses_the_client);
+    let in_time = claimed.has_time_for(platform.refresh.call_deadline());
+    match claimed.client.older().filter(|_| refused && in_time) {
+        Some(older) => {
+            note_refused_secret(&older);
             refresh(&context.http, platform, &older, &claimed.token).await
         }
-        _ => called,
+        None => called,
     }
 }
 
