@@ -13,6 +13,7 @@ mod lists;
 mod main_job;
 mod migrations;
 mod no_secrets;
+mod outages;
 mod profiles;
 mod refresh_failures;
 mod refresh_race;

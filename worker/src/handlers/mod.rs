@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use latchkey_shared::credentials::Credentials;
 use latchkey_shared::db::DbError;
+use latchkey_shared::failpoint;
 use latchkey_shared::messages::{CallbackReceived, Command, CommandKind};
 
 use crate::context::Context;
@@ -35,6 +36,7 @@ pub fn terms(kind: CommandKind) -> Terms {
 /// # Errors
 /// [`Failure`].
 pub async fn handle(context: &Context, command: &Command) -> Result<Outcome, Failure> {
+    failpoint::reach("handle", || command.body().to_string()).await;
     match command {
         Command::CallbackReceived(message) => callback_received::handle(context, message).await,
         Command::RefreshDue(message) => refresh_due::handle(context, message).await,
