@@ -49,7 +49,16 @@ struct Settings {
     revoke_url: Option<Url>,
     identity_url: Option<Url>,
     scopes: Option<Vec<String>>,
+    refresh: Option<Refresh>,
     rotation_grace_seconds: Option<u64>,
+}
+
+/// How tokens stay alive, where the operator knows better than the platform's description.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Refresh {
+    Rotating,
+    Stable,
 }
 
 /// The platforms that this installation can connect.
@@ -136,7 +145,7 @@ fn build(spec: &Spec, settings: Settings) -> Result<Platform, String> {
         scope_separator: spec.scope_separator,
         default_scopes: scopes,
         token_lifetime: spec.token_lifetime,
-        refresh: with_grace(spec.refresh, settings.rotation_grace_seconds),
+        refresh: refresh(spec.refresh, settings.refresh, settings.rotation_grace_seconds),
         identity_mapping: spec.identity_mapping,
         client_id: settings.client_id,
         client_secret: settings.client_secret.resolve()?,
@@ -167,10 +176,15 @@ fn check_endpoint(url: Url) -> Result<Url, String> {
     }
 }
 
-fn with_grace(model: RefreshModel, seconds: Option<u64>) -> RefreshModel {
-    match (model, seconds) {
+fn refresh(model: RefreshModel, said: Option<Refresh>, grace: Option<u64>) -> RefreshModel {
+    let model = match said {
+        Some(Refresh::Rotating) => RefreshModel::Rotating { grace: None },
+        Some(Refresh::Stable) => RefreshModel::Stable,
+        None => model,
+    };
+    match (model, grace) {
         (RefreshModel::Rotating { .. }, Some(seconds)) => {
-            RefreshModel::Rotating { grace: Some(Duration::from_secs(seconds)) }
+            RefreshModel::Rotating { grace: (seconds > 0).then(|| Duration::from_secs(seconds)) }
         }
         (model, _) => model,
     }
@@ -194,6 +208,21 @@ mod tests {
         );
         let bare = format!("[platforms.SANDBOX]\nclient_id = \"c\"\n{SECRET}");
         assert!(Platforms::parse(&bare).unwrap_err().to_string().contains("base_url is missing"));
+    }
+
+    #[test]
+    fn the_operator_says_how_tokens_stay_alive() {
+        let model = |more: &str| {
+            let text = format!(
+                "[platforms.SANDBOX]\nbase_url = \"http://127.0.0.1:9\"\nclient_id = \"c\"\n{SECRET}\n{more}"
+            );
+            Platforms::parse(&text).unwrap().get("SANDBOX").unwrap().refresh
+        };
+        let grace = |seconds| RefreshModel::Rotating { grace: Some(Duration::from_secs(seconds)) };
+        assert_eq!(model(""), RefreshModel::Rotating { grace: None });
+        assert_eq!(model("rotation_grace_seconds = 30"), grace(30));
+        assert_eq!(model("rotation_grace_seconds = 0"), RefreshModel::Rotating { grace: None });
+        assert_eq!(model("refresh = \"stable\""), RefreshModel::Stable);
     }
 
     #[test]

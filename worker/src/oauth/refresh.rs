@@ -22,8 +22,8 @@ pub async fn refresh(
 ) -> Result<Answer, TokenError> {
     let client = client(platform, credentials);
     let token = RefreshToken::new(token.expose_secret().to_owned());
-    let call = OneCall { http, deadline: platform.refresh.call_deadline() };
+    let call = OneCall { http, deadline: http.timeouts().refresh(platform.refresh) };
     let response =
         client.exchange_refresh_token(&token).request_async(&call).await.map_err(token_error)?;
-    Ok(answer(&response))
+    answer(&response)
 }

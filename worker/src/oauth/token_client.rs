@@ -78,22 +78,42 @@ impl<'c> AsyncHttpClient<'c> for OneCall<'_> {
     type Future = futures_util::future::BoxFuture<'c, Result<HttpResponse, CallError>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.http.send(request, self.deadline))
+        Box::pin(async {
+            let mut response = self.http.send(request, self.deadline).await?;
+            let status = response.status();
+            if status.is_client_error() && Refusal::inside(response.body()).is_none() {
+                return Err(CallError::Status { status: status.as_u16(), retry_after: None });
+            }
+            // The crate takes tokens from a 200 alone; those of a 201 are as good.
+            if status.is_success() {
+                *response.status_mut() = http::StatusCode::OK;
+            }
+            Ok(response)
+        })
     }
 }
 
-pub(super) fn answer(response: &TokenAnswer) -> Answer {
-    let scopes =
-        response.scopes().map(|scopes| scopes.iter().map(|scope| scope.to_string()).collect());
-    Answer {
+/// What a readable answer brings. Some platforms leave a member empty instead of leaving it out.
+pub(super) fn answer(response: &TokenAnswer) -> Result<Answer, TokenError> {
+    let access_token = response.access_token().secret();
+    if access_token.is_empty() {
+        let why = "an empty access token".to_owned();
+        return Err(TokenError::Call(CallError::Unreadable(why)));
+    }
+    let refresh_token = response.refresh_token().map(|token| token.secret());
+    let scopes: Vec<String> = (response.scopes().into_iter().flatten())
+        .map(|scope| scope.to_string())
+        .filter(|scope| !scope.is_empty())
+        .collect();
+    Ok(Answer {
         tokens: TokenSet {
-            access_token: response.access_token().secret().clone().into(),
-            refresh_token: response.refresh_token().map(|token| token.secret().clone().into()),
+            access_token: access_token.clone().into(),
+            refresh_token: refresh_token.filter(|t| !t.is_empty()).map(|t| t.clone().into()),
         },
         access_lifetime: response.expires_in(),
         refresh_lifetime: response.extra_fields().refresh_token_expires_in.map(Duration::from_secs),
-        scopes,
-    }
+        scopes: Some(scopes).filter(|scopes| !scopes.is_empty()),
+    })
 }
 
 /// What the crate's error means to us.

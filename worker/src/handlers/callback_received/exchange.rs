@@ -18,7 +18,7 @@ use latchkey_shared::platforms::Platform;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::{IDENTITY_LEASE, Reason, fail};
+use super::{Reason, fail, identity_lease};
 use crate::context::Context;
 use crate::handlers::{note_refused_secret, until_stored};
 use crate::oauth::exchange::{CodeExchange, exchange};
@@ -196,7 +196,7 @@ async fn insert(
             &mut work,
             context.clock(),
             (workspace, &connect.id),
-            Some(IDENTITY_LEASE),
+            Some(identity_lease(context)),
         )
         .await?;
         stored = connects::find(&mut work, workspace, &connect.id).await?;
