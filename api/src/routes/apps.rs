@@ -20,6 +20,7 @@ pub(crate) use view::{AppView, SecretView};
 use crate::auth::{Caller, Owner};
 use crate::code::Code;
 use crate::extract::{Ids, JsonBody, Params};
+use crate::idempotency::Once;
 use crate::pagination::{List, PageQuery, Wanted};
 use crate::problem::{Problem, ProblemBody};
 use crate::routes::connects;
@@ -65,7 +66,7 @@ pub(crate) struct AddSecret {
     client_secret: SecretString,
 }
 
-async fn make(app: &App, caller: &Caller, new: CreateApp) -> Result<AppView, Problem> {
+async fn make(app: &App, caller: &Caller, once: &Once, new: CreateApp) -> Result<AppView, Problem> {
     let platform = connects::find_platform(app, &new.platform)?;
     let mut checks = Checks::default();
     checks.name("/name", &new.name);
@@ -84,6 +85,7 @@ async fn make(app: &App, caller: &Caller, new: CreateApp) -> Result<AppView, Pro
     let made = apps::insert(&mut work, app.clock(), &row).await?;
     let secret = secrets::store(app, &mut work, &made, &new.client_secret).await?;
     let made = AppView::of(made, vec![secret]);
+    once.keep(app, &mut work, (StatusCode::CREATED, &made)).await?;
     work.commit().await?;
     Ok(made)
 }
@@ -155,9 +157,10 @@ async fn run_deletion(app: &App, caller: &Caller, id: &AppId) -> Result<(), Prob
 pub(crate) async fn create(
     Owner(caller): Owner,
     State(app): State<Arc<App>>,
+    once: Once,
     JsonBody(new): JsonBody<CreateApp>,
 ) -> Result<(StatusCode, Json<AppView>), Problem> {
-    Ok((StatusCode::CREATED, Json(make(&app, &caller, new).await?)))
+    Ok((StatusCode::CREATED, Json(make(&app, &caller, &once, new).await?)))
 }
 
 /// List the apps.
@@ -242,9 +245,10 @@ pub(crate) async fn add_secret(
     Owner(caller): Owner,
     State(app): State<Arc<App>>,
     Ids(id): Ids<AppId>,
+    once: Once,
     JsonBody(new): JsonBody<AddSecret>,
 ) -> Result<(StatusCode, Json<SecretView>), Problem> {
-    let added = secrets::add(&app, &caller, &id, &new.client_secret).await?;
+    let added = secrets::add(&app, &caller, &once, (&id, &new.client_secret)).await?;
     Ok((StatusCode::CREATED, Json(added)))
 }
 

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use crate::auth::{Admin, Caller, Viewer};
 use crate::code::Code;
 use crate::extract::{Ids, JsonBody, Params, or_null};
+use crate::idempotency::Once;
 use crate::pagination::{Limit, List, PageQuery, Wanted};
 use crate::problem::{Problem, ProblemBody};
 use crate::state::App;
@@ -139,8 +140,8 @@ fn in_use() -> Problem {
 async fn make(
     app: &App,
     caller: &Caller,
-    workspace: &WorkspaceId,
-    new: CreateProfile,
+    once: &Once,
+    (workspace, new): (&WorkspaceId, CreateProfile),
 ) -> Result<ProfileView, Problem> {
     let metadata = Value::Object(new.metadata);
     check(new.external_id.as_deref(), Some(&new.name), Some(&metadata))?;
@@ -153,6 +154,7 @@ async fn make(
     };
     let made = profiles::insert(&mut work, app.clock(), &workspace.id, &row).await;
     let made = written(made)?.into();
+    once.keep(app, &mut work, (StatusCode::CREATED, &made)).await?;
     work.commit().await?;
     Ok(made)
 }
@@ -187,9 +189,10 @@ pub(crate) async fn create(
     Admin(caller): Admin,
     State(app): State<Arc<App>>,
     Ids(workspace): Ids<WorkspaceId>,
+    once: Once,
     JsonBody(new): JsonBody<CreateProfile>,
 ) -> Result<(StatusCode, Json<ProfileView>), Problem> {
-    Ok((StatusCode::CREATED, Json(make(&app, &caller, &workspace, new).await?)))
+    Ok((StatusCode::CREATED, Json(make(&app, &caller, &once, (&workspace, new)).await?)))
 }
 
 /// List the profiles of a workspace.

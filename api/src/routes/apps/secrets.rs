@@ -1,6 +1,7 @@
 //! The secrets of an app: one, or two while it is being changed at the platform. They go in sealed
 //! and never come out.
 
+use axum::http::StatusCode;
 use latchkey_shared::db::app_secrets::{self, AppSecret};
 use latchkey_shared::db::apps;
 use latchkey_shared::ids::{AppId, AppSecretId};
@@ -11,6 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{SecretView, lock};
 use crate::auth::Caller;
 use crate::code::Code;
+use crate::idempotency::Once;
 use crate::problem::Problem;
 use crate::state::App;
 use crate::validate::Checks;
@@ -41,8 +43,8 @@ pub(super) async fn store(
 pub(super) async fn add(
     app: &App,
     caller: &Caller,
-    id: &AppId,
-    secret: &SecretString,
+    once: &Once,
+    (id, secret): (&AppId, &SecretString),
 ) -> Result<SecretView, Problem> {
     let mut checks = Checks::default();
     check(&mut checks, secret);
@@ -57,6 +59,7 @@ pub(super) async fn add(
         ));
     }
     let added = store(app, &mut work, &found, secret).await?.into();
+    once.keep(app, &mut work, (StatusCode::CREATED, &added)).await?;
     work.commit().await?;
     Ok(added)
 }

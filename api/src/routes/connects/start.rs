@@ -1,5 +1,6 @@
 //! Starting a connect: one transaction, and the authorize URL at once.
 
+use axum::http::StatusCode;
 use chrono::TimeDelta;
 use diesel_async::AsyncPgConnection;
 use latchkey_shared::db::accounts;
@@ -20,6 +21,7 @@ use utoipa::ToSchema;
 
 use super::request::StartConnect;
 use crate::code::Code;
+use crate::idempotency::Once;
 use crate::problem::Problem;
 use crate::redirect;
 use crate::state::App;
@@ -52,6 +54,7 @@ struct Ground<'a> {
 /// Starts a connect.
 pub(crate) async fn run(
     app: &App,
+    once: &Once,
     workspace: &Workspace,
     request: StartConnect,
 ) -> Result<StartedConnect, Problem> {
@@ -82,7 +85,7 @@ pub(crate) async fn run(
         scopes: request.scopes.clone().unwrap_or_else(|| platform.default_scopes.clone()),
         metadata: Value::Object(request.metadata.clone().unwrap_or_default()),
     };
-    write(app, workspace, &request, ground).await
+    write(app, once, (workspace, &request), ground).await
 }
 
 pub(crate) fn find_platform<'a>(app: &'a App, id: &str) -> Result<&'a Platform, Problem> {
@@ -153,8 +156,8 @@ async fn find_client(
 
 async fn write(
     app: &App,
-    workspace: &Workspace,
-    request: &StartConnect,
+    once: &Once,
+    (workspace, request): (&Workspace, &StartConnect),
     ground: Ground<'_>,
 ) -> Result<StartedConnect, Problem> {
     let id = ConnectId::new(app.clock());
@@ -183,7 +186,6 @@ async fn write(
     };
     let connect = connects::insert(&mut work, app.clock(), &new).await?;
     work.emit(connect.event(EventType::ConnectStarted)).await?;
-    work.commit().await?;
     let asked = authorize::Request {
         client_id: &ground.client_id,
         redirect_uri: &redirect_uri,
@@ -191,13 +193,16 @@ async fn write(
         state: &state,
         verifier: verifier.as_ref(),
     };
-    Ok(StartedConnect {
+    let started = StartedConnect {
         connect_id: connect.id,
         authorize_url: authorize::authorize_url(ground.platform, &asked),
-        state,
+        state: state.clone(),
         expires_at: connect.expires_at.into(),
         status: connect.status,
-    })
+    };
+    once.keep(app, &mut work, (StatusCode::CREATED, &started)).await?;
+    work.commit().await?;
+    Ok(started)
 }
 
 async fn seal(
