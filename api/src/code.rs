@@ -76,6 +76,18 @@ codes! {
     ConnectEnded = CONFLICT, "CONNECT_ENDED", "The connect has ended";
     /// The workspace has too many connects open at once.
     TooManyOpenConnects = CONFLICT, "TOO_MANY_OPEN_CONNECTS", "Too many connects are open";
+    /// Something that the request names was deleted at this moment.
+    ReferenceGone = CONFLICT, "REFERENCE_GONE", "Something that the request names is gone";
+    /// Another profile has this external id.
+    ExternalIdTaken = CONFLICT, "EXTERNAL_ID_TAKEN", "The external id is taken";
+    /// Something that has not ended names the profile.
+    ProfileInUse = CONFLICT, "PROFILE_IN_USE", "The profile is in use";
+    /// Something that has not ended needs the app.
+    AppInUse = CONFLICT, "APP_IN_USE", "The app is in use";
+    /// The app has an old and a new secret already.
+    TooManySecrets = CONFLICT, "TOO_MANY_SECRETS", "The app has too many secrets";
+    /// Without it the app would have none.
+    LastSecret = CONFLICT, "LAST_SECRET", "It is the app's last secret";
     /// The account is not connected.
     AccountNotConnected = CONFLICT, "ACCOUNT_NOT_CONNECTED", "The account is not connected";
     /// The account's tokens cannot be refreshed.

@@ -8,6 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
 
@@ -94,7 +95,7 @@ fn refused(error: &serde_json::Error, pointer: String) -> Problem {
     }
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
-    Problem::invalid(vec![FieldError { pointer, message: message.to_owned() }])
+    Problem::invalid(vec![FieldError::at(pointer, message)])
 }
 
 /// Where the error is (RFC 6901). An error about a field that is missing stands at its parent, and
@@ -143,11 +144,32 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let Query(params) = Query::try_from_uri(&parts.uri).map_err(|rejection| {
             let text = rejection.body_text();
-            let what = text.rsplit_once("query string: ").map_or(text.as_str(), |(_, what)| what);
-            Problem::new(Code::ValidationFailed, format!("Correct the query: {what}."))
+            wrong_query(text.rsplit_once("query string: ").map_or(text.as_str(), |(_, what)| what))
         })?;
         Ok(Self(params))
     }
+}
+
+/// `parameter: what is wrong with it`; an error about no parameter in particular names none.
+fn wrong_query(what: &str) -> Problem {
+    match what.split_once(": ") {
+        Some((name, message)) if name.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            Problem::invalid_query(name, &format!("is wrong: {message}"))
+        }
+        _ => Problem::new(Code::ValidationFailed, format!("Correct the query: {what}.")),
+    }
+}
+
+/// A field that may be left out, and may be null: of the two only null takes away what is there.
+///
+/// # Errors
+/// When the value is neither null nor of the type.
+pub(crate) fn or_null<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]

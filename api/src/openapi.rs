@@ -30,6 +30,8 @@ const TOO_MANY_REQUESTS: &str = "TooManyRequests";
         (name = "platforms", description = "What can be connected."),
         (name = "connects", description = "Attempts to connect an account."),
         (name = "accounts", description = "The connected accounts."),
+        (name = "profiles", description = "Your end users."),
+        (name = "apps", description = "OAuth clients of your own."),
         (name = "webhook-endpoints", description = "Where applications hear of events."),
         (name = "events", description = "What happened."),
         (name = "browser", description = "For the person's browser, not for applications."),

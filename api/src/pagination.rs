@@ -1,4 +1,5 @@
-//! Lists, page by page. A cursor is opaque to callers: the id of the last row they saw.
+//! Lists, page by page. A cursor is opaque to callers: the id of the last row they saw, or its place in
+//! a history.
 
 use std::str::FromStr;
 
@@ -8,7 +9,6 @@ use latchkey_shared::db::Page;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::code::Code;
 use crate::problem::Problem;
 
 const DEFAULT_LIMIT: i64 = 50;
@@ -17,7 +17,7 @@ const DEFAULT_LIMIT: i64 = 50;
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct List<T> {
-    /// The rows, oldest first.
+    /// The rows, oldest first unless the operation says otherwise.
     pub(crate) data: Vec<T>,
     /// Leads to the next page as `cursor`; null on the last one.
     pub(crate) next_cursor: Option<String>,
@@ -63,13 +63,13 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// Reads the cursor of a list of `Id`s.
+    /// Reads the cursor of a list of rows that `Id`s order.
     ///
     /// # Errors
     /// `VALIDATION_FAILED` when it is not one of ours.
     pub(crate) fn of<Id: FromStr>(query: &PageQuery) -> Result<Self, Problem> {
         let after = query.cursor.as_deref().map(|cursor| {
-            decode(cursor).filter(|id| id.parse::<Id>().is_ok()).ok_or_else(bad_cursor)
+            decode(cursor).filter(|id| id.parse::<Id>().is_ok()).ok_or_else(|| bad_cursor("cursor"))
         });
         Ok(Self { after: after.transpose()?, limit: Limit::or_default(query.limit) })
     }
@@ -83,24 +83,22 @@ impl Wanted {
     pub(crate) fn list<Row, T>(
         &self,
         mut rows: Vec<Row>,
-        id: impl Fn(&Row) -> &str,
+        position: impl Fn(&Row) -> String,
         view: impl FnMut(Row) -> T,
     ) -> List<T> {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
         rows.truncate(limit);
         let last = rows.last().filter(|_| more);
-        let next_cursor = last.map(|row| encode(id(row)));
+        let next_cursor = last.map(|row| encode(&position(row)));
         List { data: rows.into_iter().map(view).collect(), next_cursor }
     }
 }
 
 /// A cursor that no list of ours gave.
-pub(crate) fn bad_cursor() -> Problem {
-    Problem::new(
-        Code::ValidationFailed,
-        "The cursor is not one of this list: use `nextCursor` of an answer as it is, or none.",
-    )
+pub(crate) fn bad_cursor(parameter: &str) -> Problem {
+    let message = "is not a cursor of this list: use `nextCursor` of an answer as it is, or none";
+    Problem::invalid_query(parameter, message)
 }
 
 /// Makes a position opaque.
@@ -132,12 +130,12 @@ mod tests {
         let ids: Vec<ConnectId> = (0..3).map(|_| ConnectId::new(&clock)).collect();
         let wanted = Wanted::of::<ConnectId>(&query(None, 2)).unwrap();
         assert_eq!(wanted.page().limit, 3);
-        let list = wanted.list(ids.clone(), |id| id.as_str(), |id| id);
+        let list = wanted.list(ids.clone(), ConnectId::to_string, |id| id);
         assert_eq!(list.data, ids[..2]);
 
         let next = Wanted::of::<ConnectId>(&query(list.next_cursor, 2)).unwrap();
         assert_eq!(next.page().after, Some(ids[1].as_str()));
-        let last = next.list(ids[2..].to_vec(), |id| id.as_str(), |id| id);
+        let last = next.list(ids[2..].to_vec(), ConnectId::to_string, |id| id);
         assert_eq!(last.next_cursor, None);
     }
 

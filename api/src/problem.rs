@@ -33,14 +33,26 @@ pub(crate) struct Problem {
 #[derive(Clone, Debug)]
 pub(crate) struct Cause(pub(crate) Arc<anyhow::Error>);
 
-/// One field that is wrong.
+/// One field of the body, or one parameter of the query, that is wrong.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
 pub(crate) struct FieldError {
     /// Where it stands in the body (RFC 6901).
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "/redirectAllowlist/0")]
-    pub(crate) pointer: String,
+    pointer: Option<String>,
+    /// Which parameter of the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "cursor")]
+    parameter: Option<String>,
     /// What is wrong with it.
-    pub(crate) message: String,
+    message: String,
+}
+
+impl FieldError {
+    /// A field of the body.
+    pub(crate) fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { pointer: Some(pointer.into()), parameter: None, message: message.into() }
+    }
 }
 
 /// The body of every error.
@@ -62,7 +74,7 @@ pub(crate) struct ProblemBody<'a> {
     detail: &'a str,
     /// Names this request in the log; also the header `x-request-id`.
     request_id: &'a str,
-    /// The fields that are wrong, if that is what it is about.
+    /// The fields and parameters that are wrong, if that is what it is about.
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     #[schema(required = false)]
     errors: &'a [FieldError],
@@ -101,9 +113,15 @@ impl Problem {
 
     /// One field of the body that is wrong in a way that has its own code.
     pub(crate) fn at(self, pointer: &str) -> Self {
-        let message = self.detail.clone().into_owned();
-        let pointer = pointer.to_owned();
-        Self { errors: vec![FieldError { pointer, message }], ..self }
+        Self { errors: vec![FieldError::at(pointer, self.detail.clone())], ..self }
+    }
+
+    /// A parameter of the query that is wrong.
+    pub(crate) fn invalid_query(parameter: &str, message: &str) -> Self {
+        let detail = format!("Correct the query: `{parameter}` {message}.");
+        let (parameter, message) = (Some(parameter.to_owned()), message.to_owned());
+        let errors = vec![FieldError { pointer: None, parameter, message }];
+        Self { errors, ..Self::new(Code::ValidationFailed, detail) }
     }
 
     /// A failure of ours.
@@ -182,6 +200,9 @@ impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
         if error.is_unavailable() {
             Self::unavailable(error.into())
+        } else if error.is_foreign_key_violation() {
+            let detail = "It was deleted at this moment: look again, and name what is there.";
+            Self::new(Code::ReferenceGone, detail)
         } else {
             Self::internal(error.into())
         }

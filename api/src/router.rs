@@ -13,7 +13,8 @@ use utoipa_axum::routes;
 use crate::code::Code;
 use crate::problem::Problem;
 use crate::routes::{
-    accounts, api_keys, connects, events, health, platforms, webhook_endpoints, workspaces,
+    accounts, api_keys, apps, connects, events, health, platforms, profiles, webhook_endpoints,
+    workspaces,
 };
 use crate::state::App;
 use crate::{browser_headers, extract, keyed, openapi, request, web};
@@ -35,7 +36,14 @@ fn keyed_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(connects::get, connects::cancel))
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::get, accounts::disconnect))
+        .routes(routes!(accounts::history))
         .routes(routes!(accounts::refresh))
+        .routes(routes!(profiles::create, profiles::list))
+        .routes(routes!(profiles::get, profiles::update, profiles::delete))
+        .routes(routes!(apps::create, apps::list))
+        .routes(routes!(apps::get, apps::update, apps::delete))
+        .routes(routes!(apps::add_secret))
+        .routes(routes!(apps::delete_secret))
         .routes(routes!(webhook_endpoints::create, webhook_endpoints::list))
         .routes(routes!(webhook_endpoints::delete))
         .routes(routes!(events::list))

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::problem::{FieldError, Problem};
 
 const NAME_CHARS: usize = 200;
+const CREDENTIAL_CHARS: usize = 1000;
 const METADATA_BYTES: usize = 4 * 1024;
 
 /// The fields found wrong so far.
@@ -16,7 +17,7 @@ pub(crate) struct Checks {
 impl Checks {
     /// Notes what is wrong with a field.
     pub(crate) fn wrong(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
-        self.errors.push(FieldError { pointer: pointer.into(), message: message.into() });
+        self.errors.push(FieldError::at(pointer, message));
     }
 
     /// A name for people: short, on one line.
@@ -25,6 +26,16 @@ impl Checks {
         if !(1..=NAME_CHARS).contains(&length) || name.chars().any(char::is_control) {
             let message = format!("must be 1 to {NAME_CHARS} characters on one line");
             self.wrong(pointer, message);
+        }
+    }
+
+    /// What a platform gave: RFC 6749 appendix A has visible ASCII, and a space is a slip of the hand.
+    /// The message never repeats it.
+    pub(crate) fn credential(&mut self, pointer: &str, credential: &str) {
+        let visible = credential.bytes().all(|byte| byte.is_ascii_graphic());
+        if !(1..=CREDENTIAL_CHARS).contains(&credential.len()) || !visible {
+            let message = format!("must be 1 to {CREDENTIAL_CHARS} visible ASCII characters");
+            self.wrong(pointer, format!("{message}, without spaces"));
         }
     }
 
@@ -68,8 +79,12 @@ mod tests {
         checks.name("/name", "two\nlines");
         checks.metadata("/metadata", &json!({ "a": ["b\0"] }));
         checks.metadata("/other", &json!({ "a": "x".repeat(METADATA_BYTES) }));
-        let pointers: Vec<&str> = checks.errors.iter().map(|e| e.pointer.as_str()).collect();
-        assert_eq!(pointers, ["/name", "/metadata", "/other"]);
+        checks.credential("/clientSecret", "se cret");
+        let expected = ["/name", "/metadata", "/other", "/clientSecret"];
+        let told = serde_json::to_value(&checks.errors).unwrap();
+        let pointers: Vec<_> = told.as_array().unwrap().iter().map(|e| &e["pointer"]).collect();
+        assert_eq!(pointers, expected);
+        assert!(!told.to_string().contains("se cret"), "{told}");
         assert!(checks.finish().is_err());
     }
 
@@ -78,6 +93,7 @@ mod tests {
         let mut checks = Checks::default();
         checks.name("/name", "Grüße");
         checks.metadata("/metadata", &json!({ "order": 7 }));
+        checks.credential("/clientSecret", "GOCSPX-a_b~c.d/e+f=");
         assert!(checks.finish().is_ok());
     }
 }

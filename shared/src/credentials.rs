@@ -3,7 +3,7 @@
 use diesel_async::AsyncPgConnection;
 use secrecy::SecretString;
 
-use crate::db::{DbError, apps, workspaces};
+use crate::db::{DbError, app_secrets, apps, workspaces};
 use crate::ids::{AppId, WorkspaceId};
 use crate::keyring::{Owner, SealError, Vault};
 use crate::platforms::Platform;
@@ -13,8 +13,20 @@ use crate::platforms::Platform;
 pub struct Credentials {
     /// Client id.
     pub client_id: String,
-    /// Client secret.
+    /// Client secret: the newest.
     pub client_secret: SecretString,
+    /// The one before it, while both are on record.
+    pub older_secret: Option<SecretString>,
+}
+
+impl Credentials {
+    /// The same client with its older secret, for a call that was refused because of the newest: the
+    /// platform may not know that one yet, and a call refused for its client alone has spent nothing.
+    #[must_use]
+    pub fn older(&self) -> Option<Self> {
+        let client_secret = self.older_secret.clone()?;
+        Some(Self { client_id: self.client_id.clone(), client_secret, older_secret: None })
+    }
 }
 
 /// Why there is no client to speak with.
@@ -45,14 +57,24 @@ pub async fn resolve(
         return Ok(Credentials {
             client_id: platform.client_id.clone(),
             client_secret: platform.client_secret.clone(),
+            older_secret: None,
         });
     };
     let organisation = workspaces::organisation_of(conn, workspace).await?;
     let app =
         apps::find(conn, &organisation, workspace, app).await?.ok_or(CredentialsError::AppGone)?;
-    let key =
-        vault.opening_key(conn, Owner::Organisation(&organisation), &app.sealed_secret).await?;
-    let secret = key.open(apps::secret_place(&organisation, &app.id), &app.sealed_secret)?;
-    let secret = std::str::from_utf8(&secret).map_err(|_| SealError::UnknownFormat)?;
-    Ok(Credentials { client_id: app.client_id, client_secret: secret.into() })
+    let mut secrets = Vec::new();
+    for secret in app_secrets::of_apps(conn, &organisation, &[&app.id]).await? {
+        let owner = Owner::Organisation(&organisation);
+        let key = vault.opening_key(conn, owner, &secret.sealed_secret).await?;
+        let plain = key.open(secret.place(), &secret.sealed_secret)?;
+        let text = std::str::from_utf8(&plain).map_err(|_| SealError::UnknownFormat)?;
+        secrets.push(SecretString::from(text));
+    }
+    let mut secrets = secrets.into_iter();
+    Ok(Credentials {
+        client_id: app.client_id,
+        client_secret: secrets.next().ok_or(CredentialsError::AppGone)?,
+        older_secret: secrets.next(),
+    })
 }

@@ -20,6 +20,8 @@ text_enum! {
         ConnectCancelled = "connect.cancelled",
         /// An account was connected, or connected again.
         AccountConnected = "account.connected",
+        /// A reconnect gave the account to another profile; both are named.
+        AccountUpdated = "account.updated",
         /// The access token ended while its refresh keeps failing for now.
         AccountRefreshOverdue = "account.refresh_overdue",
         /// An expired account came back by itself: a late answer brought new tokens.

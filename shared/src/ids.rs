@@ -93,6 +93,8 @@ ids! {
     ProfileId = "prof",
     /// An app: an OAuth client that a customer registered.
     AppId = "app",
+    /// A client secret of an app (not the secret itself).
+    AppSecretId = "sec",
     /// A connect: one attempt to connect an account.
     ConnectId = "con",
     /// A grant: one token set.

@@ -178,10 +178,13 @@ async fn a_role_that_is_too_low_is_refused() -> anyhow::Result<()> {
     let (viewer, admin) = (key("viewer").await?, key("admin").await?);
     let connects = app.path("/connects");
     viewer.get(&connects).await?.expect(200)?;
+    viewer.get(&app.path("/profiles")).await?.expect(200)?;
     for (http, path, body) in [
         (&viewer, connects.as_str(), json!({ "platform": "SANDBOX" })),
         (&viewer, "/v1/workspaces", json!({ "name": "x" })),
         (&viewer, "/v1/webhook-endpoints", json!({ "url": "https://example.com" })),
+        (&viewer, &app.path("/profiles"), json!({ "name": "x" })),
+        (&admin, "/v1/apps", json!({ "name": "x" })),
         (&admin, "/v1/api-keys", json!({ "name": "x", "role": "viewer" })),
     ] {
         let answer = http.post(path, &body).await?;

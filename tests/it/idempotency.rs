@@ -69,6 +69,9 @@ fn in_background(
 /// Every POST of the document, with a body that succeeds.
 async fn posts(app: &TestApp) -> anyhow::Result<Vec<(String, Value)>> {
     let sam = app.connect("sam").await?;
+    let client =
+        json!({ "platform": "SANDBOX", "name": "a", "clientId": "c", "clientSecret": "s" });
+    let own = app.http.post("/v1/apps", &client).await?.expect(201)?.json();
     let document = app.http.get("/openapi.json").await?.expect(200)?.json();
     let paths = document["paths"].as_object().into_iter().flatten();
     let keyed = paths.filter(|(path, item)| path.starts_with("/v1/") && item["post"].is_object());
@@ -82,9 +85,13 @@ async fn posts(app: &TestApp) -> anyhow::Result<Vec<(String, Value)>> {
             "api-keys" => json!({ "name": "k", "role": "viewer" }),
             "webhook-endpoints" => json!({ "url": "https://example.com/hook" }),
             "refresh" => json!({}),
+            "profiles" => json!({ "name": "p", "externalId": "7" }),
+            "apps" => client.clone(),
+            "secrets" => json!({ "clientSecret": "new" }),
             other => panic!("this test must know a body for {other}"),
         };
         let path = path.replace("{ws}", app.owner.workspace_id.as_str());
+        let path = path.replace("{app}", own["id"].as_str().unwrap_or_default());
         (path.replace("{acc}", &sam.account_id), body)
     });
     Ok(posts.collect())
@@ -93,7 +100,15 @@ async fn posts(app: &TestApp) -> anyhow::Result<Vec<(String, Value)>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_post_is_answered_again_and_done_once() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
-    let tables = ["connects", "workspaces", "api_keys", "webhook_endpoints"];
+    let tables = [
+        "connects",
+        "workspaces",
+        "api_keys",
+        "webhook_endpoints",
+        "profiles",
+        "apps",
+        "app_secrets",
+    ];
     for (path, body) in posts(&app).await? {
         let first = post(&app.http, &path, &path, &body).await?;
         assert!(matches!(first.status, 201 | 202), "{path}: {}", first.text);

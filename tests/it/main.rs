@@ -1,5 +1,6 @@
 //! The tests as stories: each file one subject, each test named for what it proves.
 
+mod apps;
 mod bad_answers;
 mod bad_input;
 mod broker;
@@ -8,14 +9,17 @@ mod crash;
 mod dead_letters;
 mod docs;
 mod drain;
+mod history;
 mod idempotency;
 mod keyring;
 mod limits;
+mod lists;
 mod main_job;
 mod migrations;
 mod no_secrets;
 mod outages;
 mod poison;
+mod profiles;
 mod refresh_failures;
 mod refresh_race;
 mod revocation;

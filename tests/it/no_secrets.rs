@@ -28,11 +28,14 @@ async fn no_secret_is_found_outside_seals() -> anyhow::Result<()> {
     assert_eq!(again, key, "whoever repeats the request gets the same answer");
     let key = key["key"].as_str().unwrap_or_default();
     let states = walk_every_flow(&app).await?;
+    change_a_secret(&app).await?;
     let mut secrets: Secrets = vec![
         ("the API key", app.owner.expose_key().to_owned()),
         ("the second API key", key.to_owned()),
         ("an idempotency key", IDEMPOTENCY_KEY.to_owned()),
         ("the client secret", latchkey_tests::SandboxConfig::default().client_secret),
+        ("an app's old secret", OLD_SECRET.to_owned()),
+        ("an app's new secret", NEW_SECRET.to_owned()),
     ];
     secrets.extend(app.sandbox.secrets().into_iter().map(|secret| ("a code or token", secret)));
     assert!(secrets.len() > 10, "the flows issued tokens");
@@ -100,6 +103,7 @@ async fn walk_every_flow(app: &TestApp) -> anyhow::Result<Vec<String>> {
     app.account_until(account, revoked).await?;
     app.event("account.revoked", account).await?;
     let mut lists = vec![app.path("/connects"), app.path("/accounts")];
+    lists.push(app.path(&format!("/accounts/{account}/history")));
     let of_organisation = ["api-keys", "webhook-endpoints", "platforms", "events", "workspaces"];
     lists.extend(of_organisation.map(|list| format!("/v1/{list}")));
     for list in lists {
@@ -141,6 +145,23 @@ async fn lose_and_reconnect(app: &TestApp, account: &str) -> anyhow::Result<()> 
     app.clock.advance(TimeDelta::hours(1));
     app.account_until(account, |account| account["status"] == "token_expired").await?;
     app.connect("sam").await.map(drop)
+}
+
+const OLD_SECRET: &str = "acme-secret-of-last-year-0123456789";
+const NEW_SECRET: &str = "acme-secret-of-this-year-0123456789";
+
+/// An app whose newest secret the platform does not know yet.
+async fn change_a_secret(app: &TestApp) -> anyhow::Result<()> {
+    app.sandbox.set_client("acme", &[OLD_SECRET]);
+    let new = json!({ "platform": "SANDBOX", "name": "Ours", "clientId": "acme", "clientSecret": OLD_SECRET });
+    let own = app.http.post("/v1/apps", &new).await?.expect(201)?.json();
+    let secrets = format!("/v1/apps/{}/secrets", text(&own["id"]));
+    let new = json!({ "clientSecret": NEW_SECRET });
+    app.http.post(&secrets, &new).await?.expect(201)?;
+    let started = app.start_connect(json!({ "appId": own["id"] })).await?;
+    app.approve(&started, &Person::new("ann")?).await?.expect(303)?;
+    assert_eq!(app.ended(text(&started["connectId"])).await?["status"], "connected");
+    app.http.get("/v1/apps").await?.expect(200).map(drop)
 }
 
 fn text(value: &Value) -> &str {

@@ -88,7 +88,11 @@ async fn partitions_are_made_ahead_and_dropped_when_old() -> anyhow::Result<()> 
     let partitions = "SELECT count(*) AS n FROM pg_inherits WHERE inhparent = 'outbox'::regclass";
     assert_eq!(app.row(partitions).await?["n"], 9, "today, seven days ahead, and the default");
     app.clock.advance(TimeDelta::days(20));
-    assert_eq!(Sweep::Partitions.run(app.worker_context()).await?, 16, "eight days of two tables");
+    assert_eq!(
+        Sweep::Partitions.run(app.worker_context()).await?,
+        24,
+        "eight days of three tables"
+    );
     Sweep::Prune.run(app.worker_context()).await?;
     assert_eq!(app.row(partitions).await?["n"], 9, "the old days of the outbox are gone");
     let events = app.row("SELECT count(*) AS n FROM events").await?;

@@ -21,6 +21,8 @@ impl Theirs {
             .expect(201)?
             .json();
         let endpoints = app.http.get("/v1/webhook-endpoints").await?.expect(200)?.json();
+        let profile = app.http.post(&app.path("/profiles"), &json!({ "name": "Ann" })).await?;
+        let own = app.http.post("/v1/apps", &body_for("/v1/apps")).await?.expect(201)?.json();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Ok(Self {
             ids: vec![
@@ -28,6 +30,9 @@ impl Theirs {
                 ("acc", sam.account_id),
                 ("con", text(&open["connectId"])),
                 ("id", text(&key["id"])),
+                ("prof", text(&profile.expect(201)?.json()["id"])),
+                ("app", text(&own["id"])),
+                ("secret", text(&own["secrets"][0]["id"])),
                 ("whe", text(&endpoints["data"][0]["id"])),
             ],
         })
@@ -62,6 +67,11 @@ fn body_for(path: &str) -> Value {
         path if path.ends_with("/connects") => json!({ "platform": "SANDBOX" }),
         path if path.ends_with("/workspaces") => json!({ "name": "theirs" }),
         path if path.ends_with("/api-keys") => json!({ "name": "k", "role": "viewer" }),
+        path if path.ends_with("/profiles") => json!({ "name": "theirs" }),
+        path if path.ends_with("/apps") => {
+            json!({ "platform": "SANDBOX", "name": "a", "clientId": "c", "clientSecret": "s" })
+        }
+        path if path.ends_with("/secrets") => json!({ "clientSecret": "s" }),
         path if path.ends_with("/webhook-endpoints") => {
             json!({ "url": "https://example.com/hook" })
         }
@@ -87,7 +97,7 @@ async fn another_tenant_s_key_sees_nothing_on_any_route() -> anyhow::Result<()> 
     let stranger = app.another_tenant().await?;
     let http = app.http.with_key(stranger.expose_key());
     let operations = operations(&app.http).await?;
-    assert!(operations.len() >= 20, "the document lists the routes: {operations:?}");
+    assert!(operations.len() >= 33, "the document lists the routes: {operations:?}");
     for (method, path) in &operations {
         let filled = theirs.fill(path);
         assert!(!filled.contains('{'), "this test must know an id for {path}");

@@ -1,6 +1,7 @@
 //! `/v1/workspaces/{ws}/accounts`.
 
 mod disconnect;
+mod history;
 mod refresh;
 mod view;
 
@@ -15,6 +16,7 @@ use latchkey_shared::db::grants::{self, Grant};
 use latchkey_shared::ids::{AccountId, ProfileId, WorkspaceId};
 use serde::Deserialize;
 
+pub(crate) use history::HistoryView;
 pub(crate) use view::AccountView;
 
 use crate::auth::{Admin, Viewer};
@@ -95,7 +97,7 @@ pub(crate) async fn list(
     let filter =
         AccountFilter { platform, status: query.status, profile: query.profile_id.as_ref() };
     let rows = accounts::list(&mut conn, &workspace.id, &filter, wanted.page()).await?;
-    Ok(Json(wanted.list(rows, |(account, _)| account.id.as_str(), Into::into)))
+    Ok(Json(wanted.list(rows, |(account, _)| account.id.to_string(), Into::into)))
 }
 
 /// Get an account.
@@ -112,6 +114,25 @@ pub(crate) async fn get(
 ) -> Result<Json<AccountView>, Problem> {
     let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
     Ok(Json(find(&app, &workspace.id, &id).await?.into()))
+}
+
+/// Get what happened to an account in the last 90 days, newest first: connects, refreshes, changes of
+/// its status, and what became of its tokens.
+#[utoipa::path(
+    get, path = "/v1/workspaces/{ws}/accounts/{acc}/history", tag = "accounts", operation_id = "getAccountHistory",
+    security(("apiKey" = ["viewer"])),
+    params(("ws" = String, Path, description = "The workspace"), ("acc" = String, Path, description = "The account"), PageQuery),
+    responses((status = OK, description = "A page of the history", body = List<HistoryView>)),
+)]
+pub(crate) async fn history(
+    Viewer(caller): Viewer,
+    State(app): State<Arc<App>>,
+    Ids((workspace, id)): Ids<(WorkspaceId, AccountId)>,
+    Params(query): Params<PageQuery>,
+) -> Result<Json<List<HistoryView>>, Problem> {
+    let wanted = Wanted::of::<i64>(&query)?;
+    let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
+    history::list(&app, &workspace.id, &id, &wanted).await.map(Json)
 }
 
 /// Refresh an account's tokens now. Requests for one account at the same time make one refresh.

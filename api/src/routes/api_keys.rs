@@ -124,7 +124,7 @@ pub(crate) async fn list(
     let mut conn = app.conn().await?;
     let only = caller.workspace_id.as_ref();
     let rows = api_keys::list(&mut conn, &caller.organisation_id, only, wanted.page()).await?;
-    Ok(Json(wanted.list(rows, |row| row.id.as_str(), Into::into)))
+    Ok(Json(wanted.list(rows, |row| row.id.to_string(), Into::into)))
 }
 
 /// Revoke an API key. It stops working at once.

@@ -14,7 +14,7 @@ use latchkey_shared::db::connects;
 use latchkey_shared::ids::{ConnectId, WorkspaceId};
 
 pub(crate) use request::StartConnect;
-pub(crate) use start::StartedConnect;
+pub(crate) use start::{StartedConnect, find_platform};
 pub(crate) use view::ConnectView;
 
 use crate::auth::{Admin, Viewer};
@@ -34,7 +34,7 @@ use crate::state::App;
         (status = CREATED, description = "The connect waits for the person", body = StartedConnect),
         (status = BAD_REQUEST, description = "`INVALID_JSON`, `VALIDATION_FAILED`; `PLATFORM_UNKNOWN`; `REDIRECT_NOT_ALLOWED`", body = ProblemBody, content_type = "application/problem+json"),
         (status = NOT_FOUND, description = "`NOT_FOUND`: no such workspace; `PROFILE_NOT_FOUND`; `APP_NOT_FOUND`; `ACCOUNT_NOT_FOUND`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = CONFLICT, description = "`TOO_MANY_OPEN_CONNECTS`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = CONFLICT, description = "`TOO_MANY_OPEN_CONNECTS`; `REFERENCE_GONE`: what it names was deleted at this moment", body = ProblemBody, content_type = "application/problem+json"),
         (status = UNPROCESSABLE_ENTITY, description = "`PLATFORM_NOT_CONFIGURED`", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -67,7 +67,7 @@ pub(crate) async fn list(
     let mut conn = app.conn().await?;
     let workspace = caller.workspace(&mut conn, &workspace).await?;
     let rows = connects::list(&mut conn, &workspace.id, wanted.page()).await?;
-    Ok(Json(wanted.list(rows, |row| row.id.as_str(), Into::into)))
+    Ok(Json(wanted.list(rows, |row| row.id.to_string(), Into::into)))
 }
 
 /// Get a connect: how far it is, and how it went.

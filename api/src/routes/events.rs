@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::auth::{Caller, Viewer};
-use crate::code::Code;
 use crate::extract::Params;
 use crate::pagination::{self, Limit};
 use crate::problem::Problem;
@@ -103,27 +102,19 @@ impl Position {
 fn types(list: Option<&str>) -> Result<Vec<String>, Problem> {
     let words = list.unwrap_or_default().split(',').map(str::trim);
     let words = words.filter(|word| !word.is_empty());
-    words
-        .map(|word| match EventType::of(word) {
-            Some(kind) => Ok(kind.to_string()),
-            None => Err(Problem::new(
-                Code::ValidationFailed,
-                "Correct the query: `types` is a comma-separated list of event types.",
-            )),
-        })
-        .collect()
+    let wrong = || Problem::invalid_query("types", "must be event types, comma-separated");
+    words.map(|word| EventType::of(word).map(|kind| kind.to_string()).ok_or_else(wrong)).collect()
 }
 
 async fn read(app: &App, caller: &Caller, query: &EventsQuery) -> Result<EventList, Problem> {
     let types = types(query.types.as_deref())?;
     if query.wait > MAX_WAIT_SECONDS {
-        return Err(Problem::new(
-            Code::ValidationFailed,
-            "Correct the query: `wait` is 0 to 30 seconds.",
-        ));
+        let message = format!("must be 0 to {MAX_WAIT_SECONDS} seconds");
+        return Err(Problem::invalid_query("wait", &message));
     }
     let after = query.after.as_deref();
-    let after = after.map(|cursor| Position::decode(cursor).ok_or_else(pagination::bad_cursor));
+    let wrong = || pagination::bad_cursor("after");
+    let after = after.map(|cursor| Position::decode(cursor).ok_or_else(wrong));
     let position = after.transpose()?.unwrap_or_else(Position::start);
     let filter = LogFilter {
         workspace: caller.workspace_id.as_ref(),

@@ -2,9 +2,11 @@
 
 pub(crate) mod accounts;
 pub(crate) mod api_keys;
+pub(crate) mod apps;
 pub(crate) mod connects;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod platforms;
+pub(crate) mod profiles;
 pub(crate) mod webhook_endpoints;
 pub(crate) mod workspaces;

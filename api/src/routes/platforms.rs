@@ -1,5 +1,6 @@
 //! `/v1/platforms`: what can be connected.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,7 +10,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::auth::Viewer;
-use crate::pagination::List;
+use crate::extract::Params;
+use crate::pagination::{List, PageQuery, Wanted};
 use crate::problem::Problem;
 use crate::state::App;
 
@@ -69,16 +71,34 @@ impl PlatformView {
     }
 }
 
+/// What orders the list.
+struct PlatformId;
+
+impl FromStr for PlatformId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        if !text.is_empty() && text.bytes().all(plain) { Ok(Self) } else { Err(()) }
+    }
+}
+
 /// List the platforms that this installation knows.
 #[utoipa::path(
     get, path = "/v1/platforms", tag = "platforms", operation_id = "listPlatforms",
     security(("apiKey" = ["viewer"])),
-    responses((status = OK, description = "Every platform, on one page", body = List<PlatformView>)),
+    params(PageQuery),
+    responses((status = OK, description = "A page of platforms", body = List<PlatformView>)),
 )]
 pub(crate) async fn list(
     _: Viewer,
     State(app): State<Arc<App>>,
+    Params(query): Params<PageQuery>,
 ) -> Result<Json<List<PlatformView>>, Problem> {
-    let data = BUILT_IN.iter().map(|spec| PlatformView::of(spec, &app));
-    Ok(Json(List { data: data.collect(), next_cursor: None }))
+    let wanted = Wanted::of::<PlatformId>(&query)?;
+    let page = wanted.page();
+    let mut rows: Vec<_> = BUILT_IN.iter().map(|spec| PlatformView::of(spec, &app)).collect();
+    rows.retain(|row| page.after.is_none_or(|after| row.id > after));
+    rows.sort_by_key(|row| row.id);
+    Ok(Json(wanted.list(rows, |row| row.id.to_owned(), |row| row)))
 }

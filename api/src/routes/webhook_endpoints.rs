@@ -203,7 +203,7 @@ pub(crate) async fn list(
     let only = caller.workspace_id.as_ref();
     let organisation = &caller.organisation_id;
     let rows = webhook_endpoints::list(&mut conn, organisation, only, wanted.page()).await?;
-    Ok(Json(wanted.list(rows, |row| row.id.as_str(), Into::into)))
+    Ok(Json(wanted.list(rows, |row| row.id.to_string(), Into::into)))
 }
 
 /// Delete a webhook endpoint with everything that waits for it.

@@ -157,7 +157,7 @@ pub(crate) async fn list(
     let mut conn = app.conn().await?;
     let only = caller.workspace_id.as_ref();
     let rows = workspaces::list(&mut conn, &caller.organisation_id, only, wanted.page()).await?;
-    Ok(Json(wanted.list(rows, |row| row.id.as_str(), Into::into)))
+    Ok(Json(wanted.list(rows, |row| row.id.to_string(), Into::into)))
 }
 
 /// Get a workspace.

@@ -1,16 +1,18 @@
-//! Apps: OAuth clients that customers registered at a platform themselves.
+//! Apps: OAuth clients that customers registered at a platform themselves. Their secrets are in
+//! `app_secrets`.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::schema::apps;
-use super::{DbError, now};
+use super::{DbError, Page, Yes, now};
 use crate::clock::Clock;
 use crate::ids::{AppId, OrganisationId, WorkspaceId};
-use crate::keyring::Place;
 
-/// An app, its secret sealed.
+/// An app.
 #[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = apps)]
 pub struct App {
@@ -26,17 +28,20 @@ pub struct App {
     pub name: String,
     /// The client id.
     pub client_id: String,
-    /// The client secret, sealed with the organisation's data key.
-    pub sealed_secret: Vec<u8>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+}
+
+impl App {
+    /// Whether a key that is limited to a workspace sees it.
+    fn is_within(&self, only: Option<&WorkspaceId>) -> bool {
+        only.is_none_or(|only| self.workspace_id.as_ref() == Some(only))
+    }
 }
 
 /// An app about to be added.
 #[derive(Debug)]
 pub struct NewApp<'a> {
-    /// A new id: the seal is bound to it.
-    pub id: AppId,
     /// Whose it is.
     pub organisation_id: &'a OrganisationId,
     /// The one workspace that may use it.
@@ -47,19 +52,6 @@ pub struct NewApp<'a> {
     pub name: &'a str,
     /// The client id.
     pub client_id: &'a str,
-    /// The sealed client secret.
-    pub sealed_secret: &'a [u8],
-}
-
-/// Where an app's secret stands.
-#[must_use]
-pub fn secret_place<'a>(organisation: &'a OrganisationId, id: &'a AppId) -> Place<'a> {
-    Place {
-        column: "apps.sealed_secret",
-        tenant: organisation.as_str(),
-        row: id.as_str(),
-        generation: 0,
-    }
 }
 
 /// Adds an app.
@@ -73,13 +65,12 @@ pub async fn insert(
 ) -> Result<App, DbError> {
     let row = diesel::insert_into(apps::table)
         .values((
-            apps::id.eq(&app.id),
+            apps::id.eq(AppId::new(clock)),
             apps::organisation_id.eq(app.organisation_id),
             apps::workspace_id.eq(app.workspace_id),
             apps::platform.eq(app.platform),
             apps::name.eq(app.name),
             apps::client_id.eq(app.client_id),
-            apps::sealed_secret.eq(app.sealed_secret),
             apps::created_at.eq(now(clock)),
         ))
         .returning(App::as_returning());
@@ -102,4 +93,110 @@ pub async fn find(
         .filter(apps::id.eq(id))
         .select(App::as_select());
     Ok(row.first(conn).await.optional()?)
+}
+
+/// The apps of an organisation, or those of the one workspace that a key reaches.
+///
+/// # Errors
+/// When the query fails.
+pub async fn list(
+    conn: &mut AsyncPgConnection,
+    organisation: &OrganisationId,
+    only: Option<&WorkspaceId>,
+    page: Page<'_>,
+) -> Result<Vec<App>, DbError> {
+    let mut rows = apps::table
+        .filter(apps::organisation_id.eq(organisation))
+        .filter(apps::id.gt(page.after()))
+        .select(App::as_select())
+        .order(apps::id)
+        .limit(page.limit)
+        .into_boxed();
+    if let Some(only) = only {
+        rows = rows.filter(apps::workspace_id.eq(only));
+    }
+    Ok(rows.load(conn).await?)
+}
+
+/// One app of an organisation, or of the one workspace that a key reaches.
+///
+/// # Errors
+/// When the query fails.
+pub async fn get(
+    conn: &mut AsyncPgConnection,
+    organisation: &OrganisationId,
+    only: Option<&WorkspaceId>,
+    id: &AppId,
+) -> Result<Option<App>, DbError> {
+    let row = apps::table.filter(apps::organisation_id.eq(organisation)).filter(apps::id.eq(id));
+    let app: Option<App> = row.select(App::as_select()).first(conn).await.optional()?;
+    Ok(app.filter(|app| app.is_within(only)))
+}
+
+/// The same, its row locked until the transaction ends: of two changes one waits, and nobody begins
+/// to use it meanwhile.
+///
+/// # Errors
+/// When the query fails.
+pub async fn lock(
+    conn: &mut AsyncPgConnection,
+    organisation: &OrganisationId,
+    only: Option<&WorkspaceId>,
+    id: &AppId,
+) -> Result<Option<App>, DbError> {
+    let row = apps::table.filter(apps::organisation_id.eq(organisation)).filter(apps::id.eq(id));
+    let app: Option<App> =
+        row.select(App::as_select()).for_update().first(conn).await.optional()?;
+    Ok(app.filter(|app| app.is_within(only)))
+}
+
+/// Gives an app another name.
+///
+/// # Errors
+/// When the query fails.
+pub async fn rename(
+    conn: &mut AsyncPgConnection,
+    organisation: &OrganisationId,
+    id: &AppId,
+    name: &str,
+) -> Result<App, DbError> {
+    let row = diesel::update(apps::table)
+        .filter(apps::organisation_id.eq(organisation))
+        .filter(apps::id.eq(id))
+        .set(apps::name.eq(name))
+        .returning(App::as_returning());
+    Ok(row.get_result(conn).await?)
+}
+
+/// Whether anything still needs the app: an account that is not disconnected, a connect that has not
+/// ended, tokens that are not destroyed. The app must be locked, as its tenant's.
+///
+/// # Errors
+/// When the query fails.
+pub async fn is_in_use(conn: &mut AsyncPgConnection, app: &App) -> Result<bool, DbError> {
+    let query = sql_query(
+        "SELECT EXISTS (SELECT 1 FROM accounts WHERE app_id = $1 AND status <> 'disconnected')
+             OR EXISTS (SELECT 1 FROM grants WHERE app_id = $1 AND status NOT IN ('revoked', 'superseded'))
+             OR EXISTS (SELECT 1 FROM connects WHERE app_id = $1
+                        AND status NOT IN ('connected', 'failed', 'expired', 'cancelled')) AS yes",
+    );
+    Ok(query.bind::<Text, _>(&app.id).get_result::<Yes>(conn).await?.yes)
+}
+
+/// Deletes an app, locked as its tenant's, with its secrets. What has ended forgets it; what has not
+/// refuses the deletion.
+///
+/// # Errors
+/// When a query fails, also when the app is still in use.
+pub async fn delete(conn: &mut AsyncPgConnection, app: &App) -> Result<(), DbError> {
+    for statement in [
+        "UPDATE connects SET app_id = NULL WHERE app_id = $1
+             AND status IN ('connected', 'failed', 'expired', 'cancelled')",
+        "UPDATE grants SET app_id = NULL WHERE app_id = $1 AND status IN ('revoked', 'superseded')",
+        "UPDATE accounts SET app_id = NULL WHERE app_id = $1 AND status = 'disconnected'",
+        "DELETE FROM apps WHERE id = $1",
+    ] {
+        sql_query(statement).bind::<Text, _>(&app.id).execute(conn).await?;
+    }
+    Ok(())
 }

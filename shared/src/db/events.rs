@@ -55,8 +55,8 @@ impl LoggedEvent {
     }
 }
 
-/// Writes an event, numbering it when it happened to an account. The number comes from the
-/// account's row, whose lock the transaction then holds.
+/// Writes an event. One that happened to an account is numbered, and stands in the account's history,
+/// too. The number comes from the account's row, whose lock the transaction then holds.
 ///
 /// # Errors
 /// When the query fails.
@@ -69,7 +69,10 @@ pub async fn insert(
         "WITH numbered AS (
              UPDATE accounts SET event_sequence = event_sequence + 1
              WHERE workspace_id = $2 AND id = $4
-             RETURNING event_sequence)
+             RETURNING event_sequence),
+         remembered AS (
+             INSERT INTO account_history (workspace_id, account_id, type, data, created_at)
+             SELECT $2, $4, $3, $5, moment($6) FROM numbered)
          INSERT INTO events (id, organisation_id, workspace_id, type, account_id, sequence, data, created_at)
          SELECT $1, organisation_id, $2, $3, $4, (SELECT event_sequence FROM numbered), $5, moment($6)
          FROM workspaces WHERE id = $2

@@ -4,8 +4,10 @@
 //! first; the few that look across tenants are for sweeps and say so. Work runs in tasks that are
 //! never cancelled half-way: a client that hangs up or a time-out must not leave a transaction open.
 
+pub mod account_history;
 pub mod accounts;
 pub mod api_keys;
+pub mod app_secrets;
 pub mod apps;
 pub mod connects;
 pub mod data_keys;
@@ -30,7 +32,8 @@ use std::time::Duration;
 
 use bb8::{Pool, PooledConnection};
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::sql_types::Interval;
+use diesel::QueryableByName;
+use diesel::sql_types::{Bool, Interval};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::FutureExt as _;
@@ -81,6 +84,13 @@ impl DbError {
     pub fn is_unique_violation(&self) -> bool {
         use diesel::result::{DatabaseErrorKind, Error};
         matches!(self, Self::Query(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)))
+    }
+
+    /// Whether the row names another that is gone, or is still named by one.
+    #[must_use]
+    pub fn is_foreign_key_violation(&self) -> bool {
+        use diesel::result::{DatabaseErrorKind, Error};
+        matches!(self, Self::Query(Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _)))
     }
 }
 
@@ -167,6 +177,13 @@ pub async fn read_now(
     clock: &Clock,
 ) -> Result<DateTime<Utc>, DbError> {
     Ok(diesel::select(now(clock)).get_result(conn).await?)
+}
+
+/// The answer to a question in SQL: `SELECT … AS yes`.
+#[derive(QueryableByName)]
+struct Yes {
+    #[diesel(sql_type = Bool)]
+    yes: bool,
 }
 
 /// A page of rows, newest last: those after `after`, at most `limit`.

@@ -1,29 +1,23 @@
-//! Days of `events` and `outbox`: made ahead, dropped whole.
+//! Days of `events`, `account_history` and `outbox`: made ahead, dropped whole.
 
 use chrono::{Days, NaiveDate};
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::Text;
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 
-use super::{DbError, read_now};
+use super::{DbError, Yes, read_now};
 use crate::clock::Clock;
 
 /// How many days ahead partitions are made.
 const DAYS_AHEAD: u64 = 7;
 
 /// The tables that are partitioned by day of `created_at`.
-const TABLES: [&str; 2] = ["events", "outbox"];
+const TABLES: [&str; 3] = ["events", "account_history", "outbox"];
 
 #[derive(QueryableByName)]
 struct Name {
     #[diesel(sql_type = Text)]
     name: String,
-}
-
-#[derive(QueryableByName)]
-struct Yes {
-    #[diesel(sql_type = Bool)]
-    yes: bool,
 }
 
 /// Makes the partitions of today and the days ahead; answers how many it made. A day whose rows

@@ -67,6 +67,14 @@ diesel::table! {
         platform -> Text,
         name -> Text,
         client_id -> Text,
+        created_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    app_secrets (id) {
+        id -> Text,
+        organisation_id -> Text,
+        app_id -> Text,
         sealed_secret -> Bytea,
         created_at -> Timestamptz,
     }
@@ -168,6 +176,17 @@ diesel::table! {
         sequence -> Nullable<BigInt>,
         data -> Jsonb,
         xid -> BigInt,
+        created_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    account_history (position, created_at) {
+        position -> BigInt,
+        workspace_id -> Text,
+        account_id -> Text,
+        #[sql_name = "type"]
+        kind -> Text,
+        data -> Jsonb,
         created_at -> Timestamptz,
     }
 }

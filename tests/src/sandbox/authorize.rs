@@ -56,14 +56,14 @@ enum Refusal {
 
 pub(super) async fn show(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
     let params = Params::parse(query.unwrap_or_default().as_bytes());
-    if let Err(refusal) = check(&params, &shared.config) {
+    if let Err(refusal) = check(&params, &shared) {
         return refuse(&shared, &params, refusal);
     }
     let redirect_uri = params.get("redirect_uri").and_then(|uri| Url::parse(uri).ok());
     page(
         StatusCode::OK,
         &ConsentPage {
-            client_id: &shared.config.client_id,
+            client_id: params.get("client_id").unwrap_or_default(),
             scopes: params.get("scope").unwrap_or_default().split_whitespace().collect(),
             lifetime_secs: shared.config.access_lifetime.as_secs(),
             host: redirect_uri.as_ref().and_then(Url::host_str).unwrap_or_default(),
@@ -74,7 +74,7 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>, RawQuery(query): Raw
 
 pub(super) async fn decide(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     let params = Params::parse(&body);
-    if let Err(refusal) = check(&params, &shared.config) {
+    if let Err(refusal) = check(&params, &shared) {
         return refuse(&shared, &params, refusal);
     }
     match params.get("decision") {
@@ -113,6 +113,7 @@ fn consent(params: &Params) -> Result<Consent, Refusal> {
     let access_lifetime = params.get("access_lifetime").map(lifetime).transpose()?;
     let text = |name| params.get(name).unwrap_or_default().to_owned();
     Ok(Consent {
+        client: text("client_id"),
         user: user.to_owned(),
         redirect_uri: text("redirect_uri"),
         challenge: text("code_challenge"),
@@ -144,16 +145,18 @@ pub(super) fn is_user_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.chars().all(plain)
 }
 
-fn check(params: &Params, config: &SandboxConfig) -> Result<(), Refusal> {
+fn check(params: &Params, shared: &Shared) -> Result<(), Refusal> {
     let page = |problem: &str| Err(Refusal::Page(problem.to_owned()));
     match params.get("client_id") {
         None => return page("client_id is missing."),
-        Some(id) if id != config.client_id => return page("client_id is not known here."),
+        Some(id) if !shared.books().clients.contains_key(id) => {
+            return page("client_id is not known here.");
+        }
         Some(_) => {}
     }
     match params.get("redirect_uri") {
         None => return page("redirect_uri is missing."),
-        Some(uri) if !is_registered(uri, config) => {
+        Some(uri) if !is_registered(uri, &shared.config) => {
             return page("redirect_uri is not registered for this client.");
         }
         Some(_) => {}

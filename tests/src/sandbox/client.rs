@@ -9,12 +9,12 @@ use super::answer::Answer;
 use super::params::Params;
 use super::state::Shared;
 
-/// Reads the form, and refuses it unless it comes from the client.
+/// Reads the form, and refuses it unless it comes from a client; answers which one.
 pub(super) fn authenticated(
     shared: &Shared,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<Params, Answer> {
+) -> Result<(String, Params), Answer> {
     let params = Params::parse(body);
     if !is_form(headers) {
         return Err(Answer::refused("invalid_request", "the body must be a form"));
@@ -34,12 +34,12 @@ pub(super) fn authenticated(
             .zip(secret)
             .map(|(id, secret)| (id.to_owned(), secret.to_owned())),
     };
-    let config = &shared.config;
-    if named.is_none_or(|(id, secret)| id != config.client_id || secret != config.client_secret) {
+    let known = named.filter(|(id, secret)| shared.knows(id, secret));
+    let Some((client, _)) = known else {
         shared.note_refused_client();
         return Err(Answer::refused("invalid_client", "the client is unknown or its secret wrong"));
-    }
-    Ok(params)
+    };
+    Ok((client, params))
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

@@ -23,7 +23,7 @@ pub enum Rotation {
 pub struct SandboxConfig {
     /// Where to listen; port 0 takes any free one.
     pub listen: SocketAddr,
-    /// The only client the sandbox knows.
+    /// The client that the sandbox knows from the start.
     pub client_id: String,
     /// That client's secret.
     pub client_secret: String,

@@ -35,6 +35,7 @@ pub struct FamilyView {
 /// What the person approved.
 #[derive(Debug)]
 pub(super) struct Consent {
+    pub(super) client: String,
     pub(super) user: String,
     pub(super) redirect_uri: String,
     pub(super) challenge: String,

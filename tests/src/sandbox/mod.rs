@@ -74,7 +74,13 @@ impl Sandbox {
         self.shared.books().store.families(None, self.shared.now())
     }
 
-    /// Every code and token ever issued, and the client's secret: what no dump may contain.
+    /// Registers a client beside the one of the settings, or says which secrets it has from now on.
+    pub fn set_client(&self, id: &str, secrets: &[&str]) {
+        let secrets = secrets.iter().map(|secret| (*secret).to_owned()).collect();
+        self.shared.books().clients.insert(id.to_owned(), secrets);
+    }
+
+    /// Every code and token ever issued, and the clients' secrets: what no dump may contain.
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
         self.shared.secrets()

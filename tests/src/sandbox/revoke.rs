@@ -22,8 +22,8 @@ pub(super) async fn revoke(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let params = match client::authenticated(&shared, &headers, &body) {
-        Ok(params) => params,
+    let (_, params) = match client::authenticated(&shared, &headers, &body) {
+        Ok(known) => known,
         Err(refusal) => return refusal.into_response(),
     };
     let Some(token) = params.get("token") else {

@@ -26,6 +26,8 @@ pub(super) struct Books {
     pub(super) store: Store,
     pub(super) ledger: Ledger,
     pub(super) faults: Faults,
+    /// The secrets of each client.
+    pub(super) clients: HashMap<String, Vec<String>>,
     open: HashMap<(Endpoint, String), u32>,
 }
 
@@ -35,6 +37,10 @@ impl Shared {
             store: Store::new(&config),
             ledger: Ledger::open(config.ledger_file.as_deref())?,
             faults: Faults::default(),
+            clients: HashMap::from([(
+                config.client_id.clone(),
+                vec![config.client_secret.clone()],
+            )]),
             open: HashMap::new(),
         };
         Ok(Self { config, url, books: Mutex::new(books) })
@@ -49,11 +55,11 @@ impl Shared {
         self.config.clock.now()
     }
 
-    /// Every text that must never be seen outside: all codes and tokens, and the client's secret.
+    /// Every text that must never be seen outside: all codes and tokens, and the clients' secrets.
     pub(super) fn secrets(&self) -> Vec<String> {
-        let mut secrets = vec![self.config.client_secret.clone()];
-        secrets.extend(self.books().store.issued().map(str::to_owned));
-        secrets
+        let books = self.books();
+        let clients = books.clients.values().flatten().map(String::as_str);
+        clients.chain(books.store.issued()).map(str::to_owned).collect()
     }
 
     /// The person removes the app at the platform; the answer is the families that ended.
@@ -70,6 +76,11 @@ impl Shared {
             });
         }
         families
+    }
+
+    pub(super) fn knows(&self, client: &str, secret: &str) -> bool {
+        let books = self.books();
+        books.clients.get(client).is_some_and(|secrets| secrets.iter().any(|own| own == secret))
     }
 
     /// Writes down a client that failed to authenticate: its request touched nothing else.

@@ -96,6 +96,16 @@ impl Store {
         (code, id)
     }
 
+    /// Codes and tokens are bound to the client that they were issued to (RFC 6749 §4.1.3 and §6).
+    pub(super) fn is_of(&self, text: &str, client: &str) -> Result<(), Refused> {
+        match self.index.get(text) {
+            Some(entry) if self.families[entry.family].consent.client != client => {
+                Err(Refused::because("it was issued to another client"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Exchanges a code. It is worth one attempt, good or bad (RFC 6749 §4.1.2, RFC 7636 §4.6).
     pub(super) fn redeem(
         &mut self,

@@ -27,19 +27,19 @@ pub(super) async fn token(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let params = match client::authenticated(&shared, &headers, &body) {
-        Ok(params) => params,
+    let (client, params) = match client::authenticated(&shared, &headers, &body) {
+        Ok(known) => known,
         Err(refusal) => return refusal.into_response(),
     };
     match params.get("grant_type") {
-        Some("authorization_code") => code(&shared, &link, &params).await,
-        Some("refresh_token") => refresh_token(&shared, &link, &params).await,
+        Some("authorization_code") => code(&shared, &link, (&client, &params)).await,
+        Some("refresh_token") => refresh_token(&shared, &link, (&client, &params)).await,
         Some(_) => Answer::refused("unsupported_grant_type", "not offered here").into_response(),
         None => missing("grant_type"),
     }
 }
 
-async fn code(shared: &Arc<Shared>, link: &Link, params: &Params) -> Response {
+async fn code(shared: &Arc<Shared>, link: &Link, (client, params): (&str, &Params)) -> Response {
     let Some(code) = params.get("code") else {
         return missing("code");
     };
@@ -51,6 +51,9 @@ async fn code(shared: &Arc<Shared>, link: &Link, params: &Params) -> Response {
     };
     let call = Call { endpoint: Endpoint::TokenCode, presented: code.to_owned() };
     call::run(shared, link, call, |books, note| {
+        if let Err(refused) = books.store.is_of(code, client) {
+            return refuse(books, note, Kind::CodeRefused, &refused);
+        }
         match books.store.redeem(code, redirect_uri, verifier, note.at) {
             Ok(issue) => answer(books, note, Kind::CodeExchanged, &issue),
             Err(refused) => refuse(books, note, Kind::CodeRefused, &refused),
@@ -59,12 +62,19 @@ async fn code(shared: &Arc<Shared>, link: &Link, params: &Params) -> Response {
     .await
 }
 
-async fn refresh_token(shared: &Arc<Shared>, link: &Link, params: &Params) -> Response {
+async fn refresh_token(
+    shared: &Arc<Shared>,
+    link: &Link,
+    (client, params): (&str, &Params),
+) -> Response {
     let Some(token) = params.get("refresh_token") else {
         return missing("refresh_token");
     };
     let call = Call { endpoint: Endpoint::TokenRefresh, presented: token.to_owned() };
     call::run(shared, link, call, |books, note| {
+        if let Err(refused) = books.store.is_of(token, client) {
+            return refuse(books, note, Kind::RefreshRefused, &refused);
+        }
         let rotation = match note.keeps_refresh_token() {
             true => Rotation::Stable,
             false => shared.config.rotation,

@@ -12,6 +12,7 @@ pub use webhook_due::REQUEST_TIMEOUT as WEBHOOK_TIMEOUT;
 
 use std::time::Duration;
 
+use latchkey_shared::credentials::Credentials;
 use latchkey_shared::db::DbError;
 use latchkey_shared::failpoint;
 use latchkey_shared::messages::{CallbackReceived, Command, CommandKind};
@@ -64,6 +65,15 @@ pub async fn expire_grant(
     grant: &latchkey_shared::messages::GrantRef,
 ) -> Result<Outcome, Failure> {
     refresh_due::expire_ended(context, grant).await
+}
+
+/// An app's newest secret does not work, and its older one is about to be presented: not for long, if
+/// the platform is just slow to learn it.
+fn note_refused_secret(client: &Credentials) {
+    tracing::warn!(
+        client.id = client.client_id,
+        "the newest client secret is refused: trying the older one"
+    );
 }
 
 /// How long a platform's answer is held while the database is away.

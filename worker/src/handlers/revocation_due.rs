@@ -19,7 +19,9 @@ use latchkey_shared::work::Work;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::note_refused_secret;
 use crate::context::Context;
+use crate::oauth::CallError;
 use crate::oauth::revoke::{Revoked, revoke};
 use crate::outcome::{Failure, Outcome, Terms};
 use crate::receipt;
@@ -61,9 +63,7 @@ pub async fn handle(context: &Context, message: &RevocationDue) -> Result<Outcom
         Step::Over(outcome) => return Ok(outcome),
     };
     let platform = context.platform(&call.grant.platform)?;
-    let answer =
-        revoke(&context.http, platform, (&call.endpoint, &call.client), &call.tokens).await;
-    let (status, platform_answer) = match answer {
+    let (status, platform_answer) = match tell(context, platform, &call).await {
         Ok(Revoked::Yes { status }) => ("revoked", json!({ "httpStatus": status })),
         Ok(Revoked::Unsupported) => ("not_supported", json!({ "error": "unsupported_token_type" })),
         Ok(Revoked::Refused(refusal)) => {
@@ -83,6 +83,20 @@ pub async fn handle(context: &Context, message: &RevocationDue) -> Result<Outcom
     finish(&mut work, context, &call.grant, (status, Some(platform_answer))).await?;
     work.commit().await?;
     Ok(Outcome::Done)
+}
+
+/// Calls once, and once more where only the client's newest secret was refused.
+async fn tell(context: &Context, platform: &Platform, call: &Call) -> Result<Revoked, CallError> {
+    let Call { endpoint, client, tokens, .. } = call;
+    let answer = revoke(&context.http, platform, (endpoint, client), tokens).await?;
+    let refused = matches!(&answer, Revoked::Refused(refusal) if refusal.is_of_the_client());
+    match client.older().filter(|_| refused) {
+        Some(older) => {
+            note_refused_secret(&older);
+            revoke(&context.http, platform, (endpoint, &older), tokens).await
+        }
+        None => Ok(answer),
+    }
 }
 
 /// Loads, guards, and decides whether the platform is to be told at all: under the holder's lock,

@@ -10,7 +10,7 @@ use super::token_client::{OneCall, answer, client, token_error};
 use super::{Answer, CallError, PlatformHttp};
 
 /// What the exchange presents.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CodeExchange<'a> {
     /// The code: presented once, ever.
     pub code: SecretString,

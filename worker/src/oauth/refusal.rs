@@ -79,6 +79,13 @@ impl Refusal {
         json!({ "error": self.code, "description": self.description })
     }
 
+    /// Whether it speaks of our client alone, which is looked at before anything else (RFC 6749 §5.2):
+    /// nothing that was presented is spent.
+    #[must_use]
+    pub fn is_of_the_client(&self) -> bool {
+        matches!(self.code.as_str(), "invalid_client" | "unauthorized_client")
+    }
+
     /// Whether the platform says itself that this will pass.
     #[must_use]
     pub fn will_pass(&self) -> bool {
@@ -112,6 +119,12 @@ impl TokenError {
             Self::Call(error) if model.rotates() && error.may_have_acted() => FailureClass::InDoubt,
             Self::Call(_) => FailureClass::Transient,
         }
+    }
+
+    /// Whether another secret of the same client may be tried.
+    #[must_use]
+    pub fn refuses_the_client(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.is_of_the_client())
     }
 
     /// One word for logs, metrics and the account's last error.

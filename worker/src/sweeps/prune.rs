@@ -1,5 +1,5 @@
-//! Deletes what is older than anybody needs: whole days of events and of done messages, ended
-//! deliveries, and the answers that were kept for repeated requests.
+//! Deletes what is older than anybody needs: whole days of events, of histories and of done
+//! messages, ended deliveries, and the answers that were kept for repeated requests.
 
 use chrono::{Days, TimeDelta};
 use latchkey_shared::db::{self, idempotency_keys, partitions, webhook_deliveries};
@@ -7,7 +7,7 @@ use latchkey_shared::db::{self, idempotency_keys, partitions, webhook_deliveries
 use crate::context::Context;
 use crate::outcome::Failure;
 
-/// How long applications may read the event log back.
+/// How long applications may read the event log and the histories of accounts back.
 const EVENT_DAYS: u64 = 90;
 /// How long done messages are kept for those who ask what happened.
 const OUTBOX_DAYS: u64 = 7;
@@ -17,7 +17,11 @@ const BATCH: i64 = 10_000;
 pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     let mut conn = context.store.conn().await?;
     let today = db::read_now(&mut conn, context.clock()).await?.date_naive();
-    let days = [("events", EVENT_DAYS, "false"), ("outbox", OUTBOX_DAYS, "done_at IS NULL")];
+    let days = [
+        ("events", EVENT_DAYS, "false"),
+        ("account_history", EVENT_DAYS, "false"),
+        ("outbox", OUTBOX_DAYS, "done_at IS NULL"),
+    ];
     let mut pruned = 0;
     for (table, keep, still_needed) in days {
         let dropped =

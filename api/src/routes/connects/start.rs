@@ -88,7 +88,7 @@ pub(crate) async fn run(
     write(app, once, (workspace, &request), ground).await
 }
 
-fn find_platform<'a>(app: &'a App, id: &str) -> Result<&'a Platform, Problem> {
+pub(crate) fn find_platform<'a>(app: &'a App, id: &str) -> Result<&'a Platform, Problem> {
     if !Platforms::is_known(id) {
         return Err(Problem::new(
             Code::PlatformUnknown,

@@ -1,9 +1,11 @@
 //! A refresh as its row sees it: intent, answer, or another try.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde_json::json;
 
+use super::super::account_history::{RefreshEnding, note_refresh};
 use super::super::schema::grants;
 use super::super::{DbError, now, now_plus};
 use super::{Grant, GrantStatus, NewTokens};
@@ -57,8 +59,8 @@ pub async fn give_back(
 }
 
 /// Stores the answer to generation `g` as `g + 1` if `g` is still current, lease or not. A grant
-/// that is being released takes the answer too, so that the newest token is revoked. Answers the
-/// status of the grant; `None` when the generation has moved on.
+/// that is being released takes the answer too, so that the newest token is revoked. The histories of
+/// its accounts tell of it. Answers the status of the grant; `None` when the generation has moved on.
 ///
 /// # Errors
 /// When the query fails.
@@ -99,7 +101,20 @@ pub async fn store_answer(
             ),
         ))
         .returning(grants::status);
-    Ok(row.get_result(conn).await.optional()?)
+    let status = row.get_result(conn).await.optional()?;
+    if status.is_some() {
+        let data = json!({
+            "tokenGeneration": grant.generation + 1,
+            "tokenExpiresAt": tokens.access_expires_at.map(as_text),
+        });
+        let ending = (RefreshEnding::Succeeded, &data);
+        note_refresh(conn, clock, (&grant.workspace_id, &grant.id), ending).await?;
+    }
+    Ok(status)
+}
+
+fn as_text(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// What a refresh without new tokens leaves behind.
@@ -113,7 +128,7 @@ pub struct FailedCall<'a> {
     pub in_doubt: bool,
 }
 
-/// Writes down a refresh without new tokens and frees the lease. What was in doubt before stays so.
+/// Writes down a refresh without new tokens, also in the histories, and frees the lease. What was in doubt before stays so.
 ///
 /// # Errors
 /// When the query fails.
@@ -123,7 +138,7 @@ pub async fn put_off(
     grant: &Grant,
     failed: &FailedCall<'_>,
 ) -> Result<(), DbError> {
-    one!(&grant.workspace_id, &grant.id)
+    let rows = one!(&grant.workspace_id, &grant.id)
         .filter(grants::generation.eq(grant.generation))
         .set((
             grants::refresh_at.eq(failed.retry_at),
@@ -139,6 +154,15 @@ pub async fn put_off(
         ))
         .execute(conn)
         .await?;
+    if rows == 1 {
+        let data = json!({
+            "error": failed.error_code,
+            "inDoubt": failed.in_doubt,
+            "nextAttemptAt": as_text(failed.retry_at),
+        });
+        let ending = (RefreshEnding::Failed, &data);
+        note_refresh(conn, clock, (&grant.workspace_id, &grant.id), ending).await?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,8 @@
-//! The code is presented, once; the answer is stored before anything else happens to it.
+//! The code is presented, once (where the platform refuses the client's newest secret, once more with
+//! the older one); the answer is stored before anything else happens to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncPgConnection;
@@ -14,10 +16,11 @@ use latchkey_shared::keyring::{DataKey, Owner, Place, SealError};
 use latchkey_shared::messages::{Command, RevocationDue};
 use latchkey_shared::platforms::Platform;
 use secrecy::SecretString;
+use tokio::time::Instant;
 
 use super::{Reason, fail, identity_lease};
 use crate::context::Context;
-use crate::handlers::until_stored;
+use crate::handlers::{note_refused_secret, until_stored};
 use crate::oauth::exchange::{CodeExchange, exchange};
 use crate::oauth::refusal::{FailureClass, TokenError};
 use crate::oauth::{Answer, CallError, schedule};
@@ -36,12 +39,11 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Option<Connect>
             return Err(failure);
         }
     };
-    let Prepared { client, key, presented, called_at } = prepared;
     failpoint::reach("exchange_taken", || connect.id.to_string()).await;
-    let answer = exchange(&context.http, platform, &client, presented).await;
+    let answer = present(context, platform, &prepared).await;
     failpoint::reach("exchange_answered", || connect.id.to_string()).await;
     match answer {
-        Ok(answer) => store(context, connect, &key, (answer, called_at)).await,
+        Ok(answer) => store(context, connect, &prepared.key, (answer, prepared.called_at)).await,
         Err(TokenError::Call(CallError::NotSent(error))) => {
             not_presented(context, connect).await?;
             let error = anyhow::Error::new(error.without_url());
@@ -51,7 +53,31 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Option<Connect>
     }
 }
 
+/// Within this the second call, too, ends within the lease.
+const SECOND_CALL_WITHIN: Duration = Duration::from_secs(8);
+
+/// Calls once, and once more where only the client's newest secret was refused: the code was not
+/// looked at.
+async fn present(
+    context: &Context,
+    platform: &Platform,
+    prepared: &Prepared<'_>,
+) -> Result<Answer, TokenError> {
+    let Prepared { client, presented, begun, .. } = prepared;
+    let called = exchange(&context.http, platform, client, presented.clone()).await;
+    let refused = called.as_ref().is_err_and(TokenError::refuses_the_client);
+    let in_time = begun.elapsed() < SECOND_CALL_WITHIN;
+    match client.older().filter(|_| refused && in_time) {
+        Some(older) => {
+            note_refused_secret(&older);
+            exchange(&context.http, platform, &older, presented.clone()).await
+        }
+        None => called,
+    }
+}
+
 struct Prepared<'a> {
+    begun: Instant,
     client: Credentials,
     key: Arc<DataKey>,
     presented: CodeExchange<'a>,
@@ -64,6 +90,7 @@ async fn prepare<'a>(
     context: &'a Context,
     connect: &'a Connect,
 ) -> Result<(&'a Platform, Prepared<'a>), Failure> {
+    let begun = Instant::now();
     let platform = context.platform(&connect.platform)?;
     let (vault, workspace) = (context.store.vault(), &connect.workspace_id);
     let mut conn = context.store.conn().await?;
@@ -79,7 +106,7 @@ async fn prepare<'a>(
         redirect_uri: &connect.redirect_uri,
     };
     let called_at = db::read_now(&mut conn, context.clock()).await?;
-    Ok((platform, Prepared { client, key, presented, called_at }))
+    Ok((platform, Prepared { begun, client, key, presented, called_at }))
 }
 
 async fn open(
@@ -117,7 +144,7 @@ pub(in crate::handlers) fn new_tokens(
     sealed: Vec<u8>,
     (called_at, asked): (DateTime<Utc>, &[String]),
 ) -> NewTokens {
-    let after = |lifetime: Option<std::time::Duration>| {
+    let after = |lifetime: Option<Duration>| {
         lifetime
             .and_then(|lifetime| called_at.checked_add_signed(TimeDelta::from_std(lifetime).ok()?))
     };

@@ -74,6 +74,9 @@ pub async fn run(
     connects::advance(&mut work, context.clock(), (&connect.workspace_id, &connect.id), &step)
         .await?;
     work.emit(connected(&connect, &account, before.as_ref())).await?;
+    if let Some(before) = before.filter(|before| before.profile_id != account.profile_id) {
+        work.emit(updated(&account, &before)).await?;
+    }
     work.commit().await?;
     tracing::info!(connect.id = %connect.id, account.id = %account.id, platform.id = platform.id, "account connected");
     Ok(Outcome::Done)
@@ -231,5 +234,21 @@ fn connected(connect: &Connect, account: &Account, before: Option<&Account>) -> 
             "metadata": account.metadata,
         }),
         account_id: Some(account_id),
+    }
+}
+
+/// The newest consent says whose the account is.
+fn updated(account: &Account, before: &Account) -> NewEvent {
+    NewEvent {
+        workspace_id: account.workspace_id.clone(),
+        kind: EventType::AccountUpdated,
+        account_id: Some(account.id.clone()),
+        data: json!({
+            "accountId": account.id,
+            "platform": account.platform,
+            "username": account.username,
+            "profileId": account.profile_id,
+            "previousProfileId": before.profile_id,
+        }),
     }
 }

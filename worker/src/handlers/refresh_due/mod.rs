@@ -21,11 +21,11 @@ use latchkey_shared::messages::{GrantRef, RefreshDue};
 use latchkey_shared::platforms::Platform;
 
 use super::callback_received::new_tokens;
-use super::until_stored;
+use super::{note_refused_secret, until_stored};
 use crate::context::Context;
 use crate::oauth::Answer;
 use crate::oauth::refresh::refresh;
-use crate::oauth::refusal::FailureClass;
+use crate::oauth::refusal::{FailureClass, TokenError};
 use crate::outcome::{Failure, Outcome, Terms};
 use claim::{Claim, Claimed};
 
@@ -80,7 +80,7 @@ async fn refresh_one(
         return Ok(Outcome::Stale("too late to call within the lease"));
     }
     failpoint::reach("refresh_claimed", || claimed.grant.id.to_string()).await;
-    let called = refresh(&context.http, platform, &claimed.client, &claimed.token).await;
+    let called = present(context, platform, &claimed).await;
     failpoint::reach("refresh_answered", || claimed.grant.id.to_string()).await;
     let class = called.as_ref().err().map(|error| error.class(platform.refresh));
     count(platform, class.as_ref());
@@ -93,6 +93,24 @@ async fn refresh_one(
             end::put_off(context, platform, &claimed, (&error, &class)).await
         }
         (Err(error), None) => Err(Failure::Later(error.into())),
+    }
+}
+
+/// Calls once, and once more where only the client's newest secret was refused: that spent nothing.
+async fn present(
+    context: &Context,
+    platform: &Platform,
+    claimed: &Claimed,
+) -> Result<Answer, TokenError> {
+    let called = refresh(&context.http, platform, &claimed.client, &claimed.token).await;
+    let refused = called.as_ref().is_err_and(TokenError::refuses_the_client);
+    let in_time = claimed.has_time_for(context.http.timeouts().refresh(platform.refresh));
+    match claimed.client.older().filter(|_| refused && in_time) {
+        Some(older) => {
+            note_refused_secret(&older);
+            refresh(&context.http, platform, &older, &claimed.token).await
+        }
+        None => called,
     }
 }
 
