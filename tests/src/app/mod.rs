@@ -61,6 +61,10 @@ pub struct Options {
     pub callback_wait: Duration,
     /// Whether the platforms file names the sandbox.
     pub configured: bool,
+    /// More sections of the platforms file; `{sandbox}` stands for the sandbox's address.
+    pub platforms: String,
+    /// The rest of the sandbox's settings.
+    pub sandbox: SandboxConfig,
 }
 
 impl Default for Options {
@@ -81,6 +85,8 @@ impl Default for Options {
             api_amqp_url: None,
             callback_wait: Duration::from_secs(5),
             configured: true,
+            platforms: String::new(),
+            sandbox: SandboxConfig::default(),
         }
     }
 }
@@ -136,7 +142,7 @@ impl TestApp {
             refresh_lifetime: options.refresh_lifetime,
             rotation: options.rotation,
             clock: clock.clone(),
-            ..SandboxConfig::default()
+            ..options.sandbox.clone()
         })
         .await?;
         let receiver = Receiver::start_with(clock.clone()).await?;
@@ -404,7 +410,7 @@ fn serve_config(common: &CommonSettings, options: &Options) -> ServeConfig {
 }
 
 fn write_platforms(sandbox: &Sandbox, options: &Options) -> anyhow::Result<PathBuf> {
-    let SandboxConfig { client_id, client_secret, .. } = SandboxConfig::default();
+    let SandboxConfig { client_id, client_secret, .. } = &options.sandbox;
     let mut text = String::new();
     if options.configured {
         let url = sandbox.url();
@@ -416,6 +422,7 @@ fn write_platforms(sandbox: &Sandbox, options: &Options) -> anyhow::Result<PathB
     if let Some(seconds) = options.grace_seconds {
         text.push_str(&format!("rotation_grace_seconds = {seconds}\n"));
     }
+    text.push_str(&options.platforms.replace("{sandbox}", sandbox.url()));
     let path = std::env::temp_dir()
         .join(format!("latchkey-test-{}.toml", hex::encode(random::bytes::<8>())));
     std::fs::write(&path, text)?;
