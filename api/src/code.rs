@@ -90,6 +90,8 @@ codes! {
     PlatformNotConfigured = UNPROCESSABLE_ENTITY, "PLATFORM_NOT_CONFIGURED", "The platform is not configured";
     /// A failure of ours; the log has it under the request id.
     Internal = INTERNAL_SERVER_ERROR, "INTERNAL", "Something went wrong on our side";
+    /// The platform does not say where its endpoints are.
+    PlatformUnavailable = SERVICE_UNAVAILABLE, "PLATFORM_UNAVAILABLE", "The platform is unavailable for the moment";
     /// The database is away.
     Unavailable = SERVICE_UNAVAILABLE, "UNAVAILABLE", "The service is unavailable for the moment";
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use latchkey_shared::net_guard::outbound_client;
+use latchkey_shared::platforms::DiscoveryError;
 use reqwest::header::RETRY_AFTER;
 
 /// Answers are read up to this; a platform's real answers are far below.
@@ -19,6 +20,9 @@ pub enum CallError {
     /// The request did not leave this machine.
     #[error("the platform could not be reached")]
     NotSent(#[source] reqwest::Error),
+    /// There was nowhere to send it: the platform does not say where its endpoints are.
+    #[error("the platform's endpoints are not known")]
+    Undiscovered(#[from] DiscoveryError),
     /// The platform said that it did not do it: 429, 5xx, a redirect.
     #[error("the platform answered {status}")]
     Status {

@@ -31,8 +31,8 @@ pub const TERMS: Terms = Terms {
     max_attempts: 20,
 };
 
-/// The exchange's deadline and the time to store its answer.
-const EXCHANGE_LEASE: TimeDelta = TimeDelta::seconds(45);
+/// Discovery's deadline, the exchange's, and the time to store its answer.
+const EXCHANGE_LEASE: TimeDelta = TimeDelta::seconds(55);
 /// The look-up of the identity, and what follows.
 const IDENTITY_LEASE: TimeDelta = TimeDelta::seconds(30);
 

@@ -59,6 +59,8 @@ async fn refresh_one(
     let Some(_turn) = context.turn_to_call().await else {
         return Ok(Outcome::Stale("no turn to call: it comes due again"));
     };
+    // Before the lease, which is for the call alone.
+    let endpoints = context.endpoints(platform).await;
     let claimed = match claim::claim(context, platform, grant).await? {
         Claim::Taken(claimed) => claimed,
         Claim::Stale(why) => return Ok(Outcome::Stale(why)),
@@ -67,7 +69,13 @@ async fn refresh_one(
         claimed.give_back(context).await?;
         return Ok(Outcome::Stale("too late to call within the lease"));
     }
-    let called = refresh(&context.http, platform, &claimed.client, &claimed.token).await;
+    let called = match endpoints {
+        Ok(endpoints) => {
+            let at = (platform, endpoints.as_ref());
+            refresh(&context.http, at, &claimed.client, &claimed.token).await
+        }
+        Err(error) => Err(CallError::from(error).into()),
+    };
     let class = called.as_ref().err().map(|error| error.class(platform.refresh));
     count(platform, class.as_ref());
     match (called, class) {
