@@ -6,6 +6,7 @@ mod callback;
 mod crash;
 mod dead_letters;
 mod docs;
+mod generic;
 mod keyring;
 mod main_job;
 mod migrations;
