@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
 async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     telemetry::init_logs(&config.common.log, config.common.log_format)?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let running = latchkey_api::start(config, Clock::system()).await?;
+    let running = latchkey_api::start(config, Clock::of_process()).await?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("asked to stop"),
         interrupted = tokio::signal::ctrl_c() => interrupted?,
@@ -43,7 +43,7 @@ async fn serve(config: ServeConfig) -> anyhow::Result<()> {
 async fn bring_up_to_date(settings: &DatabaseSettings) -> anyhow::Result<()> {
     telemetry::init_logs(&settings.log, settings.log_format)?;
     let vault = Vault::new(settings.read_keyring()?);
-    let clock = Clock::system();
+    let clock = Clock::of_process();
     let ran = migrate::run(settings.database_url.expose_secret(), &clock).await?;
     for migration in &ran {
         println!("ran {migration}");
@@ -70,7 +70,7 @@ async fn bootstrap(settings: &DatabaseSettings, names: &Names) -> anyhow::Result
 
 fn open(settings: &DatabaseSettings) -> anyhow::Result<Db> {
     let url = settings.database_url.expose_secret();
-    Ok(Db::new(url, 1, Clock::system())?)
+    Ok(Db::new(url, 1, Clock::of_process())?)
 }
 
 fn print_document() -> anyhow::Result<()> {

@@ -2,7 +2,8 @@
 //!
 //! Instants that decide anything are taken from the database as `now() + offset`; the offset is zero
 //! in production. A test moves one [`Clock`] shared by the API, the workers and the sandbox, so that
-//! hours pass for all of them at once and nobody sleeps.
+//! hours pass for all of them at once and nobody sleeps. In processes built for tests the offset
+//! stands in a file, so that a process of its own moves with them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,6 +14,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     offset_ms: Arc<AtomicI64>,
+    #[cfg(feature = "failpoints")]
+    file: Option<Arc<std::path::PathBuf>>,
 }
 
 impl Clock {
@@ -20,6 +23,27 @@ impl Clock {
     #[must_use]
     pub fn system() -> Self {
         Self::default()
+    }
+
+    /// The clock of a whole process: the machine's, unless a test that started it moves it.
+    #[must_use]
+    pub fn of_process() -> Self {
+        #[cfg(feature = "failpoints")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "no setting of the product: tests alone have it"
+        )]
+        if let Some(path) = std::env::var_os("LATCHKEY_TEST_CLOCK") {
+            return Self { file: Some(Arc::new(path.into())), ..Self::default() };
+        }
+        Self::system()
+    }
+
+    /// A clock that processes started with `LATCHKEY_TEST_CLOCK` naming this file share.
+    #[cfg(feature = "failpoints")]
+    #[must_use]
+    pub fn in_file(path: std::path::PathBuf) -> Self {
+        Self { file: Some(Arc::new(path)), ..Self::default() }
     }
 
     /// The present instant, UTC.
@@ -32,11 +56,26 @@ impl Clock {
     /// How far this clock is ahead of the machine's.
     #[must_use]
     pub fn offset(&self) -> TimeDelta {
+        #[cfg(feature = "failpoints")]
+        if let Some(path) = &self.file {
+            let text = std::fs::read_to_string(&**path).unwrap_or_default();
+            return TimeDelta::milliseconds(text.parse().unwrap_or(0));
+        }
         TimeDelta::milliseconds(self.offset_ms.load(Ordering::SeqCst))
     }
 
     /// Moves this clock and all its clones forward.
     pub fn advance(&self, by: TimeDelta) {
+        #[cfg(feature = "failpoints")]
+        if let Some(path) = &self.file {
+            let offset = (self.offset() + by).num_milliseconds().to_string();
+            let draft = path.with_extension("draft");
+            // Renamed, so that nobody reads half of it.
+            std::fs::write(&draft, offset)
+                .and_then(|()| std::fs::rename(&draft, &**path))
+                .expect("a test can write its own files");
+            return;
+        }
         self.offset_ms.fetch_add(by.num_milliseconds(), Ordering::SeqCst);
     }
 }

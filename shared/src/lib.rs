@@ -1,6 +1,6 @@
 //! What Latchkey's API and workers must agree on: contracts, database, broker, platforms, keyring.
 //!
-//! From the ground up: clock, random, backoff, ids, config, net guard, telemetry · the keyring, and
+//! From the ground up: clock, random, backoff, ids, failpoint, config, net guard, telemetry · the keyring, and
 //! the database with it · messages, events, platforms, authorize, tokens · broker · work, relay.
 
 pub mod authorize;
@@ -11,6 +11,7 @@ pub mod config;
 pub mod credentials;
 pub mod db;
 pub mod events;
+pub mod failpoint;
 pub mod ids;
 pub mod keyring;
 pub mod messages;

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::db::outbox::{self, Message, Waiting};
 use crate::db::{Conn, Db, DbError, events, webhook_deliveries};
 use crate::events::NewEvent;
+use crate::failpoint;
 use crate::ids::{EventId, MessageId, NudgeId};
 use crate::keyring::Vault;
 use crate::messages::Command;
@@ -65,6 +66,7 @@ impl Store {
     /// # Errors
     /// [`DbError::Unavailable`].
     pub async fn conn(&self) -> Result<Conn, DbError> {
+        failpoint::step().await;
         self.db.conn().await
     }
 
@@ -73,6 +75,7 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn begin(&self) -> Result<Work, DbError> {
+        failpoint::step().await;
         let mut conn = self.db.conn().await?;
         AnsiTransactionManager::begin_transaction(&mut *conn).await?;
         let open = Open { conn: Some(conn), tasks: self.tasks.clone() };
@@ -81,6 +84,7 @@ impl Store {
 
     /// Publishes a message of the outbox and writes down how that went. Failure is the relay's work.
     pub async fn publish(&self, waiting: &Waiting) {
+        failpoint::step().await;
         let published = self.publisher.publish(&amqp(&waiting.message, self.clock())).await;
         if let Err(error) = self.note_published(waiting, published).await {
             tracing::warn!(
@@ -115,6 +119,7 @@ impl Store {
     /// # Errors
     /// When the broker did not take it.
     pub async fn nudge(&self, command: &Command) -> Result<(), PublishError> {
+        failpoint::step().await;
         let message = Message {
             id: NudgeId::new(self.clock()).to_string(),
             kind: command.kind().to_string(),
@@ -228,6 +233,7 @@ impl Work {
     /// case the relay publishes what was committed after all.
     pub async fn commit(mut self) -> Result<(), DbError> {
         AnsiTransactionManager::commit_transaction(&mut *self).await?;
+        failpoint::step().await;
         let Self { mut open, store, outgoing } = self;
         drop(open.conn.take());
         if !outgoing.is_empty() {

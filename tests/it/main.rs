@@ -11,6 +11,7 @@ mod keyring;
 mod main_job;
 mod migrations;
 mod no_secrets;
+mod outages;
 mod refresh_failures;
 mod refresh_race;
 mod revocation;

@@ -23,7 +23,7 @@ async fn run(settings: &WorkerSettings) -> anyhow::Result<()> {
     telemetry::init_logs(&settings.common.log, settings.common.log_format)?;
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let running = latchkey_worker::start(settings, Clock::system()).await?;
+    let running = latchkey_worker::start(settings, Clock::of_process()).await?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -10,7 +10,7 @@ use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use latchkey_shared::clock::Clock;
 use latchkey_shared::db::{Db, migrate};
 use latchkey_shared::random;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -39,8 +39,8 @@ struct Name {
 }
 
 impl TestDatabase {
-    pub(super) async fn create() -> anyhow::Result<Self> {
-        let server: Url = super::secret("DATABASE_URL")?.expose_secret().parse()?;
+    pub(super) async fn create(server: &SecretString) -> anyhow::Result<Self> {
+        let server: Url = server.expose_secret().parse()?;
         let template = ensure_template(&server).await?;
         let name = format!("latchkey_test_{}", hex::encode(random::bytes::<8>()));
         let mut admin = Db::new(server.as_str(), 1, Clock::system())?.conn().await?;

@@ -5,20 +5,24 @@
 //! asserts that nothing was left behind; a test that forgets it fails.
 
 mod broker;
+mod crowd;
 mod database;
 mod flows;
 mod http;
 mod logs;
 mod process;
+mod servers;
 
 pub use broker::Tap;
+pub use crowd::{Crowd, Seen};
 pub use flows::Connected;
 pub use http::{Answer, Http};
 pub use logs::logs;
 pub use process::Process;
+pub use servers::{PrivateServers, Server};
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +59,8 @@ pub struct Options {
     pub worker: bool,
     /// The worker's pools.
     pub pools: Vec<Pool>,
+    /// PostgreSQL and RabbitMQ, if not those that all tests share.
+    pub servers: Option<(String, String)>,
     /// Where the API thinks the broker is, if not where it is.
     pub api_amqp_url: Option<String>,
     /// How long a callback waits for its outcome.
@@ -82,6 +88,7 @@ impl Default for Options {
                 Pool::Webhook,
                 Pool::Sweeps,
             ],
+            servers: None,
             api_amqp_url: None,
             callback_wait: Duration::from_secs(5),
             configured: true,
@@ -110,14 +117,28 @@ pub struct TestApp {
     workers: Vec<latchkey_worker::Running>,
     dead_letters_expected: usize,
     finished: bool,
-    _files: Files,
+    files: Files,
 }
 
+/// The folder of one test.
 struct Files(PathBuf);
+
+impl Files {
+    fn create() -> anyhow::Result<Self> {
+        let name = format!("latchkey-test-{}", hex::encode(random::bytes::<8>()));
+        let files = Self(std::env::temp_dir().join(name));
+        std::fs::create_dir_all(&files.0)?;
+        Ok(files)
+    }
+
+    fn clock(&self) -> PathBuf {
+        self.0.join("clock")
+    }
+}
 
 impl Drop for Files {
     fn drop(&mut self) {
-        drop(std::fs::remove_file(&self.0));
+        drop(std::fs::remove_dir_all(&self.0));
     }
 }
 
@@ -136,7 +157,12 @@ impl TestApp {
     /// When a part does not start.
     pub async fn start_with(options: Options) -> anyhow::Result<Self> {
         logs::capture();
-        let clock = Clock::system();
+        let files = Files::create()?;
+        let clock = Clock::in_file(files.clock());
+        let (database_url, amqp_url) = match &options.servers {
+            Some((database, amqp)) => (database.clone().into(), amqp.clone().into()),
+            None => (secret("DATABASE_URL")?, secret("AMQP_URL")?),
+        };
         let sandbox = Sandbox::start(SandboxConfig {
             access_lifetime: options.access_lifetime,
             refresh_lifetime: options.refresh_lifetime,
@@ -146,15 +172,15 @@ impl TestApp {
         })
         .await?;
         let receiver = Receiver::start_with(clock.clone()).await?;
-        let database = database::TestDatabase::create().await?;
-        let platforms_file = write_platforms(&sandbox, &options)?;
+        let database = database::TestDatabase::create(&database_url).await?;
+        let platforms_file = write_platforms(&sandbox, &options, &files.0)?;
         let common = CommonSettings {
             database_url: SecretString::from(database.url().to_owned()),
-            amqp_url: secret("AMQP_URL")?,
+            amqp_url,
             broker_prefix: format!("t{}", hex::encode(random::bytes::<6>())),
             keyring: Some(format!("test:{}", STANDARD.encode([7; 32])).into()),
             keyring_file: None,
-            platforms_file: platforms_file.clone(),
+            platforms_file,
             outbound_allow: vec!["127.0.0.0/8".parse()?],
             log: String::new(),
             log_format: LogFormat::Text,
@@ -175,7 +201,7 @@ impl TestApp {
             workers: Vec::new(),
             dead_letters_expected: 0,
             finished: false,
-            _files: Files(platforms_file),
+            files,
         };
         app.register_receiver().await?;
         if app.options.worker {
@@ -409,7 +435,7 @@ fn serve_config(common: &CommonSettings, options: &Options) -> ServeConfig {
     ServeConfig { callback_wait: options.callback_wait, ..ServeConfig::new(common) }
 }
 
-fn write_platforms(sandbox: &Sandbox, options: &Options) -> anyhow::Result<PathBuf> {
+fn write_platforms(sandbox: &Sandbox, options: &Options, folder: &Path) -> anyhow::Result<PathBuf> {
     let SandboxConfig { client_id, client_secret, .. } = &options.sandbox;
     let mut text = String::new();
     if options.configured {
@@ -423,8 +449,7 @@ fn write_platforms(sandbox: &Sandbox, options: &Options) -> anyhow::Result<PathB
         text.push_str(&format!("rotation_grace_seconds = {seconds}\n"));
     }
     text.push_str(&options.platforms.replace("{sandbox}", sandbox.url()));
-    let path = std::env::temp_dir()
-        .join(format!("latchkey-test-{}.toml", hex::encode(random::bytes::<8>())));
+    let path = folder.join("platforms.toml");
     std::fs::write(&path, text)?;
     Ok(path)
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, ensure};
 use secrecy::ExposeSecret as _;
@@ -9,11 +10,12 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
-use super::{PATIENCE, TestApp};
+use super::{PATIENCE, TestApp, eventually};
 
 /// A process of Latchkey. Killed when dropped.
 pub struct Process {
     child: Child,
+    log: Arc<Mutex<String>>,
 }
 
 impl Process {
@@ -29,24 +31,73 @@ impl Process {
     ///
     /// # Errors
     /// When it does not end in time.
-    pub async fn terminate(mut self) -> anyhow::Result<ExitStatus> {
+    pub async fn terminate(self) -> anyhow::Result<ExitStatus> {
         let pid = self.child.id().context("it runs")?.to_string();
         let sent = Command::new("kill").arg("-TERM").arg(pid).status().await?;
         ensure!(sent.success(), "the signal was not sent");
+        self.ended().await
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn ended(mut self) -> anyhow::Result<ExitStatus> {
         Ok(tokio::time::timeout(PATIENCE, self.child.wait()).await??)
+    }
+
+    /// Whether it runs.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn runs(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// What it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until it says this in its log.
+    ///
+    /// # Errors
+    /// When it does not, with what it said instead.
+    pub async fn says(&self, text: &str) -> anyhow::Result<()> {
+        eventually(|| async { Ok(self.log().contains(text).then_some(())) })
+            .await
+            .with_context(|| format!("it never said `{text}`:\n{}", self.log()))
     }
 }
 
 impl TestApp {
-    /// Starts a worker as a process of its own. Its clock is the machine's.
+    /// Starts a worker as a process of its own. Its clock moves with the others.
     ///
     /// # Errors
     /// When it does not start.
     pub async fn spawn_worker(&self, pools: &str) -> anyhow::Result<Process> {
+        self.spawn_worker_with(pools, &[]).await
+    }
+
+    /// The same with more in its environment, such as `LATCHKEY_TEST_FAILPOINTS`.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn spawn_worker_with(
+        &self,
+        pools: &str,
+        more: &[(&str, &str)],
+    ) -> anyhow::Result<Process> {
         let mut command = self.command("latchkey-worker")?;
-        command.env("LATCHKEY_POOLS", pools).env("LATCHKEY_DRAIN", PATIENCE.as_secs().to_string());
-        command.env("AMQP_URL", self.common.amqp_url.expose_secret());
-        start(command, "worker started").await
+        command
+            .env("LATCHKEY_POOLS", pools)
+            .env("LATCHKEY_DRAIN", PATIENCE.as_secs().to_string())
+            .env("AMQP_URL", self.common.amqp_url.expose_secret())
+            .envs(more.iter().copied());
+        let worker = start(command)?;
+        worker.says("worker started").await?;
+        Ok(worker)
     }
 
     /// Starts an API as a process of its own, with a broker that may be elsewhere. Answers it with
@@ -64,7 +115,9 @@ impl TestApp {
             .env("LATCHKEY_LISTEN", format!("127.0.0.1:{port}"))
             .env("LATCHKEY_PUBLIC_URL", &base)
             .env("LATCHKEY_CALLBACK_WAIT", "1");
-        Ok((start(command, "serving").await?, base))
+        let api = start(command)?;
+        api.says("serving").await?;
+        Ok((api, base))
     }
 
     fn command(&self, name: &str) -> anyhow::Result<Command> {
@@ -77,29 +130,25 @@ impl TestApp {
             .env("LATCHKEY_PLATFORMS_FILE", &self.common.platforms_file)
             .env("LATCHKEY_OUTBOUND_ALLOW", "127.0.0.0/8")
             .env("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0")
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+            .env("LATCHKEY_TEST_CLOCK", self.files.clock());
         Ok(command)
     }
 }
 
-/// Waits until the process says in its log that it is up.
-async fn start(mut command: Command, says: &str) -> anyhow::Result<Process> {
-    let mut child = command.spawn()?;
-    let log = child.stderr.take().context("its log is piped")?;
-    let mut lines = BufReader::new(log).lines();
-    let up = async {
-        while let Some(line) = lines.next_line().await? {
-            if line.contains(says) {
-                return anyhow::Ok(());
-            }
+/// Keeps reading its log: a full pipe would block it.
+fn start(mut command: Command) -> anyhow::Result<Process> {
+    let mut child = command.stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(child.stderr.take().context("its log is piped")?).lines();
+    let log = Arc::new(Mutex::new(String::new()));
+    let kept = log.clone();
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut log = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            log.push_str(&line);
+            log.push('\n');
         }
-        anyhow::bail!("the process ended before it was up")
-    };
-    tokio::time::timeout(PATIENCE, up).await??;
-    // A full pipe would block it.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    Ok(Process { child })
+    });
+    Ok(Process { child, log })
 }
 
 /// The binary beside this test's own; `scripts/test` builds it before the tests run.

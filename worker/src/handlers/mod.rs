@@ -13,6 +13,7 @@ pub use webhook_due::REQUEST_TIMEOUT as WEBHOOK_TIMEOUT;
 use std::time::Duration;
 
 use latchkey_shared::db::DbError;
+use latchkey_shared::failpoint;
 use latchkey_shared::messages::{CallbackReceived, Command, CommandKind};
 
 use crate::context::Context;
@@ -34,6 +35,7 @@ pub fn terms(kind: CommandKind) -> Terms {
 /// # Errors
 /// [`Failure`].
 pub async fn handle(context: &Context, command: &Command) -> Result<Outcome, Failure> {
+    failpoint::reach("handle", || command.body().to_string()).await;
     match command {
         Command::CallbackReceived(message) => callback_received::handle(context, message).await,
         Command::RefreshDue(message) => refresh_due::handle(context, message).await,

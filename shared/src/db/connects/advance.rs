@@ -1,9 +1,9 @@
 //! The steps of a connect, each taken once and stamped on its timeline.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, Bytea, Interval, Jsonb, Nullable, Text};
+use diesel::sql_types::{Array, Bytea, Interval, Jsonb, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
@@ -34,6 +34,8 @@ pub struct Advance<'a> {
     pub account_ids: &'a [String],
     /// Only before the connect's own end.
     pub in_time: bool,
+    /// Only while the lease is this one: nobody else has taken the connect since.
+    pub lease_was: Option<DateTime<Utc>>,
 }
 
 impl<'a> Advance<'a> {
@@ -50,6 +52,7 @@ impl<'a> Advance<'a> {
             lease: None,
             account_ids: &[],
             in_time: false,
+            lease_was: None,
         }
     }
 }
@@ -78,7 +81,8 @@ pub async fn advance(
              page_hash = coalesce($6, page_hash),
              lease_until = moment($1) + $7,
              account_ids = $8
-         WHERE workspace_id = $9 AND id = $10 AND status = ANY ($11) {guard}"
+         WHERE workspace_id = $9 AND id = $10 AND status = ANY ($11) {guard}
+           AND ($12::timestamptz IS NULL OR lease_until = $12)"
     );
     let rows = sql_query(query)
         .bind::<Interval, _>(clock.offset())
@@ -92,6 +96,7 @@ pub async fn advance(
         .bind::<Text, _>(workspace)
         .bind::<Text, _>(id)
         .bind::<Array<Text>, _>(from)
+        .bind::<Nullable<Timestamptz>, _>(step.lease_was)
         .execute(conn)
         .await?;
     if rows == 0 {

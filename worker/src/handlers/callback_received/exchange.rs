@@ -8,6 +8,7 @@ use latchkey_shared::credentials::{self, Credentials};
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::grants::{self, GrantStatus, NewGrant, NewTokens};
 use latchkey_shared::db::{self, DbError};
+use latchkey_shared::failpoint;
 use latchkey_shared::ids::GrantId;
 use latchkey_shared::keyring::{DataKey, Owner, Place, SealError};
 use latchkey_shared::messages::{Command, RevocationDue};
@@ -36,7 +37,10 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Option<Connect>
         }
     };
     let Prepared { endpoints, client, key, presented, called_at } = prepared;
-    match exchange(&context.http, (platform, &endpoints), &client, presented).await {
+    failpoint::reach("exchange_taken", || connect.id.to_string()).await;
+    let answer = exchange(&context.http, (platform, &endpoints), &client, presented).await;
+    failpoint::reach("exchange_answered", || connect.id.to_string()).await;
+    match answer {
         Ok(answer) => store(context, connect, &key, (answer, called_at)).await,
         Err(TokenError::Call(CallError::NotSent(error))) => {
             not_presented(context, connect).await?;
@@ -181,13 +185,20 @@ async fn insert(
     Ok(stored)
 }
 
-/// Nothing left this machine: the code is as good as before.
-async fn not_presented(context: &Context, connect: &Connect) -> Result<(), Failure> {
-    let mut work = context.store.begin().await?;
-    let step = Advance::to(ConnectStatus::Authorized, &[ConnectStatus::Exchanging]);
-    connects::advance(&mut work, context.clock(), (&connect.workspace_id, &connect.id), &step)
-        .await?;
-    Ok(work.commit().await?)
+/// Nothing left this machine: the code is as good as before, unless somebody else took it meanwhile.
+/// Tried for as long as an answer would be: only this worker knows.
+pub(super) async fn not_presented(context: &Context, connect: &Connect) -> Result<(), DbError> {
+    until_stored(|| async {
+        let mut work = context.store.begin().await?;
+        let step = Advance {
+            lease_was: connect.lease_until,
+            ..Advance::to(ConnectStatus::Authorized, &[ConnectStatus::Exchanging])
+        };
+        let key = (&connect.workspace_id, &connect.id);
+        connects::advance(&mut work, context.clock(), key, &step).await?;
+        work.commit().await
+    })
+    .await
 }
 
 async fn refused(context: &Context, connect: &Connect, error: &TokenError) -> Result<(), Failure> {

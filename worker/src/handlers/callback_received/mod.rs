@@ -94,8 +94,15 @@ async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Fai
         }
         _ => Step::Over(Outcome::Stale("not waiting for an exchange")),
     };
-    work.commit().await?;
-    Ok(step)
+    match (work.commit().await, step) {
+        (Ok(()), step) => Ok(step),
+        (Err(error), Step::Exchange(connect)) => {
+            // It may have been committed all the same, and no call followed.
+            exchange::not_presented(context, &connect).await?;
+            Err(error.into())
+        }
+        (Err(error), _) => Err(error.into()),
+    }
 }
 
 /// Why a connect ended without an account.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use latchkey_shared::backoff::Policy;
 use latchkey_shared::db::grants::{self, Grant, GrantStatus};
+use latchkey_shared::failpoint;
 use latchkey_shared::keyring::{DataKey, SealError};
 use latchkey_shared::messages::{GrantRef, RefreshDue};
 use latchkey_shared::platforms::Platform;
@@ -69,6 +70,7 @@ async fn refresh_one(
         claimed.give_back(context).await?;
         return Ok(Outcome::Stale("too late to call within the lease"));
     }
+    failpoint::reach("refresh_claimed", || claimed.grant.id.to_string()).await;
     let called = match endpoints {
         Ok(endpoints) => {
             let at = (platform, endpoints.as_ref());
@@ -76,6 +78,7 @@ async fn refresh_one(
         }
         Err(error) => Err(CallError::from(error).into()),
     };
+    failpoint::reach("refresh_answered", || claimed.grant.id.to_string()).await;
     let class = called.as_ref().err().map(|error| error.class(platform.refresh));
     count(platform, class.as_ref());
     match (called, class) {

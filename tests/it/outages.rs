@@ -1,0 +1,123 @@
+//! Servers that go away while people connect: stopped, killed, wiped. Each test has a pair of its own.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use latchkey_tests::app::{Crowd, Options, PrivateServers, Server, eventually};
+use latchkey_tests::{Person, TestApp};
+use serde_json::json;
+use tokio::time::Instant;
+
+const PEOPLE: usize = 4;
+
+async fn start(servers: &PrivateServers) -> anyhow::Result<TestApp> {
+    let urls = (servers.url(Server::Postgres)?, servers.url(Server::RabbitMq)?);
+    TestApp::start_with(Options {
+        servers: Some(urls),
+        callback_wait: Duration::from_secs(1),
+        ..Options::default()
+    })
+    .await
+}
+
+/// Every connect has its account, every account exactly one `account.connected` in the log and at
+/// least one at the webhook receiver, and every account can still be refreshed.
+async fn nothing_is_lost(app: &TestApp, connects: &[String]) -> anyhow::Result<()> {
+    for connect in connects {
+        let ended = app.ended(connect).await?;
+        assert_eq!(ended["status"], "connected", "{ended:#}");
+    }
+    let events = app
+        .row("SELECT count(*) AS n, count(DISTINCT account_id) AS accounts FROM events WHERE type = 'account.connected'")
+        .await?;
+    assert!(connects.len() as i64 <= events["n"].as_i64().unwrap_or_default(), "{events}");
+    assert_eq!(events["n"], events["accounts"], "nobody is told twice");
+    // What was dispatched into a broker that was wiped comes due again after 2 min.
+    app.clock.advance(TimeDelta::minutes(3));
+    until_none(app, "webhook_deliveries WHERE status <> 'delivered'").await?;
+    let told: BTreeSet<String> =
+        app.receiver.deliveries().into_iter().map(|delivery| delivery.id).collect();
+    let unknown = app.row("SELECT array_agg(id) AS ids FROM events").await?;
+    let ids = unknown["ids"].as_array().cloned().unwrap_or_default();
+    assert!(ids.iter().all(|id| id.as_str().is_some_and(|id| told.contains(id))));
+
+    app.clock.advance(TimeDelta::minutes(53));
+    until_none(app, "grants WHERE status <> 'active' OR generation < 2").await
+}
+
+/// Waits for as long as there are ever fewer of these rows.
+async fn until_none(app: &TestApp, rows: &str) -> anyhow::Result<()> {
+    let query = format!("SELECT count(*) AS n FROM {rows}");
+    let mut left = i64::MAX;
+    while left > 0 {
+        let fewer = eventually(|| async {
+            let now = app.row(&query).await?["n"].as_i64().unwrap_or_default();
+            Ok((now < left).then_some(now))
+        });
+        left = fewer.await.inspect_err(|_| eprintln!("{left} {rows}"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_connect_while_rabbitmq_is_down_is_killed_and_is_wiped() -> anyhow::Result<()> {
+    let servers = PrivateServers::start().await?;
+    let app = start(&servers).await?;
+    app.connect("first").await?;
+    let crowd = Crowd::gather(&app, PEOPLE);
+
+    servers.stop(Server::RabbitMq).await?;
+    let down = Instant::now();
+    while down.elapsed() < Duration::from_secs(20) {
+        let started = app.start_connect(json!({})).await?;
+        let person = Person::new(format!("while-down-{}", down.elapsed().as_millis()))?;
+        app.approve(&started, &person).await?.expect(303)?;
+        let ended = app.ended(started["connectId"].as_str().unwrap_or_default()).await?;
+        assert_eq!(ended["status"], "connected", "without the broker: {ended:#}");
+    }
+    servers.start_again(Server::RabbitMq).await?;
+    app.connect("after-stop").await?;
+
+    servers.signal(Server::RabbitMq, "KILL").await?;
+    servers.start_again(Server::RabbitMq).await?;
+    app.connect("after-kill").await?;
+
+    servers.wipe(Server::RabbitMq).await?;
+    servers.start_again(Server::RabbitMq).await?;
+    app.connect("after-wipe").await?;
+
+    let seen = crowd.stop().await?;
+    assert_eq!(seen.statuses, BTreeSet::from([201, 303]), "nobody at the API noticed");
+    nothing_is_lost(&app, &seen.connects).await?;
+    app.finish().await?;
+    servers.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_connect_while_postgresql_is_restarted() -> anyhow::Result<()> {
+    let servers = PrivateServers::start().await?;
+    let app = start(&servers).await?;
+    app.connect("first").await?;
+    let crowd = Crowd::gather(&app, PEOPLE);
+    // Fast: sessions are ended. Immediate: the server drops everything and recovers.
+    for signal in ["INT", "QUIT"] {
+        let before = crowd.done();
+        eventually(|| async { Ok((crowd.done() > before + PEOPLE).then_some(())) }).await?;
+        servers.signal(Server::Postgres, signal).await?;
+        let away = app.http.get("/v1/workspaces").await?;
+        assert_eq!((away.status, away.code().as_str()), (503, "UNAVAILABLE"), "{away:?}");
+        servers.start_again(Server::Postgres).await?;
+        let back = Instant::now();
+        while app.http.get("/v1/workspaces").await?.status != 200 {
+            assert!(back.elapsed() < Duration::from_secs(5), "the pool does not heal");
+        }
+    }
+    app.connect("last").await?;
+    let seen = crowd.stop().await?;
+    let expected = BTreeSet::from([201, 303, 409, 503]);
+    assert!(seen.statuses.is_subset(&expected), "{:?}", seen.statuses);
+    nothing_is_lost(&app, &seen.connects).await?;
+    app.finish().await?;
+    servers.close().await
+}
