@@ -7,13 +7,13 @@ use url::Url;
 
 use super::endpoints::{EndpointSource, Endpoints, Given};
 use super::section::Section;
-use super::{Platform, Reach, RefreshModel, Spec};
+use super::{Platform, Reach, Spec, provider};
 
 /// Reads the section; `None` when it has problems, which are noted there.
 pub(super) fn read(spec: &Spec, section: &mut Section<'_>) -> Option<Platform> {
     let endpoints = endpoints(spec, section);
     let scopes = section.scopes("scopes");
-    let refresh = with_grace(spec.refresh, section);
+    let refresh = provider::refresh(section, spec.refresh);
     let client_id = section.need_text("client_id", "give the id of your OAuth client there");
     let client_secret = section.secret("client_secret");
     Some(Platform {
@@ -63,18 +63,4 @@ fn join(base: &Url, path: &str) -> Option<Url> {
         base.set_path(&format!("{}/", base.path()));
     }
     base.join(path).ok()
-}
-
-/// A grace window that the platform really has. None at all is not the same as one of no length:
-/// within a window a token in doubt is presented again at once.
-fn with_grace(model: RefreshModel, section: &mut Section<'_>) -> RefreshModel {
-    let seconds = section.seconds("rotation_grace_seconds");
-    match (model, seconds) {
-        (RefreshModel::Rotating { .. }, Some(seconds)) => RefreshModel::rotating(seconds),
-        (_, Some(_)) => {
-            section.wrong("rotation_grace_seconds", "must go: this platform rotates no tokens");
-            model
-        }
-        (_, None) => model,
-    }
 }

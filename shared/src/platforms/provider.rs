@@ -59,7 +59,7 @@ pub(super) fn read(id: &str, section: &mut Section<'_>) -> Option<Platform> {
     let authorize_parameters = section.parameters("authorize_parameters", AUTHORIZE_RESERVED);
     let token_parameters = section.parameters("token_parameters", TOKEN_RESERVED);
     let token_lifetime = section.seconds("token_lifetime_seconds").map(Duration::from_secs);
-    let refresh = refresh(section);
+    let refresh = refresh(section, RefreshModel::rotating(0));
     let reach = section.take("revocation_reach", "must be \"token\", \"grant\" or \"person\"");
     let identity_mapping = section.inner("userinfo", mapping).unwrap_or(IdentityMapping::OPENID);
     Some(Platform {
@@ -129,19 +129,24 @@ enum Refresh {
     ReconsentOnly,
 }
 
-/// A provider that rotates and is taken for one that does not could lose accounts; the other way
-/// round, a lost answer only waits longer for its second try.
-fn refresh(section: &mut Section<'_>) -> RefreshModel {
+/// How tokens stay alive: what the operator says, or else what is usual here. A provider that rotates
+/// and is taken for one that does not could lose accounts; the other way round, a lost answer only
+/// waits longer for its second try.
+pub(super) fn refresh(section: &mut Section<'_>, usual: RefreshModel) -> RefreshModel {
     let form = "must be \"rotating\", \"stable\" or \"reconsent_only\"";
-    let refresh = section.take("refresh", form).unwrap_or(Refresh::Rotating);
-    let grace = section.seconds("rotation_grace_seconds");
-    if grace.is_some() && !matches!(refresh, Refresh::Rotating) {
-        section.wrong("rotation_grace_seconds", "goes with `refresh = \"rotating\"` alone");
-    }
-    match refresh {
-        Refresh::Rotating => RefreshModel::rotating(grace.unwrap_or(0)),
-        Refresh::Stable => RefreshModel::Stable,
-        Refresh::ReconsentOnly => RefreshModel::ReconsentOnly,
+    let model = match section.take("refresh", form) {
+        None => usual,
+        Some(Refresh::Rotating) => RefreshModel::rotating(0),
+        Some(Refresh::Stable) => RefreshModel::Stable,
+        Some(Refresh::ReconsentOnly) => RefreshModel::ReconsentOnly,
+    };
+    match section.seconds("rotation_grace_seconds") {
+        Some(seconds) if model.rotates() => RefreshModel::rotating(seconds),
+        Some(_) => {
+            section.wrong("rotation_grace_seconds", "goes with `refresh = \"rotating\"` alone");
+            model
+        }
+        None => model,
     }
 }
 

@@ -207,11 +207,16 @@ mod tests {
     }
 
     #[test]
-    fn a_grace_window_of_no_length_is_none() {
-        let keys = "base_url = \"https://s.example\"\nrotation_grace_seconds = 0";
-        let platforms = parse(&[("SANDBOX", keys)]).unwrap();
-        let refresh = platforms.get("SANDBOX").unwrap().refresh;
-        assert_eq!(refresh, RefreshModel::Rotating { grace: None });
+    fn the_operator_says_how_tokens_stay_alive() {
+        let model = |more: &str| {
+            let keys = format!("base_url = \"https://s.example\"\n{more}");
+            parse(&[("SANDBOX", &keys)]).unwrap().get("SANDBOX").unwrap().refresh
+        };
+        let grace = Some(std::time::Duration::from_secs(30));
+        assert_eq!(model(""), RefreshModel::Rotating { grace: None });
+        assert_eq!(model("rotation_grace_seconds = 30"), RefreshModel::Rotating { grace });
+        assert_eq!(model("rotation_grace_seconds = 0"), RefreshModel::Rotating { grace: None });
+        assert_eq!(model("refresh = \"stable\""), RefreshModel::Stable);
     }
 
     #[tokio::test]

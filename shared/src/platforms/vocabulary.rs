@@ -44,7 +44,8 @@ pub enum RefreshModel {
 }
 
 impl RefreshModel {
-    /// Rotating, with a grace window of so many seconds; 0 is none.
+    /// Rotating, with a grace window of so many seconds; 0 is none. A window of no length would be
+    /// another thing: within a window a token in doubt is presented again at once.
     #[must_use]
     pub fn rotating(grace_seconds: u64) -> Self {
         Self::Rotating { grace: (grace_seconds > 0).then(|| Duration::from_secs(grace_seconds)) }
