@@ -29,10 +29,7 @@ impl Clock {
     #[must_use]
     pub fn of_process() -> Self {
         #[cfg(feature = "failpoints")]
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "no setting of the product: tests alone have it"
-        )]
+        // No setting of the product: tests alone have it.
         if let Some(path) = std::env::var_os("LATCHKEY_TEST_CLOCK") {
             return Self { file: Some(Arc::new(path.into())), ..Self::default() };
         }

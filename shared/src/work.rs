@@ -161,6 +161,11 @@ struct Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let Some(mut conn) = self.conn.take() else { return };
+        // Dropped in the middle of a BEGIN or a COMMIT, nobody knows where it stands: the pool throws
+        // it away.
+        if AnsiTransactionManager::is_broken_transaction_manager(&mut *conn) {
+            return;
+        }
         // Without a runtime the pool throws the connection away, which ends the transaction, too.
         if Handle::try_current().is_ok() {
             self.tasks.spawn(async move {

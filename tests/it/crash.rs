@@ -1,8 +1,9 @@
 //! Processes that are killed in the worst moment, and processes that are asked to stop.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use futures_util::future::try_join_all;
 use latchkey_tests::app::{Connected, Options, eventually};
 use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule, Kind, LedgerEntry, Rotation};
 use latchkey_tests::{Person, TestApp};
@@ -61,6 +62,38 @@ async fn a_message_is_published_although_the_api_died_before_it_could() -> anyho
     for event in events.next_of_each(&["connect.started", "account.connected"]).await? {
         assert_eq!(event["data"]["connectId"], started["connectId"]);
     }
+    until_outbox_is_done(&app).await?;
+    app.finish().await
+}
+
+/// The intent is on disk and nothing was presented. Nobody can know that, so at a platform that
+/// forgives nothing the token is tried again late: and it is as good as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_between_its_claim_and_its_call_loses_nothing() -> anyhow::Result<()> {
+    let app = TestApp::start_with(Options {
+        pools: vec![Pool::Connect, Pool::Webhook, Pool::Sweeps, Pool::Revocation],
+        ..Options::default()
+    })
+    .await?;
+    let sam = app.connect("sam").await?;
+    let hang = [("LATCHKEY_TEST_FAILPOINTS", "refresh_claimed:hang")];
+    let worker = app.spawn_worker_with("refresh", &hang).await?;
+    refresh_now(&app, &sam.account_id).await?;
+    worker.says("failpoint refresh_claimed").await?;
+    worker.kill().await?;
+    assert_eq!(count(&app, |entry| entry.endpoint == Some(Endpoint::TokenRefresh)), 0);
+
+    let _another = app.spawn_worker("refresh").await?;
+    app.clock.advance(TimeDelta::seconds(200));
+    app.account_until(&sam.account_id, |account| {
+        account["lastError"]["code"] == "call_interrupted"
+    })
+    .await?;
+    app.clock.advance(TimeDelta::seconds(3600 - 200 - 25));
+    let account =
+        app.account_until(&sam.account_id, |account| account["tokenGeneration"] == 2).await?;
+    assert_eq!(account["status"], "connected", "{account:#}");
+    assert_eq!(count(&app, |entry| entry.kind == Kind::Refreshed), 1);
     until_outbox_is_done(&app).await?;
     app.finish().await
 }
@@ -125,32 +158,53 @@ async fn a_worker_killed_during_an_exchange_presents_the_code_once() -> anyhow::
     app.finish().await
 }
 
-/// Calls that were begun end, and their answers are stored, before the process ends.
+/// SIGTERM with 64 calls of 10 s in flight, and more waiting: 0 lost, 0 attempts spent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_asked_to_stop_lets_its_calls_end() -> anyhow::Result<()> {
-    const ACCOUNTS: usize = 16;
-    let app = TestApp::start_with(Options {
+    const CALLS: usize = 64;
+    const WAITING: usize = 6;
+    const LONGEST: Duration = Duration::from_secs(10);
+    let mut app = TestApp::start_with(Options {
         pools: vec![Pool::Connect, Pool::Webhook, Pool::Sweeps, Pool::Revocation],
         ..Options::default()
     })
     .await?;
     let mut connected: Vec<Connected> = Vec::new();
-    for number in 0..ACCOUNTS {
-        connected.push(app.connect(&format!("person-{number}")).await?);
+    let people: Vec<String> = (0..CALLS + WAITING).map(|n| format!("person-{n}")).collect();
+    for some in people.chunks(10) {
+        connected.extend(try_join_all(some.iter().map(|user| app.connect(user))).await?);
     }
-    app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, Fault::Delay { ms: 3000 }).after());
-    let worker = app.spawn_worker("refresh").await?;
-    for account in &connected {
-        refresh_now(&app, &account.account_id).await?;
-    }
-    until_done(&app, Kind::Refreshed, ACCOUNTS).await?;
+    let ms = LONGEST.as_millis() as u64;
+    app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, Fault::Delay { ms }).after());
+    let worker = app.spawn_worker_with("refresh", &[("LATCHKEY_CONCURRENCY", "64")]).await?;
+    try_join_all(connected.iter().map(|account| refresh_now(&app, &account.account_id))).await?;
+    until_done(&app, Kind::Refreshed, CALLS).await?;
+
+    let asked = Instant::now();
     let ended = worker.terminate().await?;
     assert!(ended.success(), "{ended}");
+    assert!(asked.elapsed() <= LONGEST + Duration::from_secs(5), "{:?}", asked.elapsed());
+    let grants = "SELECT count(*) FILTER (WHERE generation = 2)::int AS refreshed, count(in_doubt_since)::int AS in_doubt, \
+                  count(lease_until)::int AS leased, sum(attempts)::int AS failures FROM grants";
+    let stopped = json!({ "refreshed": CALLS, "in_doubt": 0, "leased": 0, "failures": 0 });
+    assert_eq!(app.row(grants).await?, stopped);
+    let messages = "SELECT count(*) FILTER (WHERE done_at IS NOT NULL AND attempts = 1)::int AS done, \
+                    count(*) FILTER (WHERE done_at IS NULL AND attempts = 0)::int AS untouched \
+                    FROM outbox WHERE kind = 'refresh_due'";
+    assert_eq!(app.row(messages).await?, json!({ "done": CALLS, "untouched": WAITING }));
+
+    app.sandbox.clear_faults();
+    let settings = app.worker_settings(vec![Pool::Refresh], 8);
+    app.add_worker_with(&settings).await?;
     for account in &connected {
-        assert_eq!(app.account(&account.account_id).await?["tokenGeneration"], 2);
+        app.account_until(&account.account_id, |account| account["tokenGeneration"] == 2).await?;
     }
+    until_outbox_is_done(&app).await?;
     let spent = app.row("SELECT max(attempts) AS n FROM outbox WHERE kind = 'refresh_due'").await?;
     assert_eq!(spent["n"], 1, "no attempt was spent on stopping");
-    assert_eq!(count(&app, |entry| entry.kind == Kind::RefreshRefused), 0);
+    let calls = |kind| count(&app, |entry| entry.kind == kind);
+    assert_eq!(calls(Kind::Refreshed), CALLS + WAITING, "one call each");
+    assert_eq!(calls(Kind::RefreshRefused), 0);
+    assert_eq!(count(&app, |entry| entry.open_calls > 1), 0);
     app.finish().await
 }

@@ -2,6 +2,7 @@
 
 mod bad_answers;
 mod bad_input;
+mod broker;
 mod callback;
 mod crash;
 mod dead_letters;
@@ -12,10 +13,12 @@ mod main_job;
 mod migrations;
 mod no_secrets;
 mod outages;
+mod poison;
 mod refresh_failures;
 mod refresh_race;
 mod revocation;
 mod sweeps;
 mod tenants;
 mod transactions;
+mod twice;
 mod webhooks;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand};
-use latchkey_tests::sandbox::Rotation;
+use latchkey_tests::sandbox::{CONTROL_HELP, Rotation};
 use latchkey_tests::walk::{WalkOptions, walk};
 use latchkey_tests::{Sandbox, SandboxConfig};
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,6 +29,7 @@ enum Command {
 }
 
 #[derive(Args)]
+#[command(after_long_help = CONTROL_HELP)]
 struct ServeArgs {
     /// Where to listen; port 0 takes any free one.
     #[arg(long, env = "LATCHKEY_SANDBOX_LISTEN", default_value = "127.0.0.1:8090")]

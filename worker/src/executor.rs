@@ -103,6 +103,7 @@ impl Executor {
     /// Writes the ending down, and names it.
     async fn end(&self, command: &Command, id: &str, attempt: i32, ending: Ending) -> &'static str {
         let kind = command.kind();
+        let mut not_before = Duration::ZERO;
         let (word, error) = match ending {
             Ending::Finished(Ok(Outcome::Done)) => ("done", None),
             Ending::Finished(Ok(Outcome::Stale(why))) => {
@@ -116,6 +117,10 @@ impl Executor {
                 return "snoozed";
             }
             Ending::Finished(Err(Failure::Later(error))) => ("later", Some(format!("{error:#}"))),
+            Ending::Finished(Err(Failure::NotBefore(wait, error))) => {
+                not_before = wait;
+                ("later", Some(format!("{error:#}")))
+            }
             Ending::Finished(Err(Failure::Never(error))) => ("dead", Some(format!("{error:#}"))),
             Ending::TimedOut => ("timeout", Some("the handler took too long".to_owned())),
             Ending::Panicked => ("panic", Some("the handler panicked".to_owned())),
@@ -131,7 +136,7 @@ impl Executor {
             return word;
         }
         let delay = handlers::terms(kind).retry.delay(u32::try_from(attempt).unwrap_or(1));
-        let after = TimeDelta::from_std(delay).unwrap_or(TimeDelta::minutes(1));
+        let after = TimeDelta::from_std(delay.max(not_before)).unwrap_or(TimeDelta::minutes(1));
         self.note(id, &Note::Later(Later { after, error: Some(&error), forgive: false })).await;
         word
     }

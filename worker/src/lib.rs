@@ -2,7 +2,7 @@
 
 pub mod context;
 mod executor;
-mod handlers;
+pub mod handlers;
 mod oauth;
 mod outcome;
 mod receipt;

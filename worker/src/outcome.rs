@@ -25,6 +25,9 @@ pub enum Failure {
     /// It may go better later.
     #[error("will be tried again")]
     Later(#[source] anyhow::Error),
+    /// The same, and not before this time has passed: a platform asked for it.
+    #[error("will be tried again when the platform wants to be asked")]
+    NotBefore(Duration, #[source] anyhow::Error),
     /// It will never go better.
     #[error("can never succeed")]
     Never(#[source] anyhow::Error),

@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use crate::context::Context;
 use crate::executor::Executor;
 use crate::handlers::WEBHOOK_TIMEOUT;
-use crate::oauth::PlatformHttp;
+use crate::oauth::{CallTimeouts, PlatformHttp};
 use crate::settings::{Pool, WorkerSettings};
 use crate::sweeps::{self, DeadLetterKeeper};
 
@@ -92,11 +92,13 @@ async fn context(
         .await
         .context("the keyring does not fit the database")?;
     let publisher = Publisher::new(supervisor(settings, "latchkey-worker publish", connections));
+    let timeouts =
+        CallTimeouts { rotating: settings.call_timeout_rotating, other: settings.call_timeout };
     let guard = NetGuard::new(&common.outbound_allow);
     Ok(Context {
         store: Store::new(db, vault, publisher, publishing.clone()),
         platforms,
-        http: PlatformHttp::new()?,
+        http: PlatformHttp::new(timeouts)?,
         webhooks: guard.client(WEBHOOK_TIMEOUT)?,
         guard,
         in_doubt_lead: TimeDelta::from_std(settings.in_doubt_lead)?,

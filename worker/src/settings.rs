@@ -58,8 +58,17 @@ pub struct WorkerSettings {
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", default_value = "127.0.0.1:9465")]
     pub metrics_listen: SocketAddr,
 
-    /// How long started calls may take to end after SIGTERM, in seconds; calls to a platform that
-    /// rotates tokens take up to 120
+    /// How long a refresh may take where the platform rotates tokens, in seconds: giving up early is
+    /// what loses them
+    #[arg(long, env = "LATCHKEY_CALL_TIMEOUT_ROTATING", default_value = "120", value_parser = parse_rotating_timeout)]
+    pub call_timeout_rotating: Duration,
+
+    /// How long every other call to a platform may take, in seconds
+    #[arg(long, env = "LATCHKEY_CALL_TIMEOUT", default_value = "30", value_parser = parse_call_timeout)]
+    pub call_timeout: Duration,
+
+    /// How long started calls may take to end after SIGTERM, in seconds: longer than
+    /// LATCHKEY_CALL_TIMEOUT_ROTATING
     #[arg(long, env = "LATCHKEY_DRAIN", default_value = "130", value_parser = parse_seconds)]
     pub drain: Duration,
 
@@ -72,8 +81,37 @@ pub struct WorkerSettings {
     pub sweeps: Vec<String>,
 }
 
+fn parse_rotating_timeout(text: &str) -> Result<Duration, String> {
+    parse_timeout(text, 120)
+}
+
+fn parse_call_timeout(text: &str) -> Result<Duration, String> {
+    parse_timeout(text, 60)
+}
+
+/// The upper bound is what a handler's own time allows.
+fn parse_timeout(text: &str, max: u64) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (1..=max).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("must be 1 to {max} seconds"))
+}
+
 fn parse_seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .map(Duration::from_secs)
         .map_err(|_| "must be a whole number of seconds".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_s_time_has_bounds() {
+        assert_eq!(parse_rotating_timeout("120"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_call_timeout("1"), Ok(Duration::from_secs(1)));
+        for text in ["0", "61", "-1", "1.5", "", "soon"] {
+            let told = parse_call_timeout(text).unwrap_err();
+            assert_eq!(told, "must be 1 to 60 seconds", "{text}");
+        }
+    }
 }

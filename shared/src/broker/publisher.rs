@@ -89,6 +89,10 @@ impl Publisher {
         let _lane = lane.map_err(|_| PublishError::Unavailable("too slow"))?;
         let outcome = tokio::time::timeout(CALL_TIMEOUT, self.publish_on_lane(message)).await;
         let outcome = outcome.unwrap_or(Err(PublishError::Unconfirmed));
+        if let Err(PublishError::Unroutable(key)) = &outcome {
+            tracing::error!(routing_key = key, "no queue was bound: declaring all again");
+            drop(tokio::time::timeout(CALL_TIMEOUT * 2, self.restore()).await);
+        }
         let result = if outcome.is_ok() { "confirmed" } else { "failed" };
         metrics::counter!("latchkey_messages_published_total", "exchange" => message.exchange, "result" => result)
             .increment(1);
@@ -117,6 +121,12 @@ impl Publisher {
             }
             Confirmation::Nack(_) | Confirmation::NotRequested => Err(PublishError::Refused),
         }
+    }
+
+    /// A queue or a binding was removed under us. The message is tried again by whoever sent it.
+    async fn restore(&self) -> Result<(), PublishError> {
+        let channel = self.channel().await?;
+        Ok(self.supervisor.topology().declare(&channel).await?)
     }
 
     async fn channel(&self) -> Result<Channel, PublishError> {

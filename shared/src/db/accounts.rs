@@ -251,6 +251,29 @@ pub async fn lock_of_grant(
     Ok(rows.select(Account::as_select()).for_update().load(conn).await?)
 }
 
+/// The platform grants more or less than before: what is missing now counts from all that was
+/// asked for. Part of the transaction that stores the grant's new tokens.
+///
+/// # Errors
+/// When the query fails.
+pub async fn change_scopes(
+    conn: &mut AsyncPgConnection,
+    (workspace, grant): (&WorkspaceId, &GrantId),
+    scopes: &[String],
+) -> Result<(), DbError> {
+    for account in lock_of_grant(conn, workspace, grant).await? {
+        let asked = account.scopes.iter().chain(&account.missing_scopes);
+        let missing: Vec<&String> = asked.filter(|scope| !scopes.contains(scope)).collect();
+        diesel::update(accounts::table)
+            .filter(accounts::workspace_id.eq(workspace))
+            .filter(accounts::id.eq(&account.id))
+            .set((accounts::scopes.eq(scopes), accounts::missing_scopes.eq(missing)))
+            .execute(conn)
+            .await?;
+    }
+    Ok(())
+}
+
 /// Says that only the person can help.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::net_guard::outbound_client;
 
 /// How long both places together may take.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub const DEADLINE: Duration = Duration::from_secs(10);
 /// Documents are a few kilobytes.
 const MAX_BODY: usize = 64 * 1024;
 /// After this a document is asked for again.

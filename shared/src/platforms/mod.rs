@@ -12,7 +12,7 @@ mod sandbox;
 mod section;
 mod vocabulary;
 
-pub use discovery::DiscoveryError;
+pub use discovery::{DEADLINE as DISCOVERY_DEADLINE, DiscoveryError};
 pub use endpoints::Endpoints;
 pub use registry::{Platforms, PlatformsError};
 pub use vocabulary::{ClientAuth, IdentityMapping, Pkce, Platform, Reach, RefreshModel, Spec};

@@ -57,18 +57,6 @@ impl RefreshModel {
         matches!(self, Self::Rotating { .. })
     }
 
-    /// How long a refresh may take. Where tokens rotate, giving up early is what loses them.
-    #[must_use]
-    pub fn call_deadline(self) -> Duration {
-        Duration::from_secs(if self.rotates() { 120 } else { 30 })
-    }
-
-    /// How long a refresh holds its grant: the call, and the time to store its answer.
-    #[must_use]
-    pub fn lease(self) -> Duration {
-        self.call_deadline() + Duration::from_secs(30)
-    }
-
     /// One word for the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {

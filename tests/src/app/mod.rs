@@ -11,6 +11,7 @@ mod flows;
 mod http;
 mod logs;
 mod process;
+mod rows;
 mod servers;
 
 pub use broker::Tap;
@@ -65,6 +66,10 @@ pub struct Options {
     pub api_amqp_url: Option<String>,
     /// How long a callback waits for its outcome.
     pub callback_wait: Duration,
+    /// How long calls to the platform may take, if not as long as usual.
+    pub call_timeout: Option<Duration>,
+    /// Where Latchkey thinks the token endpoint is, if not where it is.
+    pub token_url: Option<String>,
     /// Whether the platforms file names the sandbox.
     pub configured: bool,
     /// More sections of the platforms file; `{sandbox}` stands for the sandbox's address.
@@ -91,6 +96,8 @@ impl Default for Options {
             servers: None,
             api_amqp_url: None,
             callback_wait: Duration::from_secs(5),
+            call_timeout: None,
+            token_url: None,
             configured: true,
             platforms: String::new(),
             sandbox: SandboxConfig::default(),
@@ -254,6 +261,8 @@ impl TestApp {
             concurrency,
             db_connections: 2,
             metrics_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            call_timeout_rotating: self.options.call_timeout.unwrap_or(Duration::from_secs(120)),
+            call_timeout: self.options.call_timeout.unwrap_or(Duration::from_secs(30)),
             drain: PATIENCE,
             in_doubt_lead: Duration::from_secs(30),
             sweeps: Vec::new(),
@@ -444,6 +453,12 @@ fn write_platforms(sandbox: &Sandbox, options: &Options, folder: &Path) -> anyho
             "[platforms.SANDBOX]\nbase_url = \"{url}\"\nclient_id = \"{client_id}\"\n\
              client_secret = {{ value = \"{client_secret}\" }}\n"
         );
+    }
+    if let Some(url) = &options.token_url {
+        text.push_str(&format!("token_url = \"{url}\"\n"));
+    }
+    if options.rotation == Rotation::Stable {
+        text.push_str("refresh = \"stable\"\n");
     }
     if let Some(seconds) = options.grace_seconds {
         text.push_str(&format!("rotation_grace_seconds = {seconds}\n"));

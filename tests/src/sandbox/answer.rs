@@ -60,9 +60,14 @@ impl Answer {
     /// What the client gets under a fault. A delay or a drop changes nothing here.
     pub(super) fn under(self, fault: &Fault) -> Response {
         match fault {
-            Fault::Delay { .. } | Fault::Drop => self.into_response(),
+            Fault::Delay { .. } | Fault::Drop | Fault::Silence => self.into_response(),
             Fault::Huge => self.padded().into_response(),
             Fault::Drip { interval_ms } => self.drip(Duration::from_millis(*interval_ms)),
+            Fault::WrongContentType { content_type } => {
+                let body = self.body.to_string();
+                (self.status, [(header::CONTENT_TYPE, content_type)], [NO_STORE], body)
+                    .into_response()
+            }
             Fault::MissingRefreshToken => self.without("refresh_token").into_response(),
             Fault::ChangedScope { scope } => self.with("scope", scope).into_response(),
             instead => in_place(instead),
@@ -113,9 +118,10 @@ const NO_STORE: (HeaderName, HeaderValue) =
 /// What a fault answers that has no use for the real answer.
 pub(super) fn in_place(fault: &Fault) -> Response {
     match fault {
-        Fault::Status { status } => StatusCode::from_u16(*status)
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-            .into_response(),
+        Fault::Status { status } => bare(*status).into_response(),
+        Fault::RetryAfter { status, value } => {
+            (bare(*status), [(header::RETRY_AFTER, value)]).into_response()
+        }
         Fault::RateLimited { retry_after_secs } => {
             let wait = retry_after_secs.map(|secs| [(header::RETRY_AFTER, secs.to_string())]);
             (StatusCode::TOO_MANY_REQUESTS, wait, ()).into_response()
@@ -132,8 +138,14 @@ pub(super) fn in_place(fault: &Fault) -> Response {
         Fault::Delay { .. }
         | Fault::Huge
         | Fault::Drip { .. }
+        | Fault::WrongContentType { .. }
         | Fault::Drop
+        | Fault::Silence
         | Fault::MissingRefreshToken
         | Fault::ChangedScope { .. } => StatusCode::NO_CONTENT.into_response(),
     }
+}
+
+fn bare(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

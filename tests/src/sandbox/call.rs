@@ -96,8 +96,14 @@ where
                 perform(shared, &mut note, effect, |answer| answer.under(&rule.fault))
             };
             delay(&rule, When::After).await;
-            if rule.fault == Fault::Drop {
-                link.cut();
+            match rule.fault {
+                Fault::Drop => link.cut(),
+                Fault::Silence => {
+                    // The call is over; only its answer never comes.
+                    drop(open);
+                    std::future::pending::<()>().await;
+                }
+                _ => {}
             }
             response
         }
@@ -127,7 +133,7 @@ where
 /// Answers in place of the effect.
 fn spare(shared: &Shared, note: &mut Note, fault: &Fault) -> Response {
     let response = in_place(fault);
-    let status = (*fault != Fault::Drop).then(|| response.status().as_u16());
+    let status = (!fault.is_mute()).then(|| response.status().as_u16());
     note.at = shared.now();
     let entry = note.entry(Kind::Faulted, Outcome { status, error: None });
     shared.books().ledger.append(entry);

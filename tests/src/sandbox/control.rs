@@ -1,4 +1,5 @@
 //! The control API: what the ledger and the families say, faults, and the person who removes the app.
+//! [`HELP`] is its documentation, and `latchkey-sandbox serve --help` shows it.
 
 use std::sync::Arc;
 
@@ -12,8 +13,12 @@ use super::faults::FaultRule;
 use super::ledger::{Kind, LedgerEntry};
 use super::state::Shared;
 
+/// How to use the control API from a shell.
+pub const HELP: &str = include_str!("control.txt");
+
 /// Which entries are wanted; each member narrows.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     user: Option<String>,
     kind: Option<Kind>,
@@ -39,6 +44,7 @@ pub(super) async fn ledger(
 
 /// Whose families are wanted.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Whose {
     user: Option<String>,
 }
@@ -49,6 +55,10 @@ pub(super) async fn families(
 ) -> Json<Value> {
     let families = shared.books().store.families(whose.user.as_deref(), shared.now());
     Json(json!({ "families": families }))
+}
+
+pub(super) async fn faults(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    Json(json!({ "faults": shared.books().faults.rules() }))
 }
 
 pub(super) async fn add_fault(

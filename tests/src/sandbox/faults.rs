@@ -30,7 +30,7 @@ pub enum When {
 
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
     /// The answer is right, and late.
     Delay {
@@ -47,6 +47,13 @@ pub enum Fault {
         /// `Retry-After` in seconds; none leaves the header out.
         retry_after_secs: Option<u64>,
     },
+    /// A status with a `Retry-After` to the letter: seconds, an HTTP date, or nonsense.
+    RetryAfter {
+        /// The HTTP status.
+        status: u16,
+        /// The header's value.
+        value: String,
+    },
     /// 200 with JSON that breaks off.
     Garbage,
     /// 200 with a body of 10 MB, which ends in the real answer.
@@ -56,8 +63,15 @@ pub enum Fault {
         /// Milliseconds between two bytes.
         interval_ms: u64,
     },
+    /// The real answer, but it says that it is something else than JSON.
+    WrongContentType {
+        /// The `Content-Type`, such as `text/html`.
+        content_type: String,
+    },
     /// The connection closes without a response.
     Drop,
+    /// No response ever comes, and the connection stays open.
+    Silence,
     /// 400 `invalid_grant`, although the grant is good.
     InvalidGrant,
     /// 401 `invalid_client`, although the client is right.
@@ -87,10 +101,13 @@ impl Fault {
             Self::Delay { .. } => "delay",
             Self::Status { .. } => "status",
             Self::RateLimited { .. } => "rate_limited",
+            Self::RetryAfter { .. } => "retry_after",
             Self::Garbage => "garbage",
             Self::Huge => "huge",
             Self::Drip { .. } => "drip",
+            Self::WrongContentType { .. } => "wrong_content_type",
             Self::Drop => "drop",
+            Self::Silence => "silence",
             Self::InvalidGrant => "invalid_grant",
             Self::InvalidClient => "invalid_client",
             Self::ErrorInOk { .. } => "error_in_ok",
@@ -104,13 +121,23 @@ impl Fault {
     fn alters_the_answer(&self) -> bool {
         matches!(
             self,
-            Self::Huge | Self::Drip { .. } | Self::MissingRefreshToken | Self::ChangedScope { .. }
+            Self::Huge
+                | Self::Drip { .. }
+                | Self::WrongContentType { .. }
+                | Self::MissingRefreshToken
+                | Self::ChangedScope { .. }
         )
+    }
+
+    /// Whether the client gets no response at all.
+    pub(super) fn is_mute(&self) -> bool {
+        matches!(self, Self::Drop | Self::Silence)
     }
 }
 
 /// One fault, and the calls it strikes. Of several rules that fit a call the oldest applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FaultRule {
     /// The endpoint it strikes.
     pub endpoint: Endpoint,
@@ -200,6 +227,10 @@ impl Faults {
 
     pub(super) fn clear(&mut self) {
         self.0.clear();
+    }
+
+    pub(super) fn rules(&self) -> &[FaultRule] {
+        &self.0
     }
 
     /// The rule that strikes this call, which it uses up by one.

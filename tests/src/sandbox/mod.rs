@@ -29,6 +29,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 pub use config::{ClientAuthentication, Rotation, SandboxConfig};
+pub use control::HELP as CONTROL_HELP;
 pub use family::{Ending, FamilyView};
 pub use faults::{Endpoint, Fault, FaultRule, When};
 pub use ledger::{Kind, LedgerEntry, Outcome, fingerprint};
@@ -111,7 +112,10 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(async || "ok"))
         .route("/control/ledger", get(control::ledger))
         .route("/control/families", get(control::families))
-        .route("/control/faults", post(control::add_fault).delete(control::clear_faults))
+        .route(
+            "/control/faults",
+            get(control::faults).post(control::add_fault).delete(control::clear_faults),
+        )
         .route("/control/users/{user}/revoke", post(control::remove_person))
         .with_state(shared)
 }

@@ -27,7 +27,7 @@ use crate::receipt;
 
 /// A platform may be away for days. The week below ends it; the attempts are only a last guard.
 pub const TERMS: Terms = Terms {
-    timeout: Duration::from_secs(90),
+    timeout: Duration::from_secs(120),
     retry: Policy::new(Duration::from_secs(5), Duration::from_secs(3600)),
     max_attempts: 2000,
 };
@@ -76,7 +76,12 @@ pub async fn handle(context: &Context, message: &RevocationDue) -> Result<Outcom
                 refusal.code
             )));
         }
-        Err(error) => return Err(Failure::Later(error.into())),
+        Err(error) => {
+            return Err(match error.asked_patience() {
+                Some(wait) => Failure::NotBefore(wait, error.into()),
+                None => Failure::Later(error.into()),
+            });
+        }
     };
     let mut work = context.store.begin().await?;
     finish(&mut work, context, &call.grant, (status, Some(platform_answer))).await?;

@@ -1,7 +1,5 @@
 //! Code for tokens: RFC 6749 §4.1.3 with PKCE (RFC 7636 §4.5).
 
-use std::time::Duration;
-
 use latchkey_shared::credentials::Credentials;
 use latchkey_shared::platforms::{Endpoints, Platform};
 use oauth2::{AuthorizationCode, PkceCodeVerifier, RedirectUrl};
@@ -10,9 +8,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::refusal::TokenError;
 use super::token_client::{OneCall, answer, client, token_error};
 use super::{Answer, CallError, PlatformHttp};
-
-/// How long the platform may take.
-pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the exchange presents.
 #[derive(Debug)]
@@ -47,7 +42,7 @@ pub async fn exchange(
     for (name, value) in &platform.token_parameters {
         request = request.add_extra_param(name, value);
     }
-    let call = OneCall { http, deadline: DEADLINE };
+    let call = OneCall { http, deadline: http.timeouts().other };
     let response = request.request_async(&call).await.map_err(token_error)?;
-    Ok(answer(platform, &response))
+    answer(platform, &response)
 }

@@ -4,15 +4,52 @@
 
 use std::time::Duration;
 
+use chrono::DateTime;
 use futures_util::StreamExt as _;
 use latchkey_shared::net_guard::outbound_client;
-use latchkey_shared::platforms::DiscoveryError;
-use reqwest::header::RETRY_AFTER;
+use latchkey_shared::platforms::{DiscoveryError, RefreshModel};
+use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 /// Answers are read up to this; a platform's real answers are far below.
 const MAX_BODY: usize = 64 * 1024;
 /// How far a `Retry-After` is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// How long a connection may take to come about.
+const MAX_CONNECT: Duration = Duration::from_secs(10);
+/// How long the question who it is may take at most.
+const MAX_IDENTITY: Duration = Duration::from_secs(15);
+/// How much longer than its call a lease lasts: the time to store the answer.
+const STORE_TIME: Duration = Duration::from_secs(30);
+
+/// How long platforms may take, from the first packet to the last byte of the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct CallTimeouts {
+    /// A refresh where tokens rotate: giving up early is what loses them.
+    pub rotating: Duration,
+    /// Every other call.
+    pub other: Duration,
+}
+
+impl CallTimeouts {
+    /// How long the question who it is may take: somebody waits in front of a browser, and asking
+    /// again harms nobody.
+    #[must_use]
+    pub fn identity(self) -> Duration {
+        self.other.min(MAX_IDENTITY)
+    }
+
+    /// How long a refresh may take.
+    #[must_use]
+    pub fn refresh(self, model: RefreshModel) -> Duration {
+        if model.rotates() { self.rotating } else { self.other }
+    }
+
+    /// How long a refresh holds its grant: the call, and the time to store its answer.
+    #[must_use]
+    pub fn refresh_lease(self, model: RefreshModel) -> Duration {
+        self.refresh(model) + STORE_TIME
+    }
+}
 
 /// Why there is no answer to read.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +60,8 @@ pub enum CallError {
     /// There was nowhere to send it: the platform does not say where its endpoints are.
     #[error("the platform's endpoints are not known")]
     Undiscovered(#[from] DiscoveryError),
-    /// The platform said that it did not do it: 429, 5xx, a redirect.
+    /// The platform gave no more than a status: 429 and 5xx say that it did not do it, a 4xx
+    /// without an OAuth error refused what it cannot name, a redirect says nothing of either.
     #[error("the platform answered {status}")]
     Status {
         /// HTTP status.
@@ -36,22 +74,55 @@ pub enum CallError {
     Unreadable(String),
 }
 
+impl CallError {
+    /// Whether the platform may have done what it was asked to.
+    #[must_use]
+    pub fn may_have_acted(&self) -> bool {
+        match self {
+            Self::NotSent(_) | Self::Undiscovered(_) => false,
+            Self::Status { status, .. } => (300..400).contains(status),
+            Self::Unreadable(_) => true,
+        }
+    }
+
+    /// How long the platform asked to be left alone.
+    #[must_use]
+    pub fn asked_patience(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
 /// The HTTP client for platforms.
 #[derive(Clone, Debug)]
 pub struct PlatformHttp {
     client: reqwest::Client,
+    timeouts: CallTimeouts,
 }
 
 impl PlatformHttp {
-    /// A client without redirects, proxies and silent repetitions.
+    /// A client without redirects, proxies and silent repetitions. It gives up connecting before
+    /// any call's time is over, so that what was never sent is known as such.
     ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub fn new() -> reqwest::Result<Self> {
-        Ok(Self { client: outbound_client(Duration::from_secs(120)).build()? })
+    pub fn new(timeouts: CallTimeouts) -> reqwest::Result<Self> {
+        let CallTimeouts { rotating, other } = timeouts;
+        let connect = MAX_CONNECT.min(rotating.min(other) / 2);
+        let client = outbound_client(rotating.max(other)).connect_timeout(connect).build()?;
+        Ok(Self { client, timeouts })
+    }
+
+    /// How long each kind of call may take.
+    #[must_use]
+    pub fn timeouts(&self) -> CallTimeouts {
+        self.timeouts
     }
 
     /// Sends one request. 2xx and 4xx (but 429) are answers to be read; all else is a [`CallError`].
+    /// The deadline covers connecting, headers and body.
     ///
     /// # Errors
     /// [`CallError`].
@@ -65,7 +136,7 @@ impl PlatformHttp {
             let response = self.client.execute(request).await.map_err(unanswered)?;
             let status = response.status();
             if status.as_u16() == 429 || status.is_server_error() || status.is_redirection() {
-                let retry_after = retry_after(&response);
+                let retry_after = retry_after(response.headers());
                 return Err(CallError::Status { status: status.as_u16(), retry_after });
             }
             read(response).await
@@ -104,7 +175,82 @@ async fn read(response: reqwest::Response) -> Result<http::Response<Vec<u8>>, Ca
     answer.body(body).map_err(|error| CallError::Unreadable(error.to_string()))
 }
 
-fn retry_after(response: &reqwest::Response) -> Option<Duration> {
-    let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+/// Seconds, or an HTTP date (RFC 9110 §10.2.3). A date counts from the answer's own, so that no
+/// clock needs to be right. Nonsense is no wish.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // What does not even fit is as absurd as what is capped.
+        let seconds = text.parse().unwrap_or(u64::MAX);
+        return Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
+    }
+    let date = |name: HeaderName| {
+        DateTime::parse_from_rfc2822(headers.get(name)?.to_str().ok()?.trim()).ok()
+    };
+    let wait = date(RETRY_AFTER)? - date(DATE)?;
+    Some(wait.to_std().unwrap_or_default().min(MAX_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(retry_after_value: &str, date: Option<&str>) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, retry_after_value.parse().unwrap());
+        if let Some(date) = date {
+            headers.insert(DATE, date.parse().unwrap());
+        }
+        retry_after(&headers).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn a_wish_is_a_number_of_seconds_or_a_date_and_is_capped() {
+        const DAY: u64 = 24 * 3600;
+        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        for (text, wanted) in [
+            ("0", Some(0)),
+            (" 120 ", Some(120)),
+            ("86401", Some(DAY)),
+            ("99999999999999999999999999", Some(DAY)),
+            ("Sun, 06 Nov 1994 08:51:37 GMT", Some(120)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(DAY)),
+            ("-5", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(wish(text, date), wanted, "{text}");
+        }
+        assert_eq!(wish("Sun, 06 Nov 1994 08:51:37 GMT", None), None, "from when?");
+    }
+
+    #[test]
+    fn a_lease_outlives_its_call() {
+        let timeouts =
+            CallTimeouts { rotating: Duration::from_secs(120), other: Duration::from_secs(30) };
+        let lease = |model| timeouts.refresh_lease(model).as_secs();
+        assert_eq!(lease(RefreshModel::Rotating { grace: None }), 150);
+        assert_eq!(lease(RefreshModel::Stable), 60);
+    }
+
+    /// Whoever takes connections and never says a word is given up before the deadline: nothing was
+    /// sent, so nothing is in doubt.
+    #[tokio::test]
+    async fn a_connection_that_does_not_come_about_was_never_used() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let deadline = Duration::from_secs(1);
+        let http = PlatformHttp::new(CallTimeouts { rotating: deadline, other: deadline }).unwrap();
+        let call = async |scheme: &str| {
+            let url = format!("{scheme}://127.0.0.1:{port}/token");
+            http.send(http::Request::post(url).body(Vec::new()).unwrap(), deadline).await
+        };
+        assert!(matches!(call("https").await, Err(CallError::NotSent(_))), "no TLS came about");
+        let sent = call("http").await.unwrap_err();
+        assert!(matches!(sent, CallError::Unreadable(_)) && sent.may_have_acted(), "{sent}");
+        drop(silent);
+        assert!(matches!(call("http").await, Err(CallError::NotSent(_))), "nobody listens");
+    }
 }

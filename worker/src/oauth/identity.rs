@@ -1,15 +1,13 @@
 //! Who the person is: one request with the new access token.
 
-use std::time::Duration;
-
 use latchkey_shared::platforms::{Endpoints, Platform};
 use latchkey_shared::tokens::TokenSet;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
+use super::refusal::Refusal;
 use super::{CallError, PlatformHttp};
 
-const DEADLINE: Duration = Duration::from_secs(15);
 /// Names and addresses longer than this are cut.
 const MAX_TEXT: usize = 500;
 
@@ -32,6 +30,9 @@ pub enum IdentityError {
     /// The platform does not accept the token for this.
     #[error("the platform answered {0} to the question who this is")]
     Refused(u16),
+    /// The same, in its own words.
+    #[error("the platform refused to say who this is: {}", .0.code)]
+    Said(Refusal),
     /// The answer has no id where it should be.
     #[error("the platform's answer has no id")]
     NoId,
@@ -57,13 +58,18 @@ pub async fn identify(
         .header(http::header::ACCEPT, "application/json")
         .body(Vec::new())
         .map_err(|error| CallError::Unreadable(error.to_string()))?;
-    let response = http.send(request, DEADLINE).await?;
+    let response = http.send(request, http.timeouts().identity()).await?;
+    let said = || match Refusal::inside(response.body())? {
+        busy if busy.will_pass() => Some(CallError::Unreadable(busy.code).into()),
+        refusal => Some(IdentityError::Said(refusal)),
+    };
     if !response.status().is_success() {
-        return Err(IdentityError::Refused(response.status().as_u16()));
+        let status = response.status().as_u16();
+        return Err(said().unwrap_or(IdentityError::Refused(status)));
     }
     let body = serde_json::from_slice(response.body())
         .map_err(|error| CallError::Unreadable(error.to_string()))?;
-    read(platform, &body).ok_or(IdentityError::NoId)
+    read(platform, &body).ok_or_else(|| said().unwrap_or(IdentityError::NoId))
 }
 
 fn read(platform: &Platform, body: &Value) -> Option<Identity> {

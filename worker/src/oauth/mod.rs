@@ -11,5 +11,5 @@ pub mod revoke;
 pub mod schedule;
 mod token_client;
 
-pub use http::{CallError, PlatformHttp};
+pub use http::{CallError, CallTimeouts, PlatformHttp};
 pub use token_client::Answer;

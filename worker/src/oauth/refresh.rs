@@ -22,11 +22,11 @@ pub async fn refresh(
 ) -> Result<Answer, TokenError> {
     let client = client((platform, endpoints), credentials);
     let token = RefreshToken::new(token.expose_secret().to_owned());
-    let call = OneCall { http, deadline: platform.refresh.call_deadline() };
+    let call = OneCall { http, deadline: http.timeouts().refresh(platform.refresh) };
     let mut request = client.exchange_refresh_token(&token);
     for (name, value) in &platform.token_parameters {
         request = request.add_extra_param(name, value);
     }
     let response = request.request_async(&call).await.map_err(token_error)?;
-    Ok(answer(platform, &response))
+    answer(platform, &response)
 }

@@ -1,4 +1,13 @@
-//! What a platform's refusal means for an account.
+//! What it means for an account that a refresh brought no tokens.
+//!
+//! | The platform | Where tokens rotate | Elsewhere |
+//! | --- | --- | --- |
+//! | was not reached; said 429, 5xx, or a 4xx without an OAuth error | transient | transient |
+//! | sent an error that it may take back, such as `slow_down` | transient | transient |
+//! | did not answer in time, redirected, or sent what cannot be read: no JSON, another content type, too much | in doubt | transient |
+//! | refused the grant, whatever the status: `invalid_grant` | dead | dead |
+//! | wants the person's consent anew: `consent_required` and the like | needs consent | needs consent |
+//! | refused the client or the request: `invalid_client` and the like | our fault | our fault |
 
 use latchkey_shared::platforms::RefreshModel;
 use serde::Deserialize;
@@ -70,6 +79,12 @@ impl Refusal {
         json!({ "error": self.code, "description": self.description })
     }
 
+    /// Whether the platform says itself that this will pass.
+    #[must_use]
+    pub fn will_pass(&self) -> bool {
+        matches!(self.code.as_str(), "temporarily_unavailable" | "server_error" | "slow_down")
+    }
+
     /// What it means at the token endpoint. Only what clearly speaks of this grant is death.
     #[must_use]
     pub fn class(&self) -> FailureClass {
@@ -94,7 +109,7 @@ impl TokenError {
     pub fn class(&self, model: RefreshModel) -> FailureClass {
         match self {
             Self::Refused(refusal) => refusal.class(),
-            Self::Call(CallError::Unreadable(_)) if model.rotates() => FailureClass::InDoubt,
+            Self::Call(error) if model.rotates() && error.may_have_acted() => FailureClass::InDoubt,
             Self::Call(_) => FailureClass::Transient,
         }
     }

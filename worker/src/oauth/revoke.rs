@@ -1,7 +1,5 @@
 //! Telling the platform that a token is out of use: RFC 7009.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use latchkey_shared::credentials::Credentials;
@@ -13,8 +11,6 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::refusal::Refusal;
 use super::{CallError, PlatformHttp};
-
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the platform said.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,7 +39,7 @@ pub async fn revoke(
 ) -> Result<Revoked, CallError> {
     let request = request(platform, (endpoint, credentials), tokens)
         .map_err(|error| CallError::Unreadable(error.to_string()))?;
-    let response = http.send(request, DEADLINE).await?;
+    let response = http.send(request, http.timeouts().other).await?;
     Ok(read(response.status(), response.body()))
 }
 
@@ -73,14 +69,17 @@ fn request(
     request.body(form.finish().into_bytes())
 }
 
+/// The status says it all (§2.2), except where a platform hides its no in a 200. A platform that
+/// does not know the token any more (against §2.2, but seen) has nothing left to revoke.
 fn read(status: http::StatusCode, body: &[u8]) -> Revoked {
-    if status.is_success() {
+    let said = Refusal::inside(body);
+    if status.is_success() && said.is_none() {
         return Revoked::Yes { status: status.as_u16() };
     }
-    let refusal = Refusal::inside(body)
-        .unwrap_or_else(|| Refusal::new(&format!("http_{}", status.as_u16()), None));
+    let refusal = said.unwrap_or_else(|| Refusal::new(&format!("http_{}", status.as_u16()), None));
     match refusal.code.as_str() {
         "unsupported_token_type" => Revoked::Unsupported,
+        "invalid_token" | "invalid_grant" => Revoked::Yes { status: status.as_u16() },
         _ => Revoked::Refused(refusal),
     }
 }
@@ -94,4 +93,35 @@ fn basic(credentials: &Credentials) -> String {
         encode(credentials.client_secret.expose_secret())
     );
     format!("Basic {}", STANDARD.encode(pair))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_platforms_answer_to_a_revocation() {
+        let answer = |status: u16, body: &str| {
+            read(http::StatusCode::from_u16(status).unwrap(), body.as_bytes())
+        };
+        for (status, body) in [
+            (200, ""),
+            (200, "{}"),
+            (204, ""),
+            (200, "<html>"),
+            (400, r#"{"error":"invalid_token"}"#),
+            (200, r#"{"error":"invalid_grant"}"#),
+        ] {
+            assert_eq!(answer(status, body), Revoked::Yes { status }, "{status} {body}");
+        }
+        let unsupported = answer(400, r#"{"error":"unsupported_token_type"}"#);
+        assert_eq!(unsupported, Revoked::Unsupported);
+        for (status, body, code) in [
+            (200, r#"{"error":"invalid_client"}"#, "invalid_client"),
+            (401, r#"{"error":"invalid_client"}"#, "invalid_client"),
+            (403, "<html>", "http_403"),
+        ] {
+            assert_eq!(answer(status, body), Revoked::Refused(Refusal::new(code, None)));
+        }
+    }
 }

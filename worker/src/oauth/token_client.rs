@@ -83,30 +83,47 @@ impl<'c> AsyncHttpClient<'c> for OneCall<'_> {
     type Future = futures_util::future::BoxFuture<'c, Result<HttpResponse, CallError>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.http.send(request, self.deadline))
+        Box::pin(async {
+            let mut response = self.http.send(request, self.deadline).await?;
+            let status = response.status();
+            if status.is_client_error() && Refusal::inside(response.body()).is_none() {
+                return Err(CallError::Status { status: status.as_u16(), retry_after: None });
+            }
+            // The crate takes tokens from a 200 alone; those of a 201 are as good.
+            if status.is_success() {
+                *response.status_mut() = http::StatusCode::OK;
+            }
+            Ok(response)
+        })
     }
 }
 
-/// Whoever the ID token names, if there is one, does not count: nothing here could check it, and the
-/// identity is asked for with the access token.
-pub(super) fn answer(platform: &Platform, response: &TokenAnswer) -> Answer {
-    let refresh_token =
-        response.refresh_token().filter(|_| platform.refresh != RefreshModel::ReconsentOnly);
-
-    let separator = platform.scope_separator.as_ref();
-    let split =
-        |scope: &oauth2::Scope| scope.split(separator).map(str::to_owned).collect::<Vec<_>>();
-    let scopes = response.scopes().map(|scopes| scopes.iter().flat_map(split).collect());
-    Answer {
+/// What a readable answer brings. Some platforms leave a member empty instead of leaving it out.
+/// Whoever an ID token names does not count: nothing here could check it, and the identity is asked
+/// for with the access token.
+pub(super) fn answer(platform: &Platform, response: &TokenAnswer) -> Result<Answer, TokenError> {
+    let access_token = response.access_token().secret();
+    if access_token.is_empty() {
+        let why = "an empty access token".to_owned();
+        return Err(TokenError::Call(CallError::Unreadable(why)));
+    }
+    let refresh_token = response.refresh_token().map(|token| token.secret());
+    let refresh_token = refresh_token.filter(|_| platform.refresh != RefreshModel::ReconsentOnly);
+    let scopes: Vec<String> = (response.scopes().into_iter().flatten())
+        .flat_map(|scope| scope.split(platform.scope_separator.as_ref()))
+        .map(str::to_owned)
+        .filter(|scope| !scope.is_empty())
+        .collect();
+    Ok(Answer {
         tokens: TokenSet {
-            access_token: response.access_token().secret().clone().into(),
-            refresh_token: refresh_token.map(|token| token.secret().clone().into()),
+            access_token: access_token.clone().into(),
+            refresh_token: refresh_token.filter(|t| !t.is_empty()).map(|t| t.clone().into()),
         },
         access_lifetime: response.expires_in(),
         usual_lifetime: platform.token_lifetime,
         refresh_lifetime: response.extra_fields().refresh_token_expires_in.map(Duration::from_secs),
-        scopes,
-    }
+        scopes: Some(scopes).filter(|scopes| !scopes.is_empty()),
+    })
 }
 
 /// What the crate's error means to us.

@@ -1,5 +1,6 @@
 //! Each fault as the client sees it, and what it leaves behind.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -126,6 +127,75 @@ async fn without_a_new_refresh_token_the_old_one_stays_good() {
     let rotated = Pair::of(client.refresh(&pair.refresh).await.unwrap()).await;
     assert!(rotated.refresh.starts_with("sbx-rt-"));
     assert_eq!(error(client.refresh(&pair.refresh).await).await, invalid_grant());
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_leaves_the_connection_open() {
+    let patience = Duration::from_millis(200);
+    for (rule, spent, status) in [
+        (refresh_fault(Fault::Silence), false, None),
+        (refresh_fault(Fault::Silence).after(), true, Some(200)),
+    ] {
+        let (client, pair) = struck_by(rule).await;
+        let unanswered = tokio::time::timeout(patience, client.refresh(&pair.refresh)).await;
+        assert!(unanswered.is_err());
+        assert_eq!(is_spent(&client), spent);
+        let entry = client.sandbox.ledger().pop().unwrap();
+        assert_eq!(entry.outcome.status, status);
+        let next = client.refresh(&pair.refresh).await.unwrap();
+        assert_eq!(next.status() == 200, !spent);
+        let overlaps = client.sandbox.ledger().iter().map(|entry| entry.open_calls).max();
+        assert_eq!(overlaps, Some(1), "the call itself was over");
+    }
+}
+
+#[tokio::test]
+async fn another_content_type_and_a_wish_to_the_letter() {
+    let content_type = "text/html; charset=utf-8".to_owned();
+    let (client, pair) = struck_by(refresh_fault(Fault::WrongContentType { content_type })).await;
+    let answer = client.refresh(&pair.refresh).await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
+    assert!(answer.json::<Value>().await.unwrap()["refresh_token"].is_string());
+    assert!(is_spent(&client));
+
+    let value = "Fri, 31 Dec 2027 23:59:59 GMT".to_owned();
+    let (client, pair) = struck_by(refresh_fault(Fault::RetryAfter { status: 503, value })).await;
+    let answer = client.refresh(&pair.refresh).await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "Fri, 31 Dec 2027 23:59:59 GMT");
+    assert!(!is_spent(&client));
+}
+
+/// Each rule that the help shows is taken, and it shows every fault.
+#[tokio::test]
+async fn the_help_of_the_control_api_is_true() {
+    let client = Client::default().await;
+    let examples = CONTROL_HELP.lines().map(str::trim).filter(|line| line.starts_with('{'));
+    for example in examples.clone() {
+        let rule: FaultRule =
+            serde_json::from_str(example).unwrap_or_else(|error| panic!("{example}: {error}"));
+        let added = client.http.post(client.at("/control/faults")).json(&rule).send().await;
+        assert_eq!(added.unwrap().status(), 204);
+    }
+    let listed = client.http.get(client.at("/control/faults")).send().await.unwrap();
+    let listed: Value = listed.json().await.unwrap();
+    let rules: Vec<FaultRule> = serde_json::from_value(listed["faults"].clone()).unwrap();
+    assert_eq!(rules.len(), examples.count());
+    let shown: BTreeSet<String> =
+        rules.iter().map(|rule| rule.label().split(':').next().unwrap().to_owned()).collect();
+    let told = serde_json::from_str::<Fault>(r#"{"kind":"?"}"#).unwrap_err().to_string();
+    let kinds: BTreeSet<String> = told.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+    assert_eq!(shown, kinds, "{told}");
+
+    let told = serde_json::from_str::<Kind>(r#""?""#).unwrap_err().to_string();
+    let effects = told.split('`').skip(3).step_by(2);
+    let missing: Vec<&str> = effects.filter(|kind| !CONTROL_HELP.contains(kind)).collect();
+    assert!(missing.is_empty(), "the help lacks {missing:?}");
+
+    let typo = json!({ "endpoint": "revoke", "times": 1, "fault": { "kind": "drop" } });
+    let refused = client.http.post(client.at("/control/faults")).json(&typo).send().await.unwrap();
+    assert_eq!(refused.status(), 422);
+    assert!(refused.text().await.unwrap().contains("times"));
 }
 
 #[tokio::test]

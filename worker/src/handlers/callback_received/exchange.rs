@@ -15,7 +15,7 @@ use latchkey_shared::messages::{Command, RevocationDue};
 use latchkey_shared::platforms::{Endpoints, Platform};
 use secrecy::SecretString;
 
-use super::{IDENTITY_LEASE, Reason, fail};
+use super::{Reason, fail, identity_lease};
 use crate::context::Context;
 use crate::handlers::until_stored;
 use crate::oauth::exchange::{CodeExchange, exchange};
@@ -173,7 +173,7 @@ async fn insert(
             &mut work,
             context.clock(),
             (workspace, &connect.id),
-            Some(IDENTITY_LEASE),
+            Some(identity_lease(context)),
         )
         .await?;
         stored = connects::find(&mut work, workspace, &connect.id).await?;

@@ -13,7 +13,7 @@ use crate::oauth::CallError;
 use crate::oauth::identity::{IdentityError, identify};
 use crate::outcome::{Failure, Outcome};
 
-/// Until then neither a redelivery nor the sweep asks again.
+/// Until then, or for as long as the platform asked, neither a redelivery nor the sweep asks again.
 const ASK_AGAIN: TimeDelta = TimeDelta::seconds(2);
 
 /// Finds out who it is and connects the account.
@@ -32,13 +32,18 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Outcome, Failur
     match identified {
         Ok(identity) => finish::run(context, connect, &grant, (&identity, &tokens)).await,
         Err(IdentityError::Call(error)) => {
+            let asked = error.asked_patience().and_then(|wait| TimeDelta::from_std(wait).ok());
+            let lease = asked.unwrap_or(ASK_AGAIN).max(ASK_AGAIN);
             let mut conn = context.store.conn().await?;
             let key = (&connect.workspace_id, &connect.id);
-            connects::set_lease(&mut conn, context.clock(), key, Some(ASK_AGAIN)).await?;
+            connects::set_lease(&mut conn, context.clock(), key, Some(lease)).await?;
             Err(Failure::Later(error.into()))
         }
         Err(error) => {
-            let platform_error = Some(json!({ "cause": error.to_string() }));
+            let platform_error = Some(match &error {
+                IdentityError::Said(refusal) => refusal.to_json(),
+                other => json!({ "cause": other.to_string() }),
+            });
             let mut work = context.store.begin().await?;
             let Some(now) = connects::lock(&mut work, &connect.workspace_id, &connect.id).await?
             else {

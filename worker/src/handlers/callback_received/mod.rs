@@ -18,6 +18,7 @@ use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::{self, DbError, grants};
 use latchkey_shared::events::EventType;
 use latchkey_shared::messages::{CallbackReceived, Command, RevocationDue};
+use latchkey_shared::platforms::DISCOVERY_DEADLINE;
 use latchkey_shared::work::Work;
 use serde_json::Value;
 
@@ -31,10 +32,22 @@ pub const TERMS: Terms = Terms {
     max_attempts: 20,
 };
 
-/// Discovery's deadline, the exchange's, and the time to store its answer.
-const EXCHANGE_LEASE: TimeDelta = TimeDelta::seconds(55);
-/// The look-up of the identity, and what follows.
-const IDENTITY_LEASE: TimeDelta = TimeDelta::seconds(30);
+/// How much longer than its call a lease lasts: the time to store what it brought.
+const STORE_TIME: Duration = Duration::from_secs(15);
+
+/// How long an exchange holds its connect; the platform may have to say first where it is.
+fn exchange_lease(context: &Context) -> TimeDelta {
+    lease(DISCOVERY_DEADLINE + context.http.timeouts().other)
+}
+
+/// How long the question who it is, and what follows, holds its connect.
+fn identity_lease(context: &Context) -> TimeDelta {
+    lease(context.http.timeouts().identity())
+}
+
+fn lease(call: Duration) -> TimeDelta {
+    TimeDelta::from_std(call + STORE_TIME).unwrap_or(TimeDelta::minutes(1))
+}
 
 enum Step {
     Exchange(Connect),
@@ -73,7 +86,7 @@ async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Fai
     let step = match (connect.status, waiting) {
         (ConnectStatus::Authorized, _) => {
             let step = Advance {
-                lease: Some(EXCHANGE_LEASE),
+                lease: Some(exchange_lease(context)),
                 ..Advance::to(ConnectStatus::Exchanging, &[ConnectStatus::Authorized])
             };
             match connects::advance(&mut work, clock, key, &step).await? {
@@ -85,7 +98,7 @@ async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Fai
             Step::Over(Outcome::Snooze(left.to_std().unwrap_or_default() + Duration::from_secs(1)))
         }
         (ConnectStatus::Exchanging, None) if connect.grant_id.is_some() => {
-            connects::set_lease(&mut work, clock, key, Some(IDENTITY_LEASE)).await?;
+            connects::set_lease(&mut work, clock, key, Some(identity_lease(context))).await?;
             Step::Identify(connect)
         }
         (ConnectStatus::Exchanging, None) => {

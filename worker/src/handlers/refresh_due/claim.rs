@@ -70,7 +70,7 @@ pub async fn claim(
     grant: &GrantRef,
 ) -> Result<Claim, Failure> {
     let clock = context.clock();
-    let lease = platform.refresh.lease();
+    let lease = context.http.timeouts().refresh_lease(platform.refresh);
     let lease_ends = Instant::now() + lease;
     let mut work = context.store.begin().await?;
     let Some(grant) = grants::lock(&mut work, &grant.workspace_id, &grant.grant_id).await? else {

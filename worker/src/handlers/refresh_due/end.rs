@@ -10,7 +10,6 @@ use latchkey_shared::platforms::Platform;
 use latchkey_shared::work::Work;
 use serde_json::{Value, json};
 
-use super::asked_patience;
 use super::claim::{Claimed, count_in_doubt};
 use crate::context::Context;
 use crate::oauth::refusal::{FailureClass, TokenError};
@@ -37,7 +36,7 @@ pub async fn put_off(
     let now = db::read_now(&mut work, clock).await?;
     let patience = match (class, error) {
         (FailureClass::OurFault, _) => Some(OUR_FAULT_PAUSE),
-        (_, TokenError::Call(error)) => asked_patience(error),
+        (_, TokenError::Call(error)) => error.asked_patience(),
         _ => None,
     };
     let first_doubt = *class == FailureClass::InDoubt && grant.in_doubt_since.is_none();
@@ -78,13 +77,21 @@ pub async fn put_off(
 }
 
 /// The platform refused in clear words: only the person can help, if storage still holds the
-/// generation that was refused. After an interrupted call the interruption is the reason.
+/// generation that was refused. After an interrupted call the interruption is the reason, unless
+/// the platform wants the person's consent anew.
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn die(context: &Context, grant: &Grant, error: &TokenError) -> Result<Outcome, Failure> {
-    let reason =
-        if grant.in_doubt_since.is_some() { "refresh_interrupted" } else { "refused_by_platform" };
+pub async fn die(
+    context: &Context,
+    grant: &Grant,
+    (error, class): (&TokenError, &FailureClass),
+) -> Result<Outcome, Failure> {
+    let reason = match class {
+        FailureClass::NeedsConsent => "consent_required",
+        _ if grant.in_doubt_since.is_some() => "refresh_interrupted",
+        _ => "refused_by_platform",
+    };
     let platform_error = match error {
         TokenError::Refused(refusal) => refusal.to_json(),
         TokenError::Call(_) => Value::Null,

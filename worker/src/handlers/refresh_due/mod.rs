@@ -6,10 +6,14 @@
 mod claim;
 mod end;
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use anyhow::anyhow;
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use latchkey_shared::backoff::Policy;
+use latchkey_shared::db::accounts;
 use latchkey_shared::db::grants::{self, Grant, GrantStatus};
 use latchkey_shared::failpoint;
 use latchkey_shared::keyring::{DataKey, SealError};
@@ -40,7 +44,12 @@ pub const TERMS: Terms = Terms {
 /// [`Failure`] when the database failed for one of them.
 pub async fn handle(context: &Context, message: &RefreshDue) -> Result<Outcome, Failure> {
     let platform = context.platform(&message.platform)?;
-    let refreshing = message.grants.iter().map(|grant| refresh_one(context, platform, grant));
+    let refreshing = message.grants.iter().map(|grant| async move {
+        // A panic over one grant must not cut the calls that others have open.
+        let refreshed =
+            AssertUnwindSafe(refresh_one(context, platform, grant)).catch_unwind().await;
+        refreshed.unwrap_or_else(|_| Err(Failure::Later(anyhow!("a refresh panicked"))))
+    });
     let results = join_all(refreshing).await;
     let mut outcome = Outcome::Stale("nothing was due");
     for result in results {
@@ -66,7 +75,9 @@ async fn refresh_one(
         Claim::Taken(claimed) => claimed,
         Claim::Stale(why) => return Ok(Outcome::Stale(why)),
     };
-    if !claimed.has_time_for(platform.refresh.call_deadline()) || context.stop.is_cancelled() {
+    if !claimed.has_time_for(context.http.timeouts().refresh(platform.refresh))
+        || context.stop.is_cancelled()
+    {
         claimed.give_back(context).await?;
         return Ok(Outcome::Stale("too late to call within the lease"));
     }
@@ -83,8 +94,8 @@ async fn refresh_one(
     count(platform, class.as_ref());
     match (called, class) {
         (Ok(answer), _) => store(context, &claimed, answer).await,
-        (Err(error), Some(FailureClass::Dead | FailureClass::NeedsConsent)) => {
-            end::die(context, &claimed.grant, &error).await
+        (Err(error), Some(class @ (FailureClass::Dead | FailureClass::NeedsConsent))) => {
+            end::die(context, &claimed.grant, (&error, &class)).await
         }
         (Err(error), Some(class)) => {
             end::put_off(context, platform, &claimed, (&error, &class)).await
@@ -104,6 +115,10 @@ async fn store(context: &Context, claimed: &Claimed, answer: Answer) -> Result<O
         let stored = grants::store_answer(&mut work, context.clock(), grant, &tokens).await?;
         if stored == Some(GrantStatus::Expired) {
             end::recover(&mut work, grant).await?;
+        }
+        if stored.is_some() && tokens.scopes != grant.scopes {
+            accounts::change_scopes(&mut work, (&grant.workspace_id, &grant.id), &tokens.scopes)
+                .await?;
         }
         work.commit().await?;
         Ok(stored)
@@ -152,12 +167,4 @@ fn count(platform: &Platform, class: Option<&FailureClass>) {
         Some(FailureClass::OurFault) => "our_fault",
     };
     metrics::counter!("latchkey_refreshes_total", "platform" => platform.id.clone(), "result" => result).increment(1);
-}
-
-/// How long the platform asked to be left alone.
-fn asked_patience(error: &CallError) -> Option<Duration> {
-    match error {
-        CallError::Status { retry_after, .. } => *retry_after,
-        _ => None,
-    }
 }

@@ -1,0 +1,426 @@
+//! Every handler and every sweep: done twice, by two at once, and cut at each step and done again,
+//! the rows end the same.
+//!
+//! A step is everything that commits, and everything that follows a commit (`failpoint`). The matches
+//! on `CommandKind` and `Sweep` are exhaustive: a new one without a scene does not compile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use chrono::TimeDelta;
+use futures_util::future::try_join_all;
+use latchkey_shared::failpoint::cut_at;
+use latchkey_shared::messages::{Command, CommandKind};
+use latchkey_tests::app::{Connected, Options, Tap, eventually};
+use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule, Kind, Rotation};
+use latchkey_tests::{Person, TestApp};
+use latchkey_worker::context::Context;
+use latchkey_worker::handlers;
+use latchkey_worker::sweeps::Sweep;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+/// Longer than any lease, so that what was cut may be taken again.
+const LATER: TimeDelta = TimeDelta::minutes(4);
+/// The same for an exchange, whose code does not live longer.
+const SOON: TimeDelta = TimeDelta::seconds(50);
+/// More steps than any handler or sweep has.
+const TOO_MANY: usize = 60;
+
+/// A state of the world in which a handler or a sweep has something to do.
+#[derive(Clone, Copy, Debug)]
+enum Scene {
+    Approved,
+    ApprovedAndRefused,
+    ApprovedAndUnknown,
+    Due,
+    DueAndRefused,
+    DueAndAway,
+    Released,
+    ReleasedWithoutAnswer,
+    Undelivered,
+    UndeliveredAndGone,
+    Pending,
+    Ended,
+    Old,
+}
+
+fn scenes_of_handler(kind: CommandKind) -> &'static [Scene] {
+    match kind {
+        CommandKind::CallbackReceived => {
+            &[Scene::Approved, Scene::ApprovedAndRefused, Scene::ApprovedAndUnknown]
+        }
+        CommandKind::RefreshDue => &[Scene::Due, Scene::DueAndRefused, Scene::DueAndAway],
+        CommandKind::RevocationDue => &[Scene::Released, Scene::ReleasedWithoutAnswer],
+        CommandKind::WebhookDue => &[Scene::Undelivered, Scene::UndeliveredAndGone],
+    }
+}
+
+fn scene_of_sweep(sweep: Sweep) -> Scene {
+    match sweep {
+        Sweep::Relay | Sweep::TakeAuthorized => Scene::Approved,
+        Sweep::PlanRefreshes => Scene::Due,
+        Sweep::DueDeliveries => Scene::Undelivered,
+        Sweep::ExpireConnects => Scene::Pending,
+        Sweep::ExpireGrants => Scene::Ended,
+        Sweep::Partitions | Sweep::Prune => Scene::Old,
+    }
+}
+
+/// One app in which everything is done by hand, and a workspace for each run.
+struct Stage {
+    app: TestApp,
+    context: Context,
+    commands: tokio::sync::Mutex<Tap>,
+}
+
+/// A workspace with something to do in it.
+struct Set {
+    workspace: String,
+    command: Option<Command>,
+}
+
+impl Stage {
+    async fn new() -> anyhow::Result<Self> {
+        let app = TestApp::start_with(Options {
+            // A cut after the platform's answer leaves a token in doubt: here it forgives.
+            rotation: Rotation::Grace(Duration::from_secs(3600)),
+            grace_seconds: Some(3600),
+            access_lifetime: Duration::from_secs(7 * 86_400),
+            refresh_lifetime: Some(Duration::from_secs(30 * 86_400)),
+            callback_wait: Duration::from_millis(50),
+            pools: Vec::new(),
+            ..Options::default()
+        })
+        .await?;
+        let running = app.worker_context().clone();
+        let store = running.store.over(app.db()?);
+        let context = Context { store, calls: Arc::new(Semaphore::new(8)), ..running };
+        let commands = tokio::sync::Mutex::new(app.tap("commands").await?);
+        Ok(Self { app, context, commands })
+    }
+
+    /// All that is still to be done is done by a worker, and nothing is left.
+    async fn strike(mut self) -> anyhow::Result<()> {
+        self.app.receiver.answer_normally();
+        self.app.sandbox.clear_faults();
+        let pools = Options::default().pools;
+        let settings = self.app.worker_settings(pools, 8);
+        self.app.add_worker_with(&settings).await?;
+        self.app.clock.advance(LATER);
+        // Deliveries come due for as long as there are any.
+        let pending = "SELECT count(*) AS n FROM webhook_deliveries WHERE status = 'pending'";
+        eventually(|| async { Ok((self.app.row(pending).await?["n"] == 0).then_some(())) }).await?;
+        self.app.finish().await
+    }
+
+    async fn handle(&self, command: &Command) -> bool {
+        handlers::handle(&self.context, command).await.is_ok()
+    }
+
+    async fn workspace(&self) -> anyhow::Result<String> {
+        let made = self.app.http.post("/v1/workspaces", &json!({ "name": "Twice" })).await?;
+        Ok(made.expect(201)?.json()["id"].as_str().context("a workspace has an id")?.to_owned())
+    }
+
+    async fn set(&self, scene: Scene) -> anyhow::Result<Set> {
+        let workspace = self.workspace().await?;
+        let command = match scene {
+            Scene::Pending => {
+                self.start(&workspace).await?;
+                None
+            }
+            Scene::Approved => Some(self.approved(&workspace).await?),
+            Scene::ApprovedAndRefused => {
+                self.inject(Endpoint::TokenCode, Fault::InvalidGrant);
+                Some(self.approved(&workspace).await?)
+            }
+            Scene::ApprovedAndUnknown => {
+                self.inject(Endpoint::Userinfo, Fault::Status { status: 403 });
+                Some(self.approved(&workspace).await?)
+            }
+            Scene::Due => Some(self.due(&workspace).await?),
+            Scene::DueAndRefused => {
+                let command = self.due(&workspace).await?;
+                self.inject(Endpoint::TokenRefresh, Fault::InvalidGrant);
+                Some(command)
+            }
+            Scene::DueAndAway => {
+                let command = self.due(&workspace).await?;
+                self.inject(Endpoint::TokenRefresh, Fault::Status { status: 503 });
+                Some(command)
+            }
+            Scene::Released => Some(self.released(&workspace).await?),
+            Scene::ReleasedWithoutAnswer => {
+                let command = self.released(&workspace).await?;
+                self.inject(Endpoint::Revoke, Fault::Status { status: 503 });
+                Some(command)
+            }
+            Scene::Undelivered => Some(self.undelivered(&workspace).await?),
+            Scene::UndeliveredAndGone => {
+                self.app.receiver.answer_with(axum::http::StatusCode::GONE, None);
+                Some(self.undelivered(&workspace).await?)
+            }
+            Scene::Ended => {
+                self.connected(&workspace).await?;
+                self.app.clock.advance(TimeDelta::days(31));
+                None
+            }
+            Scene::Old => {
+                Sweep::Partitions.run(&self.context).await?;
+                self.connected(&workspace).await?;
+                self.app.clock.advance(TimeDelta::days(100));
+                None
+            }
+        };
+        Ok(Set { workspace, command })
+    }
+}
+
+impl Stage {
+    fn inject(&self, endpoint: Endpoint, fault: Fault) {
+        self.app.sandbox.inject(FaultRule::new(endpoint, fault));
+    }
+
+    async fn start(&self, workspace: &str) -> anyhow::Result<Value> {
+        let path = format!("/v1/workspaces/{workspace}/connects");
+        let started = self.app.http.post(&path, &json!({ "platform": "SANDBOX" })).await?;
+        Ok(started.expect(201)?.json())
+    }
+
+    async fn approved(&self, workspace: &str) -> anyhow::Result<Command> {
+        let started = self.start(workspace).await?;
+        self.app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
+        let ids = json!({ "workspaceId": workspace, "connectId": started["connectId"] });
+        command("callback_received", &ids)
+    }
+
+    async fn connected(&self, workspace: &str) -> anyhow::Result<Connected> {
+        let connect = self.approved(workspace).await?;
+        ensure!(self.handle(&connect).await, "it connects");
+        let row = format!(
+            "SELECT id, account_ids[1] AS account FROM connects WHERE workspace_id = '{workspace}'"
+        );
+        let row = self.app.row(&row).await?;
+        let text = |what: &str| row[what].as_str().unwrap_or_default().to_owned();
+        Ok(Connected { account_id: text("account"), connect_id: text("id") })
+    }
+
+    async fn due(&self, workspace: &str) -> anyhow::Result<Command> {
+        let account = self.connected(workspace).await?.account_id;
+        let path = format!("/v1/workspaces/{workspace}/accounts/{account}/refresh");
+        self.app.http.post(&path, &json!({})).await?.expect(202)?;
+        self.outbox("refresh_due", workspace).await
+    }
+
+    async fn released(&self, workspace: &str) -> anyhow::Result<Command> {
+        let account = self.connected(workspace).await?.account_id;
+        let path = format!("/v1/workspaces/{workspace}/accounts/{account}");
+        self.app.http.delete(&path).await?.expect(202)?;
+        self.outbox("revocation_due", workspace).await
+    }
+
+    async fn undelivered(&self, workspace: &str) -> anyhow::Result<Command> {
+        // An endpoint that said 410 in another run is asked again in this one.
+        self.app.execute("UPDATE webhook_endpoints SET disabled_at = NULL").await?;
+        self.start(workspace).await?;
+        let ids = format!(
+            "SELECT d.id AS \"deliveryId\", d.organisation_id AS \"organisationId\"
+             FROM webhook_deliveries d JOIN events e ON e.id = d.event_id
+             WHERE e.workspace_id = '{workspace}'"
+        );
+        command("webhook_due", &self.app.row(&ids).await?)
+    }
+
+    /// What the transaction that made it necessary sent.
+    async fn outbox(&self, kind: &str, workspace: &str) -> anyhow::Result<Command> {
+        let query = format!(
+            "SELECT body FROM outbox WHERE kind = '{kind}' AND body::text LIKE '%{workspace}%'"
+        );
+        command(kind, &self.app.row(&query).await?["body"])
+    }
+}
+
+/// For how long others have not done what the sweep is for.
+fn idle_before(sweep: Sweep) -> TimeDelta {
+    match sweep {
+        Sweep::TakeAuthorized => TimeDelta::seconds(4),
+        Sweep::ExpireConnects => TimeDelta::minutes(11),
+        _ => LATER,
+    }
+}
+
+fn command(kind: &str, ids: &Value) -> anyhow::Result<Command> {
+    Ok(Command::decode(kind, ids.to_string().as_bytes())?)
+}
+
+/// How a piece of work is done in one run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    Once,
+    Twice,
+    AtOnce,
+    /// Dropped at this step, and done again when leases have ended.
+    Cut(usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Piece {
+    Handler(Scene),
+    Sweep(Sweep),
+}
+
+impl Stage {
+    /// The rows that a piece of work leaves; `None` if it was to be cut and had no such step.
+    async fn run(&self, piece: Piece, way: Way) -> anyhow::Result<Option<Value>> {
+        self.app.sandbox.clear_faults();
+        let scene = match piece {
+            Piece::Handler(scene) => scene,
+            Piece::Sweep(sweep) => scene_of_sweep(sweep),
+        };
+        let set = self.set(scene).await?;
+        if let Piece::Sweep(sweep) = piece {
+            self.app.clock.advance(idle_before(sweep));
+            // What the API itself published is not the sweep's doing.
+            self.commands.lock().await.rest().await;
+        }
+        let act = || self.act(piece, set.command.as_ref());
+        match way {
+            Way::Once => act().await,
+            Way::Twice => {
+                act().await;
+                act().await;
+            }
+            Way::AtOnce => drop(tokio::join!(act(), act())),
+            Way::Cut(step) => {
+                if cut_at(step, act()).await.is_some() {
+                    return Ok(None);
+                }
+                let exchanges = matches!(
+                    piece,
+                    Piece::Sweep(Sweep::TakeAuthorized)
+                        | Piece::Handler(
+                            Scene::Approved | Scene::ApprovedAndRefused | Scene::ApprovedAndUnknown
+                        )
+                );
+                self.app.clock.advance(if exchanges { SOON } else { LATER });
+                act().await;
+            }
+        }
+        if let Piece::Sweep(sweep) = piece {
+            self.has_sent(sweep, &set.workspace).await?;
+        }
+        self.app.rows(&set.workspace).await.map(Some)
+    }
+
+    /// Failures are endings, too: what they leave is in the rows.
+    async fn act(&self, piece: Piece, command: Option<&Command>) {
+        match piece {
+            Piece::Handler(_) => {
+                self.handle(command.expect("a handler's scene has a command")).await;
+            }
+            Piece::Sweep(sweep) => drop(sweep.run(&self.context).await),
+        }
+    }
+
+    /// What only dispatches has done so.
+    async fn has_sent(&self, sweep: Sweep, workspace: &str) -> anyhow::Result<()> {
+        let kind = match sweep {
+            Sweep::Relay => "callback_received",
+            Sweep::PlanRefreshes => "refresh_due",
+            Sweep::DueDeliveries => "webhook_due",
+            _ => return Ok(()),
+        };
+        let about = match kind {
+            "webhook_due" => {
+                let id = format!(
+                    "SELECT d.id FROM webhook_deliveries d JOIN events e ON e.id = d.event_id
+                     WHERE e.workspace_id = '{workspace}'"
+                );
+                self.app.row(&id).await?["id"].as_str().unwrap_or_default().to_owned()
+            }
+            _ => workspace.to_owned(),
+        };
+        let mut commands = self.commands.lock().await;
+        loop {
+            let next = commands.next().await;
+            let (came, body) = next.inspect_err(|_| eprintln!("{sweep:?} did not send {about}"))?;
+            if came == kind && body.contains(&about) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Plays a piece of work in every way; answers how many steps it has, and at which of them a cut
+    /// ends otherwise.
+    async fn play(&self, piece: Piece) -> anyhow::Result<(usize, Vec<usize>)> {
+        let expected = self.run(piece, Way::Once).await?.context("it was not to be cut")?;
+        for way in [Way::Twice, Way::AtOnce] {
+            let rows = self.run(piece, way).await?.context("it was not to be cut")?;
+            pretty_eq(&rows, &expected, &format!("{piece:?} {way:?}"));
+        }
+        let mut otherwise = Vec::new();
+        for step in 1..TOO_MANY {
+            let Some(rows) = self.run(piece, Way::Cut(step)).await? else {
+                return Ok((step - 1, otherwise));
+            };
+            if ended_as_interrupted(&rows) {
+                otherwise.push(step);
+            } else {
+                pretty_eq(&rows, &expected, &format!("{piece:?} cut at step {step}"));
+            }
+        }
+        anyhow::bail!("{piece:?} has no end")
+    }
+}
+
+/// What a cut may end with where nobody can know whether the platform was asked: the code was perhaps
+/// presented, the refusal was perhaps of our making. The rows say so.
+fn ended_as_interrupted(rows: &Value) -> bool {
+    let grant = &rows["grants"][0];
+    rows["connects"][0]["reason_code"] == "EXCHANGE_INTERRUPTED"
+        || grant["end_reason"] == "refresh_interrupted"
+        || grant["in_doubt_since"] == "time"
+}
+
+/// Names the first difference; whole tables side by side help nobody.
+fn pretty_eq(rows: &Value, expected: &Value, what: &str) {
+    for (table, expected) in expected.as_object().into_iter().flatten() {
+        assert_eq!(
+            serde_json::to_string_pretty(&rows[table]).unwrap_or_default(),
+            serde_json::to_string_pretty(expected).unwrap_or_default(),
+            "{what}: {table}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_handler_twice_and_cut_anywhere_ends_the_same() -> anyhow::Result<()> {
+    let kinds = CommandKind::ALL.iter().map(|kind| async move {
+        let stage = Stage::new().await?;
+        for scene in scenes_of_handler(*kind) {
+            let (steps, otherwise) = stage.play(Piece::Handler(*scene)).await?;
+            assert!(steps >= 2, "{kind} {scene:?} has no steps to be cut at");
+            // From the commit that says "I shall call" to the one that says what came of it.
+            assert!(otherwise.len() <= 3, "{kind} {scene:?}: {otherwise:?} of {steps} steps");
+        }
+        let ledger = stage.app.sandbox.ledger();
+        let again = ledger.iter().filter(|entry| entry.kind == Kind::CodeRefused).count();
+        assert_eq!(again, 0, "a code was presented twice");
+        stage.strike().await.inspect_err(|error| eprintln!("{kind}: {error:?}"))
+    });
+    try_join_all(kinds).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_sweep_twice_and_cut_anywhere_ends_the_same() -> anyhow::Result<()> {
+    let sweeps = Sweep::ALL.iter().map(|(sweep, _)| async move {
+        let stage = Stage::new().await?;
+        let (steps, otherwise) = stage.play(Piece::Sweep(*sweep)).await?;
+        assert!(steps >= 1, "{sweep:?} has no steps to be cut at");
+        assert!(otherwise.len() <= 3, "{sweep:?}: {otherwise:?} of {steps} steps");
+        stage.strike().await.inspect_err(|error| eprintln!("{sweep:?}: {error:?}"))
+    });
+    try_join_all(sweeps).await.map(drop)
+}
