@@ -1,7 +1,8 @@
 //! Who is calling, and what they may do and see.
 //!
 //! Handlers take [`Viewer`], [`Admin`] or [`Owner`] as their first argument: the role is judged before
-//! anything else about the request, and an id out of reach is as unknown as one that never was.
+//! anything else about the request, and an id out of reach is as unknown as one that never was. The
+//! caller was found by `keyed`: on a route without that layer nobody is let in.
 
 use std::sync::Arc;
 
@@ -11,9 +12,11 @@ use axum::http::request::Parts;
 use diesel_async::AsyncPgConnection;
 use latchkey_shared::db::api_keys::{self, Role};
 use latchkey_shared::db::workspaces::{self, Workspace};
-use latchkey_shared::ids::{OrganisationId, WorkspaceId};
+use latchkey_shared::ids::{ApiKeyId, OrganisationId, WorkspaceId};
 use latchkey_shared::{authorize, random};
 
+use crate::budget::Standing;
+use crate::client_address::{self, Peer, household};
 use crate::code::Code;
 use crate::problem::Problem;
 use crate::state::App;
@@ -28,6 +31,8 @@ pub(crate) fn new_key() -> String {
 /// Who is calling.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
+    /// The key.
+    pub(crate) key_id: ApiKeyId,
     /// Whose key it is.
     pub(crate) organisation_id: OrganisationId,
     /// The one workspace that the key reaches; `None`: the whole organisation.
@@ -52,8 +57,8 @@ macro_rules! least_role {
         impl FromRequestParts<Arc<App>> for $name {
             type Rejection = Problem;
 
-            async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-                let caller = Caller::of(parts, app).await?;
+            async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
+                let caller = parts.extensions.get::<Caller>().cloned().ok_or_else(unauthorized)?;
                 caller.require(Role::$name)?;
                 Ok(Self(caller))
             }
@@ -64,18 +69,39 @@ macro_rules! least_role {
 least_role!(Viewer, Admin, Owner);
 
 impl Caller {
-    async fn of(parts: &Parts, app: &App) -> Result<Self, Problem> {
-        let key = bearer(parts).ok_or_else(unauthorized)?;
-        let mut conn = app.conn().await?;
-        let key = api_keys::authenticate(&mut conn, &authorize::hash(key))
-            .await?
-            .ok_or_else(unauthorized)?;
+    /// Finds out who is calling, and takes the request from the key's budget. Only what fails is taken
+    /// from the address's: many callers may stand behind one.
+    pub(crate) async fn admit(
+        parts: &Parts,
+        app: &App,
+    ) -> Result<(Self, Option<Standing>), Problem> {
+        let budgets = &app.budgets;
+        let peer = parts.extensions.get::<Peer>();
+        let address = peer.map(|peer| {
+            household(client_address::of(*peer, &parts.headers, &app.limits.trusted_proxies))
+        });
+        let hash = bearer(parts).map(authorize::hash);
+        let known = hash.as_ref().is_some_and(|hash| budgets.keys.knows(hash));
+        let spent = address.and_then(|address| budgets.failures.empty_for(&address));
+        if let Some(seconds) = spent.filter(|_| !known) {
+            return Err(too_many_failures(seconds));
+        }
+        let found = match &hash {
+            Some(hash) => api_keys::authenticate(&mut *app.conn().await?, hash).await?,
+            None => None,
+        };
+        let (Some(hash), Some(key)) = (hash, found) else {
+            address.map(|address| budgets.failures.take(address));
+            return Err(unauthorized());
+        };
         tracing::Span::current().record("api_key.id", key.id.as_str());
-        Ok(Self {
+        let caller = Self {
+            key_id: key.id,
             organisation_id: key.organisation_id,
             workspace_id: key.workspace_id,
             role: key.role,
-        })
+        };
+        Ok((caller, budgets.keys.take(hash)))
     }
 
     fn require(&self, least: Role) -> Result<(), Problem> {
@@ -125,6 +151,13 @@ fn unauthorized() -> Problem {
         Code::Unauthorized,
         "Send a key that is not revoked, as `Authorization: Bearer lk_…`.",
     )
+}
+
+fn too_many_failures(seconds: i64) -> Problem {
+    let detail = format!(
+        "Too many requests without a valid key came from your address: wait for {seconds} s."
+    );
+    Problem::new(Code::RateLimited, detail).retry_after(seconds)
 }
 
 fn bearer(parts: &Parts) -> Option<&str> {

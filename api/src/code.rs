@@ -50,6 +50,8 @@ codes! {
     StateUnknown = BAD_REQUEST, "STATE_UNKNOWN", "The link is unknown";
     /// The browser came back with neither a code nor an error.
     CallbackIncomplete = BAD_REQUEST, "CALLBACK_INCOMPLETE", "The platform's answer is incomplete";
+    /// The `Idempotency-Key` does not have the form of one.
+    IdempotencyKeyInvalid = BAD_REQUEST, "IDEMPOTENCY_KEY_INVALID", "The Idempotency-Key is malformed";
     /// No key, or none that is valid.
     Unauthorized = UNAUTHORIZED, "UNAUTHORIZED", "A valid API key is needed";
     /// The key's role is too low.
@@ -80,6 +82,8 @@ codes! {
     NothingToRefresh = CONFLICT, "NOTHING_TO_REFRESH", "There is nothing to refresh";
     /// The browser came back a second time, or the connect was taken back.
     StateUsed = CONFLICT, "STATE_USED", "The link was used already";
+    /// A request with this `Idempotency-Key` is running.
+    IdempotencyKeyInUse = CONFLICT, "IDEMPOTENCY_KEY_IN_USE", "A request with this Idempotency-Key is running";
     /// The browser came back too late.
     StateExpired = GONE, "STATE_EXPIRED", "The link has expired";
     /// The body is too large.
@@ -88,10 +92,16 @@ codes! {
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", "The body must be JSON";
     /// The operator has not set the platform up.
     PlatformNotConfigured = UNPROCESSABLE_ENTITY, "PLATFORM_NOT_CONFIGURED", "The platform is not configured";
+    /// The `Idempotency-Key` came with another request before.
+    IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED", "The Idempotency-Key stands for another request";
+    /// Too many requests within a short time.
+    RateLimited = TOO_MANY_REQUESTS, "RATE_LIMITED", "Too many requests";
     /// A failure of ours; the log has it under the request id.
     Internal = INTERNAL_SERVER_ERROR, "INTERNAL", "Something went wrong on our side";
     /// The platform does not say where its endpoints are.
     PlatformUnavailable = SERVICE_UNAVAILABLE, "PLATFORM_UNAVAILABLE", "The platform is unavailable for the moment";
+    /// Too many messages wait to be published or handled.
+    OutboxFull = SERVICE_UNAVAILABLE, "OUTBOX_FULL", "Too much work waits already";
     /// The database is away.
     Unavailable = SERVICE_UNAVAILABLE, "UNAVAILABLE", "The service is unavailable for the moment";
 }

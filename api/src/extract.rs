@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
+use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
@@ -16,6 +16,9 @@ use crate::problem::{FieldError, Problem};
 
 /// No body of ours is larger.
 pub(crate) const BODY_LIMIT: usize = 64 * 1024;
+/// Of a larger one so much is read and forgotten: a client that is still sending when the connection
+/// closes never sees why.
+const SKIP_LIMIT: usize = 1024 * 1024;
 /// A client that stops sending must not hold a task for ever.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -26,17 +29,38 @@ pub(crate) struct JsonBody<T>(pub(crate) T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         if !is_json(&request) {
             return Err(Problem::new(
                 Code::UnsupportedMediaType,
                 "Send the body as JSON with the header `Content-Type: application/json`.",
             ));
         }
-        let reading = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state));
-        let body = reading.await.map_err(|_| too_slow())?;
-        parse(&body.map_err(unreadable)?).map(Self)
+        parse(&read(request.into_body()).await?).map(Self)
     }
+}
+
+/// The whole body, if it is not too large and comes in time.
+pub(crate) async fn read(body: Body) -> Result<Bytes, Problem> {
+    let reading = tokio::time::timeout(BODY_TIMEOUT, gather(body));
+    reading.await.unwrap_or_else(|_| Err(too_slow()))
+}
+
+async fn gather(body: Body) -> Result<Bytes, Problem> {
+    let mut kept = Vec::new();
+    let mut size = 0;
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk
+            .map_err(|_| Problem::new(Code::InvalidJson, "The body ended early: send it again."))?;
+        size += chunk.len();
+        if size <= BODY_LIMIT {
+            kept.extend_from_slice(&chunk);
+        } else if size > SKIP_LIMIT {
+            break;
+        }
+    }
+    if size > BODY_LIMIT { Err(too_large()) } else { Ok(kept.into()) }
 }
 
 fn is_json(request: &Request) -> bool {
@@ -50,14 +74,8 @@ fn too_slow() -> Problem {
     Problem::new(Code::RequestTimeout, detail)
 }
 
-fn unreadable(rejection: BytesRejection) -> Problem {
-    match rejection {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            let detail = format!("Send at most {BODY_LIMIT} bytes.");
-            Problem::new(Code::BodyTooLarge, detail)
-        }
-        _ => Problem::new(Code::InvalidJson, "The body ended early: send it again."),
-    }
+fn too_large() -> Problem {
+    Problem::new(Code::BodyTooLarge, format!("Send at most {BODY_LIMIT} bytes."))
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

@@ -2,10 +2,16 @@
 //! workers' part.
 
 mod auth;
+mod backlog;
 mod bootstrap;
 mod browser_headers;
+mod budget;
+mod client_address;
 mod code;
 mod extract;
+mod idempotency;
+mod keyed;
+mod listener;
 mod nudge;
 mod openapi;
 mod pagination;

@@ -2,16 +2,20 @@
 
 use latchkey_shared::db::api_keys::Role;
 use utoipa::OpenApi as _;
-use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
-use utoipa::openapi::schema::ArrayItems;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::{ArrayItems, Object, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    Components, ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Schema,
+    Components, ContentBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder, Schema,
 };
 
 use crate::code::Code;
 use crate::problem::{FieldError, ProblemBody};
 use crate::router;
+
+const IDEMPOTENCY_KEY: &str = "IdempotencyKey";
+const TOO_MANY_REQUESTS: &str = "TooManyRequests";
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -52,10 +56,15 @@ pub fn document() -> OpenApi {
         ))
         .build();
     components.add_security_scheme("apiKey", SecurityScheme::Http(key));
+    components.parameters.insert(IDEMPOTENCY_KEY.to_owned(), idempotency_key().into());
+    components.responses.insert(TOO_MANY_REQUESTS.to_owned(), too_many().into());
     refer_to_rows(components);
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
             document_problems(path, operation);
+        }
+        if let Some(post) = item.post.as_mut().filter(|post| least_role(post).is_some()) {
+            document_idempotency(post);
         }
     }
     document
@@ -108,6 +117,68 @@ fn document_problems(path: &str, operation: &mut Operation) {
     for (status, description) in common {
         responses.entry(status.to_owned()).or_insert_with(|| problem(description).into());
     }
+    let too_many = Ref::from_response_name(TOO_MANY_REQUESTS);
+    responses.insert("429".to_owned(), too_many.into());
+}
+
+/// The header that every POST takes.
+fn idempotency_key() -> Parameter {
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "Sent again within 24 h with the same key and body, the request is not run again: the same answer comes back, with the header `Idempotent-Replayed: true`. 1 to 255 visible ASCII characters, kept per API key. Refusals (4xx) are kept as well; 429 and 5xx are not.",
+        ))
+        .schema(Some(Object::with_type(Type::String)))
+        .example(Some("8e03978e-40d5-43e8-bc93-6894a57f9324".into()))
+        .build()
+}
+
+/// What comes of that header.
+fn document_idempotency(post: &mut Operation) {
+    let key = Ref::new(format!("#/components/parameters/{IDEMPOTENCY_KEY}"));
+    post.parameters.get_or_insert_default().push(RefOr::Ref(key));
+    for (status, description) in [
+        ("400", "`IDEMPOTENCY_KEY_INVALID`"),
+        ("408", "`REQUEST_TIMEOUT`"),
+        (
+            "409",
+            "`IDEMPOTENCY_KEY_IN_USE`: the first request with this key is running; come back after `Retry-After` seconds",
+        ),
+        ("413", "`BODY_TOO_LARGE`"),
+        ("422", "`IDEMPOTENCY_KEY_REUSED`: the key came with another path or body"),
+        ("503", "`OUTBOX_FULL`: too much work waits already"),
+    ] {
+        add(post, status, description);
+    }
+}
+
+/// Adds to what a status means.
+fn add(operation: &mut Operation, status: &str, description: &str) {
+    let responses = &mut operation.responses.responses;
+    match responses.entry(status.to_owned()).or_insert_with(|| problem(description).into()) {
+        RefOr::T(response) if !response.description.contains(description) => {
+            response.description = format!("{}; {description}", response.description);
+        }
+        _ => {}
+    }
+}
+
+/// Past the budget of the key, or of the address.
+fn too_many() -> Response {
+    let mut response = problem("`RATE_LIMITED`: come back after `Retry-After` seconds");
+    for (name, description) in [
+        ("Retry-After", "Seconds until a request may fare better."),
+        ("RateLimit-Limit", "Requests a minute; on every answer to a valid key."),
+        ("RateLimit-Remaining", "How many may be sent at once now."),
+        ("RateLimit-Reset", "Seconds until as many as the limit may be sent at once."),
+    ] {
+        let schema = Object::with_type(Type::Integer);
+        let header = HeaderBuilder::new().schema(Some(schema)).description(Some(description));
+        response.headers.insert(name.to_owned(), header.build().into());
+    }
+    response
 }
 
 /// The role that stands at the handler; `None` where no key is needed.

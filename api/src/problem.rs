@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use crate::code::Code;
 
 /// When to come back while the database or a platform is away.
-const RETRY_AFTER_SECONDS: &str = "5";
+const RETRY_AFTER_SECONDS: i64 = 5;
 
 /// An error on its way to the caller.
 #[derive(Clone, Debug)]
@@ -26,6 +26,7 @@ pub(crate) struct Problem {
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
     cause: Option<Cause>,
+    retry_after: Option<i64>,
 }
 
 /// What the log shall say of a response that is a failure of ours.
@@ -69,7 +70,14 @@ pub(crate) struct ProblemBody<'a> {
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), cause: None }
+        let unavailable = code.status() == StatusCode::SERVICE_UNAVAILABLE;
+        let retry_after = unavailable.then_some(RETRY_AFTER_SECONDS);
+        Self { code, detail: detail.into(), errors: Vec::new(), cause: None, retry_after }
+    }
+
+    /// In how many seconds the same request may fare better.
+    pub(crate) fn retry_after(self, seconds: i64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     /// The same code for every id that the caller may not see, whatever the reason.
@@ -168,14 +176,11 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.code.status().into_response();
         let headers = response.headers_mut();
-        match self.code.status() {
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
-            }
-            _ => {}
+        if self.code.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         response.extensions_mut().insert(self);
         response

@@ -16,11 +16,16 @@ use crate::routes::{
     accounts, api_keys, connects, events, health, platforms, webhook_endpoints, workspaces,
 };
 use crate::state::App;
-use crate::{browser_headers, extract, openapi, request, web};
+use crate::{browser_headers, extract, keyed, openapi, request, web};
 
-/// The routes with their descriptions. The OpenAPI document is made from the same list.
+/// The routes with their descriptions. The OpenAPI document is made from the same lists.
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::with_openapi(openapi::base())
+    OpenApiRouter::with_openapi(openapi::base()).merge(keyed_routes()).merge(open_routes())
+}
+
+/// Those that need a key.
+fn keyed_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
         .routes(routes!(workspaces::create, workspaces::list))
         .routes(routes!(workspaces::get, workspaces::update))
         .routes(routes!(api_keys::create, api_keys::list))
@@ -34,6 +39,11 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(webhook_endpoints::create, webhook_endpoints::list))
         .routes(routes!(webhook_endpoints::delete))
         .routes(routes!(events::list))
+}
+
+/// Those for browsers and orchestrators.
+fn open_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
         .routes(routes!(web::callback::callback))
         .route("/v1/connect/{platform}/callback/", get(web::callback::callback))
         .routes(routes!(web::connect_page::show))
@@ -43,9 +53,12 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 
 /// The service.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let (router, _) = routes().split_for_parts();
+    let (keyed_router, _) = keyed_routes().split_for_parts();
+    let (open_router, _) = open_routes().split_for_parts();
     let document = openapi::document();
-    let router = router
+    let router = keyed_router
+        .route_layer(from_fn_with_state(app.clone(), keyed::run))
+        .merge(open_router)
         .route("/openapi.json", get(move || async { Json(document) }))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::serve::ListenerExt as _;
 use latchkey_shared::broker::{Publisher, Supervisor, Topology};
 use latchkey_shared::clock::Clock;
 use latchkey_shared::db::{Db, DbError};
@@ -22,9 +21,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+use crate::backlog::Backlog;
+use crate::budget::Budget;
+use crate::listener::{self, Bounds};
 use crate::nudge::{self, Waiters};
 use crate::settings::ServeConfig;
-use crate::state::{App, Limits};
+use crate::state::{App, Budgets, Limits};
 use crate::{readiness, router};
 
 /// How long a start waits for PostgreSQL: services are often started together.
@@ -80,7 +82,13 @@ pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running>
             callback_wait: config.callback_wait,
             connect_lifetime: config.connect_lifetime,
             max_open_connects: config.max_open_connects,
+            trusted_proxies: config.trusted_proxies.clone(),
         },
+        budgets: Budgets {
+            keys: Budget::new(config.rate_limit, clock.clone()),
+            failures: Budget::new(config.failure_limit, clock.clone()),
+        },
+        backlog: Backlog::new(config.outbox_max),
         waiters: Waiters::default(),
         check_readiness: readiness::check(health_db, publisher, config.outbox_max),
         tasks: tasks.clone(),
@@ -99,7 +107,8 @@ pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running>
         running.serve_operators(bind(address).await?, &app)?;
     }
     running.listen_for_nudges(&config, &app);
-    running.serve(listener, router::router(app));
+    let bounds = Bounds { connections: config.max_connections, idle: config.idle_timeout };
+    running.serve(listener, router::router(app), bounds);
     tracing::info!(address = %running.addr, public_url = %running.public_url, "serving");
     Ok(running)
 }
@@ -142,20 +151,9 @@ fn supervise(config: &ServeConfig, name: &str, stop: &CancellationToken) -> Supe
 }
 
 impl Running {
-    fn serve(&mut self, listener: TcpListener, router: Router) {
-        // Answers are small and written at once: waiting to fill a packet only delays them.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!("a connection keeps its delay: {error}");
-            }
-        });
-        let stop = self.stopping.clone().cancelled_owned();
-        let serving = axum::serve(listener, router).with_graceful_shutdown(stop);
-        self.servers.push(tokio::spawn(async move {
-            if let Err(error) = serving.await {
-                tracing::error!("the listener failed: {error}");
-            }
-        }));
+    fn serve(&mut self, listener: TcpListener, router: Router, bounds: Bounds) {
+        let stop = self.stopping.clone();
+        self.servers.push(tokio::spawn(listener::serve(listener, router, bounds, stop)));
     }
 
     fn serve_operators(&mut self, listener: TcpListener, app: &App) -> anyhow::Result<()> {

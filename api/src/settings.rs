@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser as _;
+use ipnet::IpNet;
 use latchkey_shared::config::{CommonSettings, LogFormat, parse_public_url, read_keyring};
 use latchkey_shared::keyring::{Keyring, SealError};
 use secrecy::SecretString;
@@ -16,6 +17,11 @@ const CONNECT_LIFETIME: Duration = Duration::from_secs(600);
 const DB_CONNECTIONS: u32 = 16;
 const OUTBOX_MAX: i64 = 100_000;
 const MAX_OPEN_CONNECTS: i64 = 10_000;
+const RATE_LIMIT: u32 = 30_000;
+const FAILURE_LIMIT: u32 = 600;
+const MAX_CONNECTIONS: usize = 4096;
+/// Longer than proxies keep their connections: whoever closes first should be the proxy.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Latchkey's HTTP API. Without a subcommand it serves.
 #[derive(Debug, clap::Parser)]
@@ -125,13 +131,33 @@ pub struct ServeConfig {
     #[arg(long, env = "LATCHKEY_DB_CONNECTIONS", default_value_t = DB_CONNECTIONS, value_parser = clap::value_parser!(u32).range(1..))]
     pub db_connections: u32,
 
-    /// How many messages may wait in the outbox before `/readyz` asks for other instances
+    /// How many messages may wait in the outbox before `/readyz` says no and no POST is taken
     #[arg(long, env = "LATCHKEY_OUTBOX_MAX", default_value_t = OUTBOX_MAX, value_parser = clap::value_parser!(i64).range(1..))]
     pub outbox_max: i64,
 
     /// How many connects a workspace may have open at once
     #[arg(long, env = "LATCHKEY_MAX_OPEN_CONNECTS", default_value_t = MAX_OPEN_CONNECTS, value_parser = clap::value_parser!(i64).range(1..))]
     pub max_open_connects: i64,
+
+    /// How many requests a minute each API key may send to this process; 0: no limit
+    #[arg(long, env = "LATCHKEY_RATE_LIMIT", default_value_t = RATE_LIMIT, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub rate_limit: u32,
+
+    /// How many requests a minute without a valid key each address may send to this process; 0: no limit
+    #[arg(long, env = "LATCHKEY_FAILURE_LIMIT", default_value_t = FAILURE_LIMIT, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub failure_limit: u32,
+
+    /// Proxies whose `X-Forwarded-For` is believed, as CIDR, comma-separated
+    #[arg(long, env = "LATCHKEY_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<IpNet>,
+
+    /// How many connections of clients may be open at once
+    #[arg(long, env = "LATCHKEY_MAX_CONNECTIONS", default_value_t = MAX_CONNECTIONS, value_parser = parse_connections)]
+    pub max_connections: usize,
+
+    /// How many seconds a connection may wait for the head of its next request
+    #[arg(long, env = "LATCHKEY_IDLE_TIMEOUT", default_value = "75", value_name = "SECONDS", value_parser = parse_seconds)]
+    pub idle_timeout: Duration,
 }
 
 impl ServeConfig {
@@ -149,6 +175,11 @@ impl ServeConfig {
             db_connections: DB_CONNECTIONS,
             outbox_max: OUTBOX_MAX,
             max_open_connects: MAX_OPEN_CONNECTS,
+            rate_limit: RATE_LIMIT,
+            failure_limit: FAILURE_LIMIT,
+            trusted_proxies: Vec::new(),
+            max_connections: MAX_CONNECTIONS,
+            idle_timeout: IDLE_TIMEOUT,
         }
     }
 }
@@ -160,6 +191,13 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds @ 1..=MAX_SECONDS) => Ok(Duration::from_secs(seconds)),
         _ => Err(format!("must be a whole number of seconds, 1 to {MAX_SECONDS}")),
+    }
+}
+
+fn parse_connections(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(connections @ 1..=1_000_000) => Ok(connections),
+        _ => Err("must be a whole number, 1 to 1000000".to_owned()),
     }
 }
 
@@ -193,6 +231,7 @@ mod tests {
             };
             assert_eq!(config.callback_wait, CALLBACK_WAIT);
             assert_eq!(config.connect_lifetime, CONNECT_LIFETIME);
+            assert_eq!(config.idle_timeout, IDLE_TIMEOUT);
         }
     }
 

@@ -1,7 +1,9 @@
 //! What handlers share.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use latchkey_shared::clock::Clock;
 use latchkey_shared::db::{Conn, DbError};
 use latchkey_shared::net_guard::NetGuard;
@@ -12,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+use crate::backlog::Backlog;
+use crate::budget::Budget;
 use crate::nudge::Waiters;
 
 /// What handlers share.
@@ -26,6 +30,10 @@ pub(crate) struct App {
     pub(crate) public_url: Url,
     /// Named settings.
     pub(crate) limits: Limits,
+    /// How often callers may call.
+    pub(crate) budgets: Budgets,
+    /// Whether too many messages wait.
+    pub(crate) backlog: Backlog,
     /// Callbacks that wait for their connect to end.
     pub(crate) waiters: Waiters,
     /// Whether this process should get work.
@@ -37,7 +45,7 @@ pub(crate) struct App {
 }
 
 /// Settings that handlers keep to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Limits {
     /// How long a callback waits for its connect to end.
     pub(crate) callback_wait: Duration,
@@ -45,6 +53,16 @@ pub(crate) struct Limits {
     pub(crate) connect_lifetime: Duration,
     /// How many connects a workspace may have open.
     pub(crate) max_open_connects: i64,
+    /// Whose word on where a request came from is believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+}
+
+/// How often callers may call this process.
+pub(crate) struct Budgets {
+    /// By the hash of an API key that was found valid.
+    pub(crate) keys: Budget<Vec<u8>>,
+    /// Requests without a valid key, by address.
+    pub(crate) failures: Budget<IpAddr>,
 }
 
 impl App {

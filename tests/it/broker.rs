@@ -123,6 +123,5 @@ async fn every_connection_breaks(app: &TestApp, servers: &PrivateServers) -> any
         assert_eq!(app.ended(connect).await?["status"], "connected");
     }
     app.clock.advance(TimeDelta::minutes(3));
-    let undelivered = "SELECT count(*) AS n FROM webhook_deliveries WHERE status <> 'delivered'";
-    eventually(|| async { Ok((app.row(undelivered).await?["n"] == 0).then_some(())) }).await
+    app.until_none("webhook_deliveries WHERE status <> 'delivered'").await
 }

@@ -6,9 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 use latchkey_shared::telemetry;
-use latchkey_tests::app::{eventually, logs};
+use latchkey_tests::app::{Answer, eventually, logs};
 use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule};
 use latchkey_tests::{Person, TestApp};
+use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
@@ -22,12 +23,15 @@ async fn no_secret_is_found_outside_seals() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let mut taps = [app.tap("commands").await?, app.tap("events").await?, app.tap("dead").await?];
     let new_key = json!({ "name": "second", "role": "admin" });
-    let key = app.http.post("/v1/api-keys", &new_key).await?.expect(201)?.json();
+    let key = post_once(&app, "/v1/api-keys", &new_key).await?.expect(201)?.json();
+    let again = post_once(&app, "/v1/api-keys", &new_key).await?.expect(201)?.json();
+    assert_eq!(again, key, "whoever repeats the request gets the same answer");
     let key = key["key"].as_str().unwrap_or_default();
     let states = walk_every_flow(&app).await?;
     let mut secrets: Secrets = vec![
         ("the API key", app.owner.expose_key().to_owned()),
         ("the second API key", key.to_owned()),
+        ("an idempotency key", IDEMPOTENCY_KEY.to_owned()),
         ("the client secret", latchkey_tests::SandboxConfig::default().client_secret),
     ];
     secrets.extend(app.sandbox.secrets().into_iter().map(|secret| ("a code or token", secret)));
@@ -51,6 +55,14 @@ async fn no_secret_is_found_outside_seals() -> anyhow::Result<()> {
     let answers = without_shown_once(&app.http.seen(), key);
     assert_clean("responses and redirects", &answers, secrets.into_iter());
     app.finish().await
+}
+
+/// People put all sorts of things into it.
+const IDEMPOTENCY_KEY: &str = "secret-of-the-caller-0f3b9a";
+
+async fn post_once(app: &TestApp, path: &str, body: &Value) -> anyhow::Result<Answer> {
+    let request = app.http.request(Method::POST, path).header("idempotency-key", IDEMPOTENCY_KEY);
+    app.http.send(request.json(body)).await
 }
 
 fn assert_clean(place: &str, text: &str, secrets: impl Iterator<Item = (&'static str, String)>) {
@@ -97,7 +109,12 @@ async fn walk_every_flow(app: &TestApp) -> anyhow::Result<Vec<String>> {
 }
 
 async fn start(app: &TestApp, states: &mut Vec<String>) -> anyhow::Result<Value> {
-    let started = app.start_connect(json!({ "redirectUrl": "http://127.0.0.1:9/done" })).await?;
+    let body = json!({ "platform": "SANDBOX", "redirectUrl": "http://127.0.0.1:9/done" });
+    let path = app.path("/connects");
+    let request = app.http.request(Method::POST, &path).json(&body);
+    // A key for each, so that each answer with its state and URL is kept.
+    let request = request.header("idempotency-key", format!("{IDEMPOTENCY_KEY}{}", states.len()));
+    let started = app.http.send(request).await?.expect(201)?.json();
     states.push(text(&started["state"]).to_owned());
     Ok(started)
 }
@@ -140,10 +157,11 @@ fn dump(app: &TestApp) -> anyhow::Result<String> {
     Ok(String::from_utf8(dump.stdout)?)
 }
 
-/// Answers without the one place where a new key is shown on purpose.
+/// Answers without the two places where a new key is shown on purpose: when it is made, and when the
+/// request is repeated.
 fn without_shown_once(seen: &str, key: &str) -> String {
-    assert_eq!(seen.matches(key).count(), 1, "a key is shown once");
-    seen.replacen(key, "", 1)
+    assert_eq!(seen.matches(key).count(), 2, "a key is shown once, and to whoever repeats that");
+    seen.replacen(key, "", 2)
 }
 
 fn forms(secret: &str) -> [String; 6] {

@@ -35,7 +35,7 @@ async fn nothing_is_lost(app: &TestApp, connects: &[String]) -> anyhow::Result<(
     assert_eq!(events["n"], events["accounts"], "nobody is told twice");
     // What was dispatched into a broker that was wiped comes due again after 2 min.
     app.clock.advance(TimeDelta::minutes(3));
-    until_none(app, "webhook_deliveries WHERE status <> 'delivered'").await?;
+    app.until_none("webhook_deliveries WHERE status <> 'delivered'").await?;
     let told: BTreeSet<String> =
         app.receiver.deliveries().into_iter().map(|delivery| delivery.id).collect();
     let unknown = app.row("SELECT array_agg(id) AS ids FROM events").await?;
@@ -43,21 +43,7 @@ async fn nothing_is_lost(app: &TestApp, connects: &[String]) -> anyhow::Result<(
     assert!(ids.iter().all(|id| id.as_str().is_some_and(|id| told.contains(id))));
 
     app.clock.advance(TimeDelta::minutes(53));
-    until_none(app, "grants WHERE status <> 'active' OR generation < 2").await
-}
-
-/// Waits for as long as there are ever fewer of these rows.
-async fn until_none(app: &TestApp, rows: &str) -> anyhow::Result<()> {
-    let query = format!("SELECT count(*) AS n FROM {rows}");
-    let mut left = i64::MAX;
-    while left > 0 {
-        let fewer = eventually(|| async {
-            let now = app.row(&query).await?["n"].as_i64().unwrap_or_default();
-            Ok((now < left).then_some(now))
-        });
-        left = fewer.await.inspect_err(|_| eprintln!("{left} {rows}"))?;
-    }
-    Ok(())
+    app.until_none("grants WHERE status <> 'active' OR generation < 2").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,17 +1,18 @@
 //! One message that takes its process down every time, among many that do not.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use chrono::TimeDelta;
 use latchkey_tests::TestApp;
 use latchkey_tests::app::{Crowd, Options, eventually};
 use latchkey_tests::sandbox::Rotation;
 use latchkey_worker::settings::Pool;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 const GOOD: usize = 200;
-/// What `refresh_due` says of itself.
-const MAX_ATTEMPTS: i64 = 20;
+/// How often a message may take its process down: twice beside others, then alone.
+const MAX_DEATHS: i64 = 5;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_kills_its_worker_ends_alone() -> anyhow::Result<()> {
@@ -56,36 +57,26 @@ async fn a_message_that_kills_its_worker_ends_alone() -> anyhow::Result<()> {
             }) => ended?,
         }
     }
-    assert_eq!(deaths, MAX_ATTEMPTS, "every attempt is counted before it is made");
+    assert_eq!(deaths, MAX_DEATHS, "every attempt is counted before it is made");
     let poisoned = app.row(&dead).await?;
-    assert_eq!(
-        (&poisoned["attempts"], &poisoned["ending"]),
-        (&json!(MAX_ATTEMPTS + 1), &json!("dead"))
-    );
+    assert_eq!(poisoned, json!({ "attempts": MAX_DEATHS, "ending": "dead" }));
 
-    let healthy = app.spawn_worker("refresh").await?;
-    let open = "SELECT count(*) AS n FROM outbox WHERE done_at IS NULL";
-    eventually(|| async { Ok((app.row(open).await?["n"] == 0).then_some(())) }).await?;
+    // A call that went down with its worker is made again when its lease has ended. It is a message
+    // that is dead, not an account: the planner finds that one connected, too.
+    app.expect_dead_letters(1);
+    let settings = app.worker_settings(vec![Pool::Refresh, Pool::Sweeps], 8);
+    app.add_worker_with(&settings).await?;
+    app.clock.advance(TimeDelta::seconds(200));
+    app.until_none("grants WHERE generation < 2 OR status <> 'active'").await?;
+    app.until_none("outbox WHERE done_at IS NULL").await?;
     let others = format!(
-        "SELECT json_agg(DISTINCT ending) AS endings, max(attempts) AS most, count(*) AS n FROM outbox
+        "SELECT json_agg(DISTINCT ending) AS endings, max(attempts) AS most FROM outbox
          WHERE kind = 'refresh_due' AND body::text NOT LIKE '%{grant}%'"
     );
     let others = app.row(&others).await?;
     let endings: BTreeSet<&str> =
         others["endings"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     assert!(endings.is_subset(&BTreeSet::from(["done", "stale"])), "{others}");
-    assert!(others["most"].as_i64() < Some(MAX_ATTEMPTS), "{others}");
-    let behind = "SELECT count(*) AS n FROM grants WHERE generation < 2 OR status <> 'active'";
-    assert_eq!(app.row(behind).await?["n"], 1, "only the poisoned one waits");
-
-    // It is a message that is dead, not an account: the next one finds it connected.
-    app.expect_dead_letters(1);
-    let settings = app.worker_settings(vec![Pool::Sweeps], 4);
-    app.add_worker_with(&settings).await?;
-    let path = app.path(&format!("/accounts/{poison}/refresh"));
-    app.http.post(&path, &json!({})).await?.expect(202)?;
-    app.account_until(&poison, |account| account["tokenGeneration"] == 2).await?;
-    eventually(|| async { Ok((app.row(open).await?["n"] == 0).then_some(())) }).await?;
-    assert!(healthy.terminate().await?.success());
+    assert!(others["most"].as_i64() < Some(MAX_DEATHS), "its neighbours did not suffer: {others}");
     app.finish().await
 }

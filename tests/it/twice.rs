@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use futures_util::future::try_join_all;
 use latchkey_shared::failpoint::cut_at;
 use latchkey_shared::messages::{Command, CommandKind};
-use latchkey_tests::app::{Connected, Options, Tap, eventually};
+use latchkey_tests::app::{Connected, Options, Tap};
 use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule, Kind, Rotation};
 use latchkey_tests::{Person, TestApp};
 use latchkey_worker::context::Context;
@@ -110,8 +110,7 @@ impl Stage {
         self.app.add_worker_with(&settings).await?;
         self.app.clock.advance(LATER);
         // Deliveries come due for as long as there are any.
-        let pending = "SELECT count(*) AS n FROM webhook_deliveries WHERE status = 'pending'";
-        eventually(|| async { Ok((self.app.row(pending).await?["n"] == 0).then_some(())) }).await?;
+        self.app.until_none("webhook_deliveries WHERE status = 'pending'").await?;
         self.app.finish().await
     }
 

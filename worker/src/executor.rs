@@ -3,6 +3,7 @@
 //! Whatever goes wrong, the row has the last word: a message that is acknowledged too early comes
 //! again from the outbox, one that comes twice finds its row moved on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -10,6 +11,7 @@ use latchkey_shared::broker::consumer::{Receive, Received, Settle};
 use latchkey_shared::db::DbError;
 use latchkey_shared::db::outbox::{self, Later};
 use latchkey_shared::messages::Command;
+use tokio::sync::RwLock;
 use tokio::time::Instant;
 
 use crate::context::Context;
@@ -20,6 +22,8 @@ use crate::outcome::{Failure, Outcome, Terms};
 #[derive(Clone, Debug)]
 pub struct Executor {
     context: Context,
+    /// Shared by all that is done, held alone by what may take the process down.
+    floor: Arc<RwLock<()>>,
 }
 
 /// How an attempt ended, seen from outside the handler.
@@ -32,15 +36,44 @@ enum Ending {
 /// How long a delivery waits for the database before it is left to the relay.
 const DB_PATIENCE: Duration = Duration::from_secs(60);
 const MAX_ERROR: usize = 500;
+/// A message whose process was gone so often in a row is done alone: its neighbours would share its
+/// fate, attempt for attempt.
+const SUSPECT_AFTER: i32 = 2;
+/// After so many, the last of them alone, it is the message.
+const MAX_UNFINISHED: i32 = 5;
 
 impl Executor {
     /// An executor for one pool.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        Self { context }
+        Self { context, floor: Arc::default() }
     }
 
-    async fn execute(&self, command: Command, message_id: &str) -> Settle {
+    async fn execute(&self, command: Command, message_id: &str, redelivered: bool) -> Settle {
+        let unfinished = if redelivered { self.unfinished(message_id).await } else { 0 };
+        if unfinished >= MAX_UNFINISHED {
+            return self.bury(&command, message_id, "it takes its process down").await;
+        }
+        if unfinished >= SUSPECT_AFTER {
+            tracing::warn!(
+                message.id = message_id,
+                unfinished,
+                "done alone: its process was gone before"
+            );
+            let _alone = self.floor.write().await;
+            return self.attempt(command, message_id).await;
+        }
+        let _shared = self.floor.read().await;
+        self.attempt(command, message_id).await
+    }
+
+    /// Zero when the database is away: then the attempt itself waits for it.
+    async fn unfinished(&self, message_id: &str) -> i32 {
+        let Ok(mut conn) = self.context.store.conn().await else { return 0 };
+        outbox::unfinished(&mut conn, message_id).await.unwrap_or(0)
+    }
+
+    async fn attempt(&self, command: Command, message_id: &str) -> Settle {
         let terms = handlers::terms(command.kind());
         let Some(attempt) = self.begin(message_id, terms).await else {
             return Settle::Ack;
@@ -190,7 +223,7 @@ impl Receive for Executor {
         }
         let id = delivery.message_id.as_deref().unwrap_or_default();
         match Command::decode(delivery.kind.as_deref().unwrap_or_default(), &delivery.body) {
-            Ok(command) => self.execute(command, id).await,
+            Ok(command) => self.execute(command, id, delivery.redelivered).await,
             Err(error) => {
                 metrics::counter!("latchkey_commands_total", "command" => "unknown", "ending" => "undecodable")
                     .increment(1);

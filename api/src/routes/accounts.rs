@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use diesel_async::AsyncPgConnection;
 use latchkey_shared::db::accounts::{self, Account, AccountFilter, AccountStatus};
 use latchkey_shared::db::grants::{self, Grant};
 use latchkey_shared::ids::{AccountId, ProfileId, WorkspaceId};
@@ -19,6 +20,7 @@ pub(crate) use view::AccountView;
 use crate::auth::{Admin, Viewer};
 use crate::code::Code;
 use crate::extract::{Ids, Params};
+use crate::idempotency::Once;
 use crate::pagination::{Limit, List, PageQuery, Wanted};
 use crate::problem::{Problem, ProblemBody};
 use crate::state::App;
@@ -49,10 +51,18 @@ pub(crate) async fn find(
     workspace: &WorkspaceId,
     id: &AccountId,
 ) -> Result<(Account, Option<Grant>), Problem> {
-    let mut conn = app.conn().await?;
-    let account = accounts::find(&mut conn, workspace, id).await?.ok_or_else(Problem::not_found)?;
+    find_in(&mut *app.conn().await?, workspace, id).await
+}
+
+/// The same, as a unit of work sees it.
+async fn find_in(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    id: &AccountId,
+) -> Result<(Account, Option<Grant>), Problem> {
+    let account = accounts::find(conn, workspace, id).await?.ok_or_else(Problem::not_found)?;
     let grant = match &account.grant_id {
-        Some(grant) => grants::find(&mut conn, workspace, grant).await?,
+        Some(grant) => grants::find(conn, workspace, grant).await?,
         None => None,
     };
     Ok((account, grant))
@@ -117,11 +127,12 @@ pub(crate) async fn get(
 pub(crate) async fn refresh(
     Admin(caller): Admin,
     State(app): State<Arc<App>>,
+    once: Once,
     Ids((workspace, id)): Ids<(WorkspaceId, AccountId)>,
 ) -> Result<(StatusCode, Json<AccountView>), Problem> {
     let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
-    let account = refresh::run(&app, &workspace.id, &id).await?;
-    Ok((StatusCode::ACCEPTED, Json(account.into())))
+    let account = refresh::run(&app, &once, &workspace.id, &id).await?;
+    Ok((StatusCode::ACCEPTED, Json(account)))
 }
 
 /// Disconnect an account. Its tokens are out of use at once; telling the platform follows.

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::auth::{self, Owner};
 use crate::extract::{Ids, JsonBody, Params};
+use crate::idempotency::Once;
 use crate::pagination::{List, PageQuery, Wanted};
 use crate::problem::{Problem, ProblemBody};
 use crate::state::App;
@@ -84,13 +85,14 @@ pub(crate) struct CreateApiKey {
 pub(crate) async fn create(
     Owner(caller): Owner,
     State(app): State<Arc<App>>,
+    once: Once,
     JsonBody(new): JsonBody<CreateApiKey>,
 ) -> Result<(StatusCode, Json<CreatedApiKey>), Problem> {
     let mut checks = Checks::default();
     checks.name("/name", &new.name);
     checks.finish()?;
-    let mut conn = app.conn().await?;
-    let workspace = caller.place(&mut conn, new.workspace_id).await?;
+    let mut work = app.store.begin().await?;
+    let workspace = caller.place(&mut work, new.workspace_id).await?;
     let key = auth::new_key();
     let row = NewApiKey {
         organisation_id: &caller.organisation_id,
@@ -99,8 +101,11 @@ pub(crate) async fn create(
         name: &new.name,
         hash: &authorize::hash(&key),
     };
-    let about = api_keys::insert(&mut conn, app.clock(), &row).await?.into();
-    Ok((StatusCode::CREATED, Json(CreatedApiKey { about, key })))
+    let about = api_keys::insert(&mut work, app.clock(), &row).await?.into();
+    let created = CreatedApiKey { about, key };
+    once.keep(&app, &mut work, (StatusCode::CREATED, &created)).await?;
+    work.commit().await?;
+    Ok((StatusCode::CREATED, Json(created)))
 }
 
 /// List the API keys that are not revoked.

@@ -19,6 +19,7 @@ pub(crate) use view::ConnectView;
 
 use crate::auth::{Admin, Viewer};
 use crate::extract::{Ids, JsonBody, Params};
+use crate::idempotency::Once;
 use crate::pagination::{List, PageQuery, Wanted};
 use crate::problem::{Problem, ProblemBody};
 use crate::state::App;
@@ -41,10 +42,11 @@ pub(crate) async fn create(
     Admin(caller): Admin,
     State(app): State<Arc<App>>,
     Ids(workspace): Ids<WorkspaceId>,
+    once: Once,
     JsonBody(request): JsonBody<StartConnect>,
 ) -> Result<(StatusCode, Json<StartedConnect>), Problem> {
     let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
-    let started = start::run(&app, &workspace, request).await?;
+    let started = start::run(&app, &once, &workspace, request).await?;
     Ok((StatusCode::CREATED, Json(started)))
 }
 

@@ -20,6 +20,7 @@ use utoipa::ToSchema;
 
 use crate::auth::{Admin, Caller};
 use crate::extract::{Ids, JsonBody, Params};
+use crate::idempotency::Once;
 use crate::pagination::{List, PageQuery, Wanted};
 use crate::problem::{Problem, ProblemBody};
 use crate::redirect;
@@ -134,15 +135,20 @@ impl CreateEndpoint {
     }
 }
 
-async fn make(app: &App, caller: &Caller, new: CreateEndpoint) -> Result<CreatedEndpoint, Problem> {
+async fn make(
+    app: &App,
+    caller: &Caller,
+    once: &Once,
+    new: CreateEndpoint,
+) -> Result<CreatedEndpoint, Problem> {
     let new = new.check(&app.net_guard)?;
-    let mut conn = app.conn().await?;
-    let workspace = caller.place(&mut conn, new.workspace_id).await?;
+    let mut work = app.store.begin().await?;
+    let workspace = caller.place(&mut work, new.workspace_id).await?;
     let organisation = &caller.organisation_id;
     let id = EndpointId::new(app.clock());
     let secret = format!("whsec_{}", STANDARD.encode(random::bytes::<32>()));
     let owner = KeyOwner::Organisation(organisation);
-    let key = app.store.vault().sealing_key(&mut conn, owner).await?;
+    let key = app.store.vault().sealing_key(&mut work, owner).await?;
     let place = webhook_endpoints::secret_place(organisation, &id);
     let sealed = key.seal(place, secret.as_bytes())?;
     let row = NewEndpoint {
@@ -153,8 +159,11 @@ async fn make(app: &App, caller: &Caller, new: CreateEndpoint) -> Result<Created
         event_types: &new.event_types,
         sealed_secret: &sealed,
     };
-    let about = webhook_endpoints::insert(&mut conn, app.clock(), &row).await?;
-    Ok(CreatedEndpoint { about: about.into(), secret })
+    let about = webhook_endpoints::insert(&mut work, app.clock(), &row).await?;
+    let created = CreatedEndpoint { about: about.into(), secret };
+    once.keep(app, &mut work, (StatusCode::CREATED, &created)).await?;
+    work.commit().await?;
+    Ok(created)
 }
 
 /// Make a webhook endpoint.
@@ -170,9 +179,10 @@ async fn make(app: &App, caller: &Caller, new: CreateEndpoint) -> Result<Created
 pub(crate) async fn create(
     Admin(caller): Admin,
     State(app): State<Arc<App>>,
+    once: Once,
     JsonBody(new): JsonBody<CreateEndpoint>,
 ) -> Result<(StatusCode, Json<CreatedEndpoint>), Problem> {
-    let created = make(&app, &caller, new).await?;
+    let created = make(&app, &caller, &once, new).await?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use crate::auth::{Admin, Caller, Viewer};
 use crate::code::Code;
 use crate::extract::{Ids, JsonBody, Params};
+use crate::idempotency::Once;
 use crate::pagination::{List, PageQuery, Wanted};
 use crate::problem::Problem;
 use crate::redirect;
@@ -93,7 +94,12 @@ fn check(name: Option<&str>, allowlist: Option<&[String]>) -> Result<(), Problem
 }
 
 /// Makes a workspace with its data key.
-async fn make(app: &App, caller: &Caller, new: CreateWorkspace) -> Result<Workspace, Problem> {
+async fn make(
+    app: &App,
+    caller: &Caller,
+    once: &Once,
+    new: CreateWorkspace,
+) -> Result<WorkspaceView, Problem> {
     if caller.workspace_id.is_some() {
         return Err(Problem::new(
             Code::ForbiddenReach,
@@ -109,8 +115,10 @@ async fn make(app: &App, caller: &Caller, new: CreateWorkspace) -> Result<Worksp
     let owner = KeyOwner::Workspace { organisation: Some(organisation), workspace: &workspace.id };
     let vault = app.store.vault();
     vault.create_key(&mut work, app.clock(), owner).await?;
+    let made = workspace.into();
+    once.keep(app, &mut work, (StatusCode::CREATED, &made)).await?;
     work.commit().await?;
-    Ok(workspace)
+    Ok(made)
 }
 
 /// Make a workspace.
@@ -126,10 +134,11 @@ async fn make(app: &App, caller: &Caller, new: CreateWorkspace) -> Result<Worksp
 pub(crate) async fn create(
     Admin(caller): Admin,
     State(app): State<Arc<App>>,
+    once: Once,
     JsonBody(new): JsonBody<CreateWorkspace>,
 ) -> Result<(StatusCode, Json<WorkspaceView>), Problem> {
-    let workspace = make(&app, &caller, new).await?;
-    Ok((StatusCode::CREATED, Json(workspace.into())))
+    let made = make(&app, &caller, &once, new).await?;
+    Ok((StatusCode::CREATED, Json(made)))
 }
 
 /// List the workspaces that the key reaches.

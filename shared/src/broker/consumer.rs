@@ -43,6 +43,8 @@ pub struct Received {
     pub message_id: Option<String>,
     /// AMQP `type`.
     pub kind: Option<String>,
+    /// Whether somebody had it before and did not settle it.
+    pub redelivered: bool,
     /// Routing key.
     pub routing_key: String,
     /// Headers.
@@ -121,6 +123,7 @@ async fn deal_with<R: Receive>(delivery: Delivery, receive: R, _channel: Channel
     let received = Received {
         message_id: delivery.properties.message_id().as_ref().map(ToString::to_string),
         kind: delivery.properties.kind().as_ref().map(ToString::to_string),
+        redelivered: delivery.redelivered,
         routing_key: delivery.routing_key.to_string(),
         headers: delivery.properties.headers().clone().unwrap_or_default(),
         body: delivery.data,

@@ -12,6 +12,7 @@ pub mod data_keys;
 pub mod dead_letters;
 pub mod events;
 pub mod grants;
+pub mod idempotency_keys;
 pub mod migrate;
 pub mod organisations;
 pub mod outbox;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Integer, Interval, Jsonb, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Integer, Interval, Jsonb, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
@@ -152,7 +152,8 @@ pub async fn begin_attempt(
     at_most: TimeDelta,
 ) -> Result<Option<i32>, DbError> {
     let query = sql_query(
-        "UPDATE outbox SET attempts = attempts + 1, available_at = moment($1) + $2
+        "UPDATE outbox SET attempts = attempts + 1, unfinished = unfinished + 1,
+             available_at = moment($1) + $2
          WHERE id = $3 AND done_at IS NULL RETURNING attempts",
     )
     .bind::<Interval, _>(clock.offset())
@@ -160,6 +161,15 @@ pub async fn begin_attempt(
     .bind::<Text, _>(id);
     let row: Option<Attempts> = query.get_result(conn).await.optional()?;
     Ok(row.map(|row| row.attempts))
+}
+
+/// How many attempts in a row began and never ended, or have not ended yet.
+///
+/// # Errors
+/// When the query fails.
+pub async fn unfinished(conn: &mut AsyncPgConnection, id: &str) -> Result<i32, DbError> {
+    let found = outbox::table.filter(outbox::id.eq(id)).select(outbox::unfinished);
+    Ok(found.first(conn).await.optional()?.unwrap_or(0))
 }
 
 /// The message has reached its end, said in one word.
@@ -175,7 +185,11 @@ pub async fn done(
     diesel::update(outbox::table)
         .filter(outbox::id.eq(id))
         .filter(outbox::done_at.is_null())
-        .set((outbox::done_at.eq(now(clock).nullable()), outbox::ending.eq(ending)))
+        .set((
+            outbox::done_at.eq(now(clock).nullable()),
+            outbox::ending.eq(ending),
+            outbox::unfinished.eq(0),
+        ))
         .execute(conn)
         .await?;
     Ok(())
@@ -209,10 +223,30 @@ pub async fn later(
             outbox::available_at.eq(now_plus(clock, later.after)),
             later.error.map(|error| outbox::last_error.eq(error)),
             outbox::attempts.eq(outbox::attempts - i32::from(later.forgive)),
+            outbox::unfinished.eq(0),
         ))
         .execute(conn)
         .await?;
     Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Beyond {
+    #[diesel(sql_type = Bool)]
+    beyond: bool,
+}
+
+/// Whether more than `max` messages are not done, without counting them all. Across tenants: before
+/// new work is taken on.
+///
+/// # Errors
+/// When the query fails.
+pub async fn is_beyond(conn: &mut AsyncPgConnection, max: i64) -> Result<bool, DbError> {
+    let query =
+        sql_query("SELECT EXISTS (SELECT 1 FROM outbox WHERE done_at IS NULL OFFSET $1) AS beyond")
+            .bind::<BigInt, _>(max);
+    let found: Beyond = query.get_result(conn).await?;
+    Ok(found.beyond)
 }
 
 /// How many messages are not done. Across tenants: for readiness and metrics.

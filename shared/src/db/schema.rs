@@ -38,6 +38,18 @@ diesel::table! {
     }
 }
 diesel::table! {
+    idempotency_keys (organisation_id, api_key_id, key_hash) {
+        organisation_id -> Text,
+        api_key_id -> Text,
+        key_hash -> Bytea,
+        fingerprint -> Bytea,
+        turn -> BigInt,
+        lease_until -> Timestamptz,
+        sealed_answer -> Nullable<Bytea>,
+        created_at -> Timestamptz,
+    }
+}
+diesel::table! {
     profiles (id) {
         id -> Text,
         workspace_id -> Text,
@@ -170,6 +182,7 @@ diesel::table! {
         available_at -> Timestamptz,
         attempts -> Integer,
         publications -> Integer,
+        unfinished -> Integer,
         last_error -> Nullable<Text>,
         ending -> Nullable<Text>,
         done_at -> Nullable<Timestamptz>,

@@ -76,6 +76,8 @@ pub struct Options {
     pub platforms: String,
     /// The rest of the sandbox's settings.
     pub sandbox: SandboxConfig,
+    /// What the API is told besides.
+    pub serve: fn(&mut ServeConfig),
 }
 
 impl Default for Options {
@@ -101,6 +103,7 @@ impl Default for Options {
             configured: true,
             platforms: String::new(),
             sandbox: SandboxConfig::default(),
+            serve: |_| {},
         }
     }
 }
@@ -370,8 +373,17 @@ impl TestApp {
             anyhow::bail!("messages wait in queues: {:?}", waiting().await?);
         }
         self.stop_api().await;
-        for worker in std::mem::take(&mut self.workers) {
-            ensure!(worker.stop().await, "a worker did not stop in time");
+        self.stop_workers().await?;
+        // What was delivered and not begun is put back by a worker that stops, which is right: then
+        // another one does it.
+        for _ in 0..3 {
+            if waiting().await?.is_empty() {
+                break;
+            }
+            let settings = self.worker_settings(Options::default().pools, 8);
+            self.add_worker_with(&settings).await?;
+            eventually(|| async { Ok(waiting().await?.is_empty().then_some(())) }).await?;
+            self.stop_workers().await?;
         }
         let left = waiting().await?;
         ensure!(left.is_empty(), "messages were put back: {left:?}");
@@ -380,6 +392,32 @@ impl TestApp {
         ensure!(dead["n"] == self.dead_letters_expected, "dead letters: {dead}");
         broker::delete_all(url.expose_secret(), &prefix).await?;
         self.database.drop_database().await
+    }
+}
+
+impl TestApp {
+    async fn stop_workers(&mut self) -> anyhow::Result<()> {
+        for worker in std::mem::take(&mut self.workers) {
+            ensure!(worker.stop().await, "a worker did not stop in time");
+        }
+        Ok(())
+    }
+
+    /// Waits until there are none of these rows, for as long as there are ever fewer of them.
+    ///
+    /// # Errors
+    /// When their number stays as it is.
+    pub async fn until_none(&self, rows: &str) -> anyhow::Result<()> {
+        let query = format!("SELECT count(*) AS n FROM {rows}");
+        let mut left = i64::MAX;
+        while left > 0 {
+            let fewer = eventually(|| async {
+                let now = self.row(&query).await?["n"].as_i64().unwrap_or_default();
+                Ok((now < left).then_some(now))
+            });
+            left = fewer.await.inspect_err(|_| eprintln!("{left} {rows}"))?;
+        }
+        Ok(())
     }
 }
 
@@ -441,19 +479,19 @@ fn serve_config(common: &CommonSettings, options: &Options) -> ServeConfig {
     if let Some(url) = &options.api_amqp_url {
         common.amqp_url = url.clone().into();
     }
-    ServeConfig { callback_wait: options.callback_wait, ..ServeConfig::new(common) }
+    let callback_wait = options.callback_wait;
+    let mut config = ServeConfig { callback_wait, ..ServeConfig::new(common) };
+    (options.serve)(&mut config);
+    config
 }
 
-fn write_platforms(sandbox: &Sandbox, options: &Options, folder: &Path) -> anyhow::Result<PathBuf> {
+fn sandbox_section(sandbox: &Sandbox, options: &Options) -> String {
     let SandboxConfig { client_id, client_secret, .. } = &options.sandbox;
-    let mut text = String::new();
-    if options.configured {
-        let url = sandbox.url();
-        text = format!(
-            "[platforms.SANDBOX]\nbase_url = \"{url}\"\nclient_id = \"{client_id}\"\n\
-             client_secret = {{ value = \"{client_secret}\" }}\n"
-        );
-    }
+    let url = sandbox.url();
+    let mut text = format!(
+        "[platforms.SANDBOX]\nbase_url = \"{url}\"\nclient_id = \"{client_id}\"\n\
+         client_secret = {{ value = \"{client_secret}\" }}\n"
+    );
     if let Some(url) = &options.token_url {
         text.push_str(&format!("token_url = \"{url}\"\n"));
     }
@@ -463,6 +501,12 @@ fn write_platforms(sandbox: &Sandbox, options: &Options, folder: &Path) -> anyho
     if let Some(seconds) = options.grace_seconds {
         text.push_str(&format!("rotation_grace_seconds = {seconds}\n"));
     }
+    text
+}
+
+fn write_platforms(sandbox: &Sandbox, options: &Options, folder: &Path) -> anyhow::Result<PathBuf> {
+    let mut text =
+        if options.configured { sandbox_section(sandbox, options) } else { String::new() };
     text.push_str(&options.platforms.replace("{sandbox}", sandbox.url()));
     let path = folder.join("platforms.toml");
     std::fs::write(&path, text)?;

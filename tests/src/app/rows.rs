@@ -11,7 +11,18 @@ const INCIDENTAL: &[(&str, &[&str])] = &[
     ("events", &["xid"]),
     ("grants", &["attempts", "dispatches", "lease_holder"]),
     ("webhook_deliveries", &["attempts"]),
-    ("outbox", &["attempts", "publications", "available_at", "done_at", "ending", "last_error"]),
+    (
+        "outbox",
+        &[
+            "attempts",
+            "unfinished",
+            "publications",
+            "available_at",
+            "done_at",
+            "ending",
+            "last_error",
+        ],
+    ),
 ];
 
 impl TestApp {

@@ -1,8 +1,8 @@
-//! Deletes what is older than anybody needs: whole days of events and of done messages, and ended
-//! deliveries.
+//! Deletes what is older than anybody needs: whole days of events and of done messages, ended
+//! deliveries, and the answers that were kept for repeated requests.
 
 use chrono::{Days, TimeDelta};
-use latchkey_shared::db::{self, partitions, webhook_deliveries};
+use latchkey_shared::db::{self, idempotency_keys, partitions, webhook_deliveries};
 
 use crate::context::Context;
 use crate::outcome::Failure;
@@ -30,5 +30,6 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     }
     let keep = TimeDelta::days(DELIVERY_DAYS);
     pruned += webhook_deliveries::prune(&mut conn, context.clock(), keep, BATCH).await?;
+    pruned += idempotency_keys::prune(&mut conn, context.clock(), BATCH).await?;
     Ok(pruned)
 }

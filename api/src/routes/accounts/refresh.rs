@@ -1,11 +1,14 @@
 //! Refreshing now: the grant comes due, and a command says so.
 
-use latchkey_shared::db::accounts::{Account, AccountStatus};
+use axum::http::StatusCode;
+use latchkey_shared::db::accounts::AccountStatus;
 use latchkey_shared::db::grants::{self, Grant, GrantStatus};
 use latchkey_shared::ids::{AccountId, WorkspaceId};
 use latchkey_shared::messages::{Command, GrantRef, RefreshDue};
 
+use super::AccountView;
 use crate::code::Code;
+use crate::idempotency::Once;
 use crate::problem::Problem;
 use crate::state::App;
 
@@ -13,9 +16,10 @@ use crate::state::App;
 /// refresh.
 pub(crate) async fn run(
     app: &App,
+    once: &Once,
     workspace: &WorkspaceId,
     id: &AccountId,
-) -> Result<(Account, Option<Grant>), Problem> {
+) -> Result<AccountView, Problem> {
     let (account, grant) = super::find(app, workspace, id).await?;
     if account.status != AccountStatus::Connected {
         let detail = format!("The account is `{}`: connect it again first.", account.status);
@@ -33,8 +37,10 @@ pub(crate) async fn run(
         grants: vec![GrantRef { workspace_id: workspace.clone(), grant_id: grant.id }],
     });
     work.send(&command).await?;
+    let view = super::find_in(&mut work, workspace, id).await?.into();
+    once.keep(app, &mut work, (StatusCode::ACCEPTED, &view)).await?;
     work.commit().await?;
-    super::find(app, workspace, id).await
+    Ok(view)
 }
 
 fn nothing_to_refresh() -> Problem {

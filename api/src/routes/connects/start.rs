@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use chrono::TimeDelta;
 use diesel_async::AsyncPgConnection;
 use latchkey_shared::db::accounts;
@@ -22,6 +23,7 @@ use utoipa::ToSchema;
 
 use super::request::StartConnect;
 use crate::code::Code;
+use crate::idempotency::Once;
 use crate::problem::Problem;
 use crate::redirect;
 use crate::state::App;
@@ -55,6 +57,7 @@ struct Ground<'a> {
 /// Starts a connect.
 pub(crate) async fn run(
     app: &App,
+    once: &Once,
     workspace: &Workspace,
     request: StartConnect,
 ) -> Result<StartedConnect, Problem> {
@@ -87,7 +90,7 @@ pub(crate) async fn run(
         scopes: request.scopes.clone().unwrap_or_else(|| platform.default_scopes.clone()),
         metadata: Value::Object(request.metadata.clone().unwrap_or_default()),
     };
-    write(app, workspace, &request, ground).await
+    write(app, once, (workspace, &request), ground).await
 }
 
 fn find_platform<'a>(app: &'a App, id: &str) -> Result<&'a Platform, Problem> {
@@ -158,8 +161,8 @@ async fn find_client(
 
 async fn write(
     app: &App,
-    workspace: &Workspace,
-    request: &StartConnect,
+    once: &Once,
+    (workspace, request): (&Workspace, &StartConnect),
     ground: Ground<'_>,
 ) -> Result<StartedConnect, Problem> {
     let id = ConnectId::new(app.clock());
@@ -189,7 +192,6 @@ async fn write(
     };
     let connect = connects::insert(&mut work, app.clock(), &new).await?;
     work.emit(connect.event(EventType::ConnectStarted)).await?;
-    work.commit().await?;
     let asked = authorize::Request {
         client_id: &ground.client_id,
         redirect_uri: &redirect_uri,
@@ -197,13 +199,16 @@ async fn write(
         state: &state,
         verifier: verifier.as_ref(),
     };
-    Ok(StartedConnect {
+    let started = StartedConnect {
         connect_id: connect.id,
         authorize_url: authorize::authorize_url(ground.platform, &ground.endpoints, &asked),
-        state,
+        state: state.clone(),
         expires_at: connect.expires_at.into(),
         status: connect.status,
-    })
+    };
+    once.keep(app, &mut work, (StatusCode::CREATED, &started)).await?;
+    work.commit().await?;
+    Ok(started)
 }
 
 async fn seal(
