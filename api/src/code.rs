@@ -110,6 +110,8 @@ codes! {
     RateLimited = TOO_MANY_REQUESTS, "RATE_LIMITED", "Too many requests";
     /// A failure of ours; the log has it under the request id.
     Internal = INTERNAL_SERVER_ERROR, "INTERNAL", "Something went wrong on our side";
+    /// The platform does not say where its endpoints are.
+    PlatformUnavailable = SERVICE_UNAVAILABLE, "PLATFORM_UNAVAILABLE", "The platform is unavailable for the moment";
     /// Too many messages wait to be published or handled.
     OutboxFull = SERVICE_UNAVAILABLE, "OUTBOX_FULL", "Too much work waits already";
     /// The database is away.

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use crate::code::Code;
 
-/// When to come back while the database is away.
+/// When to come back while the database or a platform is away.
 const RETRY_AFTER_SECONDS: i64 = 5;
 
 /// An error on its way to the caller.
@@ -133,6 +133,15 @@ impl Problem {
                 "Try again; if it stays, give the request id to whoever runs this installation.",
             )
         }
+    }
+
+    /// A platform that does not say where its endpoints are; why is logged where it is asked.
+    pub(crate) fn platform_unavailable(name: &str) -> Self {
+        let detail = format!(
+            "{name} does not say where its pages are. Try again in a few seconds; if it stays, the \
+             operator finds the reason in the log."
+        );
+        Self::new(Code::PlatformUnavailable, detail)
     }
 
     fn unavailable(cause: anyhow::Error) -> Self {

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use crate::platforms::{Pkce, Platform};
+use crate::platforms::{Endpoints, Pkce, Platform};
 use crate::random;
 
 /// SHA-256: one-time values are found by it and never stored in the clear.
@@ -41,22 +41,35 @@ pub struct Request<'a> {
 
 /// Where the person approves: RFC 6749 §4.1.1, RFC 7636 §4.3.
 #[must_use]
-pub fn authorize_url(platform: &Platform, request: &Request<'_>) -> Url {
-    let mut url = platform.authorize_url.clone();
+pub fn authorize_url(platform: &Platform, endpoints: &Endpoints, request: &Request<'_>) -> Url {
+    let mut url = endpoints.authorize_url.clone();
     {
         let mut query = url.query_pairs_mut();
         query
             .append_pair("response_type", "code")
             .append_pair("client_id", request.client_id)
-            .append_pair("redirect_uri", request.redirect_uri)
-            .append_pair("scope", &request.scopes.join(platform.scope_separator))
-            .append_pair("state", request.state);
+            .append_pair("redirect_uri", request.redirect_uri);
+        if !request.scopes.is_empty() {
+            query.append_pair("scope", &request.scopes.join(&platform.scope_separator));
+        }
+        query.append_pair("state", request.state);
         if let Some(verifier) = request.verifier {
             let challenge = Sha256::digest(verifier.expose_secret().as_bytes());
             query
                 .append_pair("code_challenge", &URL_SAFE_NO_PAD.encode(challenge))
                 .append_pair("code_challenge_method", "S256");
         }
+        query.extend_pairs(&platform.authorize_parameters);
     }
     url
+}
+
+/// Whether the one who sent the browser back may be the one who was asked (RFC 9207 §2.4).
+#[must_use]
+pub fn issuer_fits(asked: Option<&str>, required: bool, answered: Option<&str>) -> bool {
+    match (asked, answered) {
+        (Some(asked), Some(answered)) => asked == answered,
+        (Some(_), None) => !required,
+        (None, _) => true,
+    }
 }

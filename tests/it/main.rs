@@ -9,6 +9,7 @@ mod crash;
 mod dead_letters;
 mod docs;
 mod drain;
+mod generic;
 mod history;
 mod idempotency;
 mod keyring;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use latchkey_shared::clock::Clock;
 use latchkey_shared::net_guard::NetGuard;
-use latchkey_shared::platforms::{Platform, Platforms};
+use latchkey_shared::platforms::{DiscoveryError, Endpoints, Platform, Platforms};
 use latchkey_shared::random;
 use latchkey_shared::work::Store;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -55,6 +55,15 @@ impl Context {
         platform.ok_or_else(|| {
             Failure::Later(anyhow::anyhow!("platform {id} is not in the platforms file"))
         })
+    }
+
+    /// Where a platform's endpoints are. May ask the platform: never in a transaction, nor with a
+    /// connection in hand.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`] while it does not say: nothing can be sent to it.
+    pub async fn endpoints(&self, platform: &Platform) -> Result<Arc<Endpoints>, DiscoveryError> {
+        self.platforms.endpoints(platform, self.clock()).await
     }
 
     /// Waits for the turn to call. `None`: not now, because of shutdown or too much other work.

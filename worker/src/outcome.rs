@@ -6,6 +6,7 @@ use latchkey_shared::backoff::Policy;
 use latchkey_shared::credentials::CredentialsError;
 use latchkey_shared::db::DbError;
 use latchkey_shared::keyring::SealError;
+use latchkey_shared::platforms::DiscoveryError;
 
 /// A handler's good endings. An expected refusal is a transition of some row, and `Done`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,6 +53,12 @@ impl From<SealError> for Failure {
 
 impl From<CredentialsError> for Failure {
     fn from(error: CredentialsError) -> Self {
+        Self::Later(error.into())
+    }
+}
+
+impl From<DiscoveryError> for Failure {
+    fn from(error: DiscoveryError) -> Self {
         Self::Later(error.into())
     }
 }

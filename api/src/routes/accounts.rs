@@ -84,7 +84,7 @@ pub(crate) async fn list(
     Params(query): Params<AccountsQuery>,
 ) -> Result<Json<List<AccountView>>, Problem> {
     let platform = query.platform.as_deref();
-    if platform.is_some_and(|id| !latchkey_shared::platforms::Platforms::is_known(id)) {
+    if platform.is_some_and(|id| !app.platforms.is_known(id)) {
         return Err(Problem::new(
             Code::PlatformUnknown,
             "`GET /v1/platforms` lists the platforms; ids are upper case.",

@@ -12,6 +12,8 @@ const MAX_TEXT_CHARS: usize = 200;
 pub(crate) struct Answer {
     /// Which connect it belongs to.
     pub(crate) state: Option<String>,
+    /// Who says so (RFC 9207).
+    pub(crate) issuer: Option<String>,
     /// How it went; `None` when it says neither.
     pub(crate) outcome: Option<Outcome>,
 }
@@ -58,6 +60,7 @@ impl Answer {
         let approved = get("code").filter(|code| code.len() <= MAX_CODE_BYTES);
         Self {
             state: get("state"),
+            issuer: get("iss"),
             outcome: refused
                 .map(Outcome::Refused)
                 .or(approved.map(|code| Outcome::Approved(Code(code)))),
@@ -83,7 +86,7 @@ fn oauth_code(error: String) -> String {
 }
 
 /// Anybody can write this text: short, and nothing that does more than stand there.
-fn redact(text: &str) -> String {
+pub(crate) fn redact(text: &str) -> String {
     let plain = text.chars().filter(|char| !char.is_control());
     plain.take(MAX_TEXT_CHARS).collect()
 }

@@ -14,9 +14,10 @@ use latchkey_shared::events::EventType;
 use latchkey_shared::keyring::Owner;
 use latchkey_shared::messages::{CallbackReceived, Command};
 use latchkey_shared::work::Work;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::answer::{Answer, Code as AuthorizationCode, Outcome, Refusal};
+use super::answer::{Answer, Code as AuthorizationCode, Outcome, redact};
 use super::cookie::PageCookie;
 use crate::code::Code;
 use crate::nudge::Waiter;
@@ -38,6 +39,7 @@ const REREAD_EVERY: Duration = Duration::from_millis(250);
         ("code" = Option<String>, Query, description = "If the person approved"),
         ("error" = Option<String>, Query, description = "If not"),
         ("error_description" = Option<String>, Query, description = "What the platform says of it"),
+        ("iss" = Option<String>, Query, description = "Who says so (RFC 9207); compared where the platform's issuer is known"),
     ),
     responses(
         (status = SEE_OTHER, description = "To `redirectUrl`, or to the connect's page"),
@@ -76,13 +78,32 @@ async fn take(app: &App, platform: &str, answer: Answer) -> Result<Response, Pro
     if connect.status != ConnectStatus::Pending {
         return Err(too_late(connect.status));
     }
+    let Some(outcome) = answer.outcome else {
+        return Err(refused(Code::CallbackIncomplete));
+    };
     let cookie = PageCookie::new();
-    let connect = match answer.outcome {
-        Some(Outcome::Approved(code)) => approved(app, &connect, &code, &cookie).await?,
-        Some(Outcome::Refused(refusal)) => not_approved(app, &connect, &refusal, &cookie).await?,
-        None => return Err(refused(Code::CallbackIncomplete)),
+    let connect = match (mix_up(&connect, answer.issuer.as_deref()), outcome) {
+        (Some(ending), _) => fail(app, &connect, ending, &cookie).await?,
+        (None, Outcome::Approved(code)) => approved(app, &connect, &code, &cookie).await?,
+        (None, Outcome::Refused(refusal)) => {
+            fail(app, &connect, (refusal.reason(), refusal.to_json()), &cookie).await?
+        }
     };
     Ok(lead_on(app, &connect, &cookie))
+}
+
+/// An answer that is not from whom the person was sent to (RFC 9207): its code, if it has one, is
+/// presented to nobody.
+fn mix_up(connect: &Connect, answered: Option<&str>) -> Option<(&'static str, Value)> {
+    let asked = connect.issuer.as_deref();
+    if authorize::issuer_fits(asked, connect.iss_required, answered) {
+        return None;
+    }
+    let answered = answered.map_or_else(|| "none".to_owned(), redact);
+    let cause =
+        format!("the answer names the issuer {answered}, asked was {}", asked.unwrap_or("none"));
+    tracing::warn!(connect.id = %connect.id, platform.id = connect.platform, "{cause}");
+    Some(("ISSUER_MISMATCH", json!({ "cause": cause })))
 }
 
 /// Keeps the code, sealed, and waits a little for what comes of it.
@@ -112,17 +133,17 @@ async fn approved(
     Ok(wait(app, authorized, &waiter).await)
 }
 
-/// Ends the connect with what the platform said.
-async fn not_approved(
+/// Ends the connect with a reason and what the platform said.
+async fn fail(
     app: &App,
     connect: &Connect,
-    refusal: &Refusal,
+    (reason, said): (&'static str, Value),
     cookie: &PageCookie,
 ) -> Result<Connect, Problem> {
     let mut work = app.store.begin().await?;
-    let (said, page_hash) = (refusal.to_json(), cookie.hash());
+    let page_hash = cookie.hash();
     let mut step = Advance::to(ConnectStatus::Failed, &[ConnectStatus::Pending]);
-    step.reason_code = Some(refusal.reason());
+    step.reason_code = Some(reason);
     step.platform_error = Some(&said);
     step.page_hash = Some(&page_hash);
     let failed = consume(app, &mut work, connect, step).await?;

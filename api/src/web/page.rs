@@ -116,6 +116,11 @@ impl Page {
                 "You signed in with another account than the one to be reconnected. Nothing was changed.",
                 "Sign out at the platform, or switch accounts there, then connect again from the application.",
             ),
+            (_, "ISSUER_MISMATCH") => (
+                "That was not the platform we asked",
+                "You came back with an answer that is not from the platform you were sent to, so nothing was connected.",
+                "Go back to the application and connect again. If it fails again, send the reference below to the people who run the application.",
+            ),
             (ConnectStatus::Expired, _) => (
                 "It took too long",
                 "The connection was not finished in time, so nothing was connected.",

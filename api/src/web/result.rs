@@ -65,6 +65,8 @@ pub(crate) mod tests {
             page_hash: None,
             account_ids: Vec::new(),
             lease_until: None,
+            issuer: None,
+            iss_required: false,
             expires_at: DateTime::UNIX_EPOCH,
             created_at: DateTime::UNIX_EPOCH,
         }

@@ -162,6 +162,8 @@ diesel::table! {
         lease_until -> Nullable<Timestamptz>,
         status_at -> Timestamptz,
         expires_at -> Timestamptz,
+        issuer -> Nullable<Text>,
+        iss_required -> Bool,
         created_at -> Timestamptz,
     }
 }

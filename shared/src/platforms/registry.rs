@@ -1,4 +1,5 @@
-//! The platforms file (TOML): credentials, and endpoints in another place than usual.
+//! The platforms file (TOML): credentials, endpoints in another place than usual, and providers that
+//! are not built in. `docs/platforms.example.toml` shows all of it.
 //!
 //! ```toml
 //! [platforms.SANDBOX]
@@ -9,13 +10,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
-use serde::Deserialize;
-use url::Url;
+use toml::{Table, Value};
 
-use super::{BUILT_IN, Platform, RefreshModel, Spec};
-use crate::config::SecretRef;
+use super::endpoints::EndpointSource;
+use super::section::Section;
+use super::{BUILT_IN, DiscoveryError, Endpoints, Platform, built_in, discovery, provider};
+use crate::clock::Clock;
 
 /// Why the platforms file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -23,48 +25,27 @@ pub enum PlatformsError {
     /// The file cannot be read.
     #[error("the platforms file {0} cannot be read: {1}")]
     Unreadable(String, std::io::Error),
-    /// The file is not what it should be.
-    #[error("the platforms file is malformed: {0}")]
-    Malformed(#[from] toml::de::Error),
+    /// The file is no TOML. The message shows nothing of it: it may hold secrets.
+    #[error("the platforms file is malformed in line {line}: {what}")]
+    Malformed {
+        /// Where.
+        line: usize,
+        /// What is wrong there.
+        what: String,
+    },
     /// One or more settings are wrong.
     #[error("the platforms file has problems:\n  {}", .0.join("\n  "))]
     Problems(Vec<String>),
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    platforms: BTreeMap<String, Settings>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settings {
-    client_id: String,
-    client_secret: SecretRef,
-    base_url: Option<Url>,
-    authorize_url: Option<Url>,
-    token_url: Option<Url>,
-    revoke_url: Option<Url>,
-    identity_url: Option<Url>,
-    scopes: Option<Vec<String>>,
-    refresh: Option<Refresh>,
-    rotation_grace_seconds: Option<u64>,
-}
-
-/// How tokens stay alive, where the operator knows better than the platform's description.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Refresh {
-    Rotating,
-    Stable,
+    /// Nothing can be discovered.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] reqwest::Error),
 }
 
 /// The platforms that this installation can connect.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub struct Platforms {
     configured: BTreeMap<String, Platform>,
+    http: reqwest::Client,
 }
 
 impl Platforms {
@@ -78,29 +59,35 @@ impl Platforms {
         Self::parse(&text)
     }
 
-    /// Reads the text of a platforms file.
+    /// Reads the text of a platforms file. Asks nobody anything: a platform that is away keeps no
+    /// process from starting.
     ///
     /// # Errors
     /// [`PlatformsError`], all problems together.
     pub fn parse(text: &str) -> Result<Self, PlatformsError> {
-        let file: File = toml::from_str(text)?;
-        let mut configured = BTreeMap::new();
+        let mut file: Table = toml::from_str(text).map_err(|error| malformed(text, &error))?;
         let mut problems = Vec::new();
-        for (id, settings) in file.platforms {
-            let spec = BUILT_IN.iter().find(|spec| spec.id == id);
-            let platform = spec
-                .ok_or_else(|| "is no platform we know".to_owned())
-                .and_then(|spec| build(spec, settings));
-            match platform {
-                Ok(platform) => drop(configured.insert(id, platform)),
-                Err(problem) => problems.push(format!("{id}: {problem}")),
+        let sections = match file.remove("platforms") {
+            None => Table::new(),
+            Some(Value::Table(sections)) => sections,
+            Some(_) => {
+                problems.push("`platforms` must hold sections: write [platforms.ID]".to_owned());
+                Table::new()
+            }
+        };
+        for key in file.keys() {
+            problems.push(format!("`{key}` is unknown: sections are called [platforms.ID]"));
+        }
+        let mut configured = BTreeMap::new();
+        for (id, value) in sections {
+            if let Some(platform) = read(&id, value, &mut problems) {
+                configured.insert(id, platform);
             }
         }
-        if problems.is_empty() {
-            Ok(Self { configured })
-        } else {
-            Err(PlatformsError::Problems(problems))
+        if !problems.is_empty() {
+            return Err(PlatformsError::Problems(problems));
         }
+        Ok(Self { configured, http: discovery::client()? })
     }
 
     /// The platform of this id, if it is configured. Ids are upper case.
@@ -109,137 +96,239 @@ impl Platforms {
         self.configured.get(id)
     }
 
+    /// The platforms that are not built in, by id.
+    pub fn providers(&self) -> impl Iterator<Item = &Platform> {
+        self.configured.values().filter(|platform| !is_built_in(&platform.id))
+    }
+
     /// Whether the id names a platform at all, configured or not.
     #[must_use]
-    pub fn is_known(id: &str) -> bool {
-        BUILT_IN.iter().any(|spec| spec.id == id)
+    pub fn is_known(&self, id: &str) -> bool {
+        is_built_in(id) || self.configured.contains_key(id)
     }
-}
 
-fn build(spec: &Spec, settings: Settings) -> Result<Platform, String> {
-    let base = settings.base_url.clone().or_else(|| spec.base_url.and_then(|url| url.parse().ok()));
-    let endpoint = |given: Option<Url>, path: &str| -> Result<Url, String> {
-        let url = match (given, &base) {
-            (Some(url), _) => url,
-            (None, Some(base)) => join(base, path)?,
-            (None, None) => path.parse().map_err(|_| "base_url is missing".to_owned())?,
-        };
-        check_endpoint(url)
-    };
-    let revoke = match spec.revoke {
-        Some((path, reach)) => Some((endpoint(settings.revoke_url, path)?, reach)),
-        None => None,
-    };
-    let scopes = settings
-        .scopes
-        .unwrap_or_else(|| spec.default_scopes.iter().map(ToString::to_string).collect());
-    Ok(Platform {
-        id: spec.id.to_owned(),
-        name: spec.name.to_owned(),
-        authorize_url: endpoint(settings.authorize_url, spec.authorize)?,
-        token_url: endpoint(settings.token_url, spec.token)?,
-        revoke,
-        identity_url: endpoint(settings.identity_url, spec.identity)?,
-        client_auth: spec.client_auth,
-        pkce: spec.pkce,
-        scope_separator: spec.scope_separator,
-        default_scopes: scopes,
-        token_lifetime: spec.token_lifetime,
-        refresh: refresh(spec.refresh, settings.refresh, settings.rotation_grace_seconds),
-        identity_mapping: spec.identity_mapping,
-        client_id: settings.client_id,
-        client_secret: settings.client_secret.resolve()?,
-    })
-}
-
-fn join(base: &Url, path: &str) -> Result<Url, String> {
-    let mut base = base.clone();
-    if !base.path().ends_with('/') {
-        base.set_path(&format!("{}/", base.path()));
-    }
-    base.join(path).map_err(|error| format!("base_url cannot carry `{path}`: {error}"))
-}
-
-/// Tokens and secrets go to these addresses: only encrypted, or to this very machine.
-fn check_endpoint(url: Url) -> Result<Url, String> {
-    let loopback = match url.host() {
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        // RFC 6761 §6.3: these names are this very machine, too.
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => false,
-    };
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if loopback => Ok(url),
-        _ => Err(format!("{url} must be https, or http on loopback")),
-    }
-}
-
-fn refresh(model: RefreshModel, said: Option<Refresh>, grace: Option<u64>) -> RefreshModel {
-    let model = match said {
-        Some(Refresh::Rotating) => RefreshModel::Rotating { grace: None },
-        Some(Refresh::Stable) => RefreshModel::Stable,
-        None => model,
-    };
-    match (model, grace) {
-        (RefreshModel::Rotating { .. }, Some(seconds)) => {
-            RefreshModel::Rotating { grace: (seconds > 0).then(|| Duration::from_secs(seconds)) }
+    /// Where a platform's endpoints are. May ask the platform: never call it in a transaction.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`] while the platform does not say.
+    pub async fn endpoints(
+        &self,
+        platform: &Platform,
+        clock: &Clock,
+    ) -> Result<Arc<Endpoints>, DiscoveryError> {
+        match &platform.endpoints {
+            EndpointSource::Known(endpoints) => Ok(endpoints.clone()),
+            EndpointSource::Discovered(issuer) => issuer.endpoints(&self.http, clock).await,
         }
-        (model, _) => model,
     }
+
+    /// What is known of them without asking.
+    #[must_use]
+    pub fn known_endpoints(&self, platform: &Platform) -> Option<Arc<Endpoints>> {
+        match &platform.endpoints {
+            EndpointSource::Known(endpoints) => Some(endpoints.clone()),
+            EndpointSource::Discovered(issuer) => issuer.known(),
+        }
+    }
+}
+
+/// A complaint without the text that it is about.
+fn malformed(text: &str, error: &toml::de::Error) -> PlatformsError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    PlatformsError::Malformed { line, what: error.message().to_owned() }
+}
+
+fn is_built_in(id: &str) -> bool {
+    BUILT_IN.iter().any(|spec| spec.id == id)
+}
+
+fn read(id: &str, value: Value, problems: &mut Vec<String>) -> Option<Platform> {
+    let before = problems.len();
+    let spec = BUILT_IN.iter().find(|spec| spec.id == id);
+    if spec.is_none() && !provider::is_id(id) {
+        problems.push(format!(
+            "[platforms.{id}] must be called by upper-case letters, digits and `_`, a letter first"
+        ));
+        return None;
+    }
+    let mut section = Section::new(format!("platforms.{id}"), value, problems);
+    let platform = match spec {
+        Some(spec) => built_in::read(spec, &mut section),
+        None => provider::read(id, &mut section),
+    };
+    section.finish();
+    if problems.len() > before && spec.is_none() {
+        let known: Vec<&str> = BUILT_IN.iter().map(|spec| spec.id).collect();
+        problems.push(format!(
+            "[platforms.{id}] is not built in (that is {}): it must describe the provider wholly",
+            known.join(", ")
+        ));
+    }
+    platform.filter(|_| problems.len() == before)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platforms::{ClientAuth, Pkce, Reach, RefreshModel};
 
-    const SECRET: &str = "client_secret = { value = \"shh\" }";
+    const CLIENT: &str = "client_id = \"c\"\nclient_secret = { value = \"shh\" }\n";
 
-    #[test]
-    fn the_sandbox_needs_a_base_url_and_credentials() {
-        let good = format!(
-            "[platforms.SANDBOX]\nbase_url = \"http://127.0.0.1:9\"\nclient_id = \"c\"\n{SECRET}"
-        );
-        let platforms = Platforms::parse(&good).unwrap();
-        assert_eq!(
-            platforms.get("SANDBOX").unwrap().token_url.as_str(),
-            "http://127.0.0.1:9/token"
-        );
-        let bare = format!("[platforms.SANDBOX]\nclient_id = \"c\"\n{SECRET}");
-        assert!(Platforms::parse(&bare).unwrap_err().to_string().contains("base_url is missing"));
+    fn parse(sections: &[(&str, &str)]) -> Result<Platforms, PlatformsError> {
+        let text = sections.iter().map(|(id, keys)| format!("[platforms.{id}]\n{CLIENT}{keys}\n"));
+        Platforms::parse(&text.collect::<String>())
+    }
+
+    fn problems(sections: &[(&str, &str)]) -> String {
+        let problems = parse(sections).unwrap_err().to_string();
+        assert!(!problems.contains("shh"), "{problems}");
+        problems
+    }
+
+    async fn endpoints(platforms: &Platforms, id: &str) -> Arc<Endpoints> {
+        let platform = platforms.get(id).unwrap();
+        platforms.endpoints(platform, &Clock::system()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_sandbox_needs_a_base_url_and_credentials() {
+        let platforms = parse(&[("SANDBOX", "base_url = \"http://127.0.0.1:9\"")]).unwrap();
+        let endpoints = endpoints(&platforms, "SANDBOX").await;
+        assert_eq!(endpoints.token_url.as_str(), "http://127.0.0.1:9/token");
+        assert!(problems(&[("SANDBOX", "")]).contains("`base_url` is missing"));
+        let message = Platforms::parse("[platforms.SANDBOX]").unwrap_err().to_string();
+        for key in ["base_url", "client_id", "client_secret"] {
+            assert!(
+                message.contains(&format!("[platforms.SANDBOX] `{key}` is missing")),
+                "{message}"
+            );
+        }
     }
 
     #[test]
     fn the_operator_says_how_tokens_stay_alive() {
         let model = |more: &str| {
-            let text = format!(
-                "[platforms.SANDBOX]\nbase_url = \"http://127.0.0.1:9\"\nclient_id = \"c\"\n{SECRET}\n{more}"
-            );
-            Platforms::parse(&text).unwrap().get("SANDBOX").unwrap().refresh
+            let keys = format!("base_url = \"https://s.example\"\n{more}");
+            parse(&[("SANDBOX", &keys)]).unwrap().get("SANDBOX").unwrap().refresh
         };
-        let grace = |seconds| RefreshModel::Rotating { grace: Some(Duration::from_secs(seconds)) };
+        let grace = Some(std::time::Duration::from_secs(30));
         assert_eq!(model(""), RefreshModel::Rotating { grace: None });
-        assert_eq!(model("rotation_grace_seconds = 30"), grace(30));
+        assert_eq!(model("rotation_grace_seconds = 30"), RefreshModel::Rotating { grace });
         assert_eq!(model("rotation_grace_seconds = 0"), RefreshModel::Rotating { grace: None });
         assert_eq!(model("refresh = \"stable\""), RefreshModel::Stable);
     }
 
+    #[tokio::test]
+    async fn a_provider_needs_no_more_than_its_addresses() {
+        let keys = "name = \"Mine\"\nscopes = []\nauthorize_url = \"https://p.example/a\"\n\
+                    token_url = \"https://p.example/t\"\nuserinfo_url = \"https://p.example/u\"";
+        let platforms = parse(&[("MY_PROVIDER2", keys)]).unwrap();
+        let mine = platforms.get("MY_PROVIDER2").unwrap();
+        assert_eq!((mine.client_auth, mine.pkce), (ClientAuth::Basic, Pkce::S256));
+        assert_eq!(mine.refresh, RefreshModel::Rotating { grace: None });
+        assert_eq!((mine.reach, mine.scope_separator.as_ref()), (Reach::Person, " "));
+        assert_eq!(endpoints(&platforms, "MY_PROVIDER2").await.revoke_url, None);
+        assert!(platforms.is_known("MY_PROVIDER2") && platforms.is_known("SANDBOX"));
+        assert!(!platforms.is_known("OTHER"));
+        assert_eq!(platforms.providers().count(), 1);
+    }
+
+    /// An operator mends the file once.
     #[test]
     fn all_problems_are_told_at_once() {
-        let text = format!(
-            "[platforms.NOWHERE]\nclient_id = \"c\"\n{SECRET}\n\
-             [platforms.SANDBOX]\nbase_url = \"http://example.com\"\nclient_id = \"c\"\n{SECRET}"
+        let keys = "base_url = \"http://example.com\"\nscopes = \"profile\"\nname = \"X\"";
+        let mine = "issuer = \"http://example.com\"\nscopes = [\"two words\"]\npkce = \"S256\"\n\
+                    refresh = \"stable\"\nrotation_grace_seconds = 5\nclient_authentication = \"jwt\"\n\
+                    authorize_parameters = { state = \"x\" }\nuserinfo = { id = \"sub\", mail = \"/m\" }";
+        let told = problems(&[("SANDBOX", keys), ("MINE", mine), ("lower", "")]);
+        for problem in [
+            "[platforms.SANDBOX] `base_url` must be https",
+            "[platforms.SANDBOX] `scopes` must be a list",
+            "[platforms.SANDBOX] `name` is unknown here",
+            "[platforms.MINE] `name` is missing",
+            "[platforms.MINE] `issuer` must be https",
+            "[platforms.MINE] `scopes` must be a list",
+            "[platforms.MINE] `pkce` must be true or false",
+            "[platforms.MINE] `rotation_grace_seconds` goes with",
+            "[platforms.MINE] `client_authentication` must be",
+            "[platforms.MINE] `authorize_parameters` must leave out `state`",
+            "[platforms.MINE.userinfo] `id` must be a JSON pointer",
+            "[platforms.MINE.userinfo] `mail` is unknown here",
+            "[platforms.MINE] is not built in (that is SANDBOX)",
+            "[platforms.lower] must be called by upper-case letters",
+        ] {
+            assert!(told.contains(problem), "{problem} is not among:\n{told}");
+        }
+        assert!(
+            !told.contains("`authorize_url` is missing"),
+            "an issuer is named, if wrongly:\n{told}"
         );
-        let message = Platforms::parse(&text).unwrap_err().to_string();
-        assert!(message.contains("NOWHERE") && message.contains("must be https"), "{message}");
     }
 
     #[test]
-    fn a_secret_does_not_show_in_debug() {
-        let text = format!(
-            "[platforms.SANDBOX]\nbase_url = \"https://s.example\"\nclient_id = \"c\"\n{SECRET}"
-        );
-        assert!(!format!("{:?}", Platforms::parse(&text).unwrap()).contains("shh"));
+    fn what_does_not_go_together_is_refused() {
+        let told = problems(&[(
+            "MINE",
+            "name = \"X\"\nscopes = []\niss_required = true\nrevocation_reach = \"token\"",
+        )]);
+        for problem in [
+            "`authorize_url` is missing: give it, or an `issuer`",
+            "`token_url` is missing: give it, or an `issuer`",
+            "`userinfo_url` is missing: give it, or an `issuer`",
+            "`iss_required` needs an `issuer`",
+            "`revocation_reach` says what `revoke_url` ends",
+        ] {
+            assert!(told.contains(problem), "{problem} is not among:\n{told}");
+        }
+    }
+
+    /// What the example offers can be taken as it stands.
+    #[test]
+    fn the_example_is_good_with_every_line_of_it() {
+        const EXAMPLE: &str = include_str!("../../../docs/platforms.example.toml");
+        let setting = |line: &'static str| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|char: char| !char.is_whitespace()) => rest,
+            _ => line,
+        };
+        let text = EXAMPLE.lines().map(setting).collect::<Vec<_>>().join("\n");
+        let at_hand = |line: &str| match line.split_once(" = {") {
+            Some(("client_secret", _)) => "client_secret = { value = \"shh\" }".to_owned(),
+            _ => line.to_owned(),
+        };
+        let text = text.lines().map(at_hand).collect::<Vec<_>>().join("\n");
+        let platforms = Platforms::parse(&text).unwrap();
+        let ids: Vec<&str> = platforms.providers().map(|platform| platform.id.as_str()).collect();
+        assert_eq!(ids, ["ANOTHER_PROVIDER", "A_THIRD_PROVIDER", "MY_PROVIDER"]);
+        let (another, mine) = (platforms.get(ids[0]).unwrap(), platforms.get(ids[2]).unwrap());
+        assert_eq!((another.client_auth, another.pkce), (mine.client_auth, mine.pkce));
+        assert_eq!((another.refresh, another.reach), (mine.refresh, mine.reach));
+        assert_eq!(another.scope_separator, mine.scope_separator);
+        let mappings = [another, mine].map(|platform| format!("{:?}", platform.identity_mapping));
+        assert_eq!(mappings[0], mappings[1], "the values that are shown are what holds anyway");
+    }
+
+    #[test]
+    fn a_complaint_shows_no_secret() {
+        for text in [
+            "[platforms.SANDBOX]\nclient_secret = \"shh\"",
+            "[platforms.SANDBOX]\nclient_secret = { vaule = \"shh\" }",
+            "[platforms.SANDBOX]\nclient_secret = { value = \"shh }",
+            "[platforms.SANDBOX]\nclient_secret = shh",
+            "platforms = \"shh\"",
+            "[platforms]\nSANDBOX = \"shh\"",
+        ] {
+            let told = Platforms::parse(text).unwrap_err().to_string();
+            assert!(!told.contains("shh"), "{told}");
+            assert!(
+                told.contains("client_secret")
+                    || told.contains("line 2")
+                    || text.starts_with("platforms")
+                    || told.contains("must be a section"),
+                "{told}"
+            );
+        }
+        let keys = "base_url = \"https://s.example\"";
+        assert!(!format!("{:?}", parse(&[("SANDBOX", keys)]).unwrap()).contains("shh"));
     }
 }

@@ -19,10 +19,5 @@ pub const SANDBOX: Spec = Spec {
     default_scopes: &["profile", "posts.write", "offline_access"],
     token_lifetime: Duration::from_secs(3600),
     refresh: RefreshModel::Rotating { grace: None },
-    identity_mapping: IdentityMapping {
-        id: "/sub",
-        username: Some("/preferred_username"),
-        display_name: Some("/name"),
-        avatar_url: Some("/picture"),
-    },
+    identity_mapping: IdentityMapping::OPENID,
 };

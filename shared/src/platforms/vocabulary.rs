@@ -1,13 +1,17 @@
 //! The words that platforms are described in.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use serde::Serialize;
-use url::Url;
+use serde::{Deserialize, Serialize};
+
+use super::endpoints::EndpointSource;
 
 /// How the client proves who it is at the token endpoint (RFC 6749 §2.3.1).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
 pub enum ClientAuth {
     /// HTTP Basic.
     Basic,
@@ -40,6 +44,13 @@ pub enum RefreshModel {
 }
 
 impl RefreshModel {
+    /// Rotating, with a grace window of so many seconds; 0 is none. A window of no length would be
+    /// another thing: within a window a token in doubt is presented again at once.
+    #[must_use]
+    pub fn rotating(grace_seconds: u64) -> Self {
+        Self::Rotating { grace: (grace_seconds > 0).then(|| Duration::from_secs(grace_seconds)) }
+    }
+
     /// Whether a call whose answer was lost may have spent the token for good.
     #[must_use]
     pub fn rotates(self) -> bool {
@@ -58,7 +69,7 @@ impl RefreshModel {
 }
 
 /// What the platform's revocation ends.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
     /// The token that is presented, and what was issued from it.
@@ -82,20 +93,30 @@ impl Reach {
 }
 
 /// Where the identity stands in the platform's answer, as JSON pointers (RFC 6901).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct IdentityMapping {
     /// The platform's id: a string, or a number.
-    pub id: &'static str,
+    pub id: Cow<'static, str>,
     /// The handle.
-    pub username: Option<&'static str>,
+    pub username: Option<Cow<'static, str>>,
     /// The name people see.
-    pub display_name: Option<&'static str>,
+    pub display_name: Option<Cow<'static, str>>,
     /// A picture.
-    pub avatar_url: Option<&'static str>,
+    pub avatar_url: Option<Cow<'static, str>>,
+}
+
+impl IdentityMapping {
+    /// The claims of OpenID Connect Core 1.0 §5.1.
+    pub const OPENID: Self = Self {
+        id: Cow::Borrowed("/sub"),
+        username: Some(Cow::Borrowed("/preferred_username")),
+        display_name: Some(Cow::Borrowed("/name")),
+        avatar_url: Some(Cow::Borrowed("/picture")),
+    };
 }
 
 /// What we know of a platform before an operator says anything.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Spec {
     /// Stable id, upper case.
     pub id: &'static str,
@@ -134,24 +155,26 @@ pub struct Platform {
     pub id: String,
     /// What people call it.
     pub name: String,
-    /// Where the person approves.
-    pub authorize_url: Url,
-    /// Where codes and refresh tokens are exchanged.
-    pub token_url: Url,
-    /// Where tokens are revoked, and what that ends.
-    pub revoke: Option<(Url, Reach)>,
-    /// Where the identity is read.
-    pub identity_url: Url,
+    /// Who answers there, to the letter, if it says so (RFC 9207). Such a platform's endpoints may
+    /// have to be discovered.
+    pub issuer: Option<String>,
+    pub(super) endpoints: EndpointSource,
+    /// What its revocation ends, if it has one.
+    pub reach: Reach,
     /// Client authentication.
     pub client_auth: ClientAuth,
     /// PKCE.
     pub pkce: Pkce,
     /// Between scopes.
-    pub scope_separator: &'static str,
+    pub scope_separator: Cow<'static, str>,
     /// What is asked for unless the request says otherwise.
     pub default_scopes: Vec<String>,
-    /// How long an access token usually lives.
-    pub token_lifetime: Duration,
+    /// What the authorize URL says besides the standard's parameters.
+    pub authorize_parameters: BTreeMap<String, String>,
+    /// What requests to the token endpoint say besides the standard's parameters.
+    pub token_parameters: BTreeMap<String, String>,
+    /// How long an access token usually lives, if that is known.
+    pub token_lifetime: Option<Duration>,
     /// How tokens stay alive.
     pub refresh: RefreshModel,
     /// Where the identity stands.

@@ -76,6 +76,10 @@ pub struct Options {
     pub token_url: Option<String>,
     /// Whether the platforms file names the sandbox.
     pub configured: bool,
+    /// More sections of the platforms file; `{sandbox}` stands for the sandbox's address.
+    pub platforms: String,
+    /// The rest of the sandbox's settings.
+    pub sandbox: SandboxConfig,
     /// What the API is told besides.
     pub serve: fn(&mut ServeConfig),
 }
@@ -102,6 +106,8 @@ impl Default for Options {
             call_timeout: None,
             token_url: None,
             configured: true,
+            platforms: String::new(),
+            sandbox: SandboxConfig::default(),
             serve: |_| {},
         }
     }
@@ -177,7 +183,7 @@ impl TestApp {
             refresh_lifetime: options.refresh_lifetime,
             rotation: options.rotation,
             clock: clock.clone(),
-            ..SandboxConfig::default()
+            ..options.sandbox.clone()
         })
         .await?;
         let receiver = Receiver::start_with(clock.clone()).await?;
@@ -486,16 +492,13 @@ fn serve_config(common: &CommonSettings, options: &Options) -> ServeConfig {
     config
 }
 
-fn write_platforms(sandbox: &Sandbox, options: &Options, folder: &Path) -> anyhow::Result<PathBuf> {
-    let SandboxConfig { client_id, client_secret, .. } = SandboxConfig::default();
-    let mut text = String::new();
-    if options.configured {
-        let url = sandbox.url();
-        text = format!(
-            "[platforms.SANDBOX]\nbase_url = \"{url}\"\nclient_id = \"{client_id}\"\n\
-             client_secret = {{ value = \"{client_secret}\" }}\n"
-        );
-    }
+fn sandbox_section(sandbox: &Sandbox, options: &Options) -> String {
+    let SandboxConfig { client_id, client_secret, .. } = &options.sandbox;
+    let url = sandbox.url();
+    let mut text = format!(
+        "[platforms.SANDBOX]\nbase_url = \"{url}\"\nclient_id = \"{client_id}\"\n\
+         client_secret = {{ value = \"{client_secret}\" }}\n"
+    );
     if let Some(url) = &options.token_url {
         text.push_str(&format!("token_url = \"{url}\"\n"));
     }
@@ -505,6 +508,13 @@ fn write_platforms(sandbox: &Sandbox, options: &Options, folder: &Path) -> anyho
     if let Some(seconds) = options.grace_seconds {
         text.push_str(&format!("rotation_grace_seconds = {seconds}\n"));
     }
+    text
+}
+
+fn write_platforms(sandbox: &Sandbox, options: &Options, folder: &Path) -> anyhow::Result<PathBuf> {
+    let mut text =
+        if options.configured { sandbox_section(sandbox, options) } else { String::new() };
+    text.push_str(&options.platforms.replace("{sandbox}", sandbox.url()));
     let path = folder.join("platforms.toml");
     std::fs::write(&path, text)?;
     Ok(path)

@@ -74,7 +74,7 @@ impl Answer {
         }
     }
 
-    fn with(mut self, member: &str, value: &str) -> Self {
+    pub(super) fn with(mut self, member: &str, value: &str) -> Self {
         self.body[member] = json!(value);
         self
     }

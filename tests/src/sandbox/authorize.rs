@@ -168,8 +168,13 @@ fn check(params: &Params, shared: &Shared) -> Result<(), Refusal> {
     if params.get("response_type").is_some_and(|kind| kind != "code") {
         return told("unsupported_response_type", "only code is offered".to_owned());
     }
-    if let Some(name) = CARRIED.iter().find(|name| params.get(name).is_none()) {
+    let proves = shared.config.requires_pkce || params.get("code_challenge").is_some();
+    let needed = |name: &&&str| proves || !name.starts_with("code_challenge");
+    if let Some(name) = CARRIED.iter().filter(needed).find(|name| params.get(name).is_none()) {
         return told("invalid_request", format!("{name} is missing"));
+    }
+    if !proves {
+        return Ok(());
     }
     if params.get("code_challenge_method") != Some("S256") {
         return told("invalid_request", "code_challenge_method must be S256".to_owned());

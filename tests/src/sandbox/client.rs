@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use url::form_urlencoded;
 
 use super::answer::Answer;
+use super::config::ClientAuthentication;
 use super::params::Params;
 use super::state::Shared;
 
@@ -23,11 +24,14 @@ pub(super) fn authenticated(
         let description = format!("{name} is given more than once");
         return Err(Answer::refused("invalid_request", &description));
     }
+    let wanted = shared.config.client_authentication;
     let named = match (basic(headers), params.get("client_secret")) {
         (Some(_), Some(_)) => {
             let description = "use one way of client authentication, not two";
             return Err(Answer::refused("invalid_request", description));
         }
+        (Some(_), None) if wanted == ClientAuthentication::Body => None,
+        (None, Some(_)) if wanted == ClientAuthentication::Basic => None,
         (Some(pair), None) => Some(pair),
         (None, secret) => params
             .get("client_id")

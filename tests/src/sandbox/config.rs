@@ -1,11 +1,13 @@
 //! What a sandbox can be told before it starts.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use latchkey_shared::clock::Clock;
+use serde_json::{Map, Value};
 
 /// What happens to a refresh token when it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,17 @@ pub enum Rotation {
     Stable,
 }
 
+/// How the client must prove who it is (RFC 6749 §2.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    /// As it likes.
+    Either,
+    /// HTTP Basic alone.
+    Basic,
+    /// In the form alone.
+    Body,
+}
+
 /// The settings of one [`Sandbox`](super::Sandbox).
 #[derive(Clone, Debug)]
 pub struct SandboxConfig {
@@ -27,6 +40,16 @@ pub struct SandboxConfig {
     pub client_id: String,
     /// That client's secret.
     pub client_secret: String,
+    /// How that client must prove who it is.
+    pub client_authentication: ClientAuthentication,
+    /// What each request to the token endpoint must say besides what the standard asks for.
+    pub token_parameters: BTreeMap<String, String>,
+    /// Whether an authorization without PKCE is refused.
+    pub requires_pkce: bool,
+    /// What the metadata say otherwise than they should; null leaves a member out.
+    pub metadata: Map<String, Value>,
+    /// Whom the ID token names that comes with a code's tokens; none is no ID token. Nobody signs it.
+    pub id_token_subject: Option<String>,
     /// The redirect URIs registered for the client; none means any https or loopback URL.
     pub redirect_uris: Vec<String>,
     /// How long access tokens live, unless the person chose otherwise on the consent page.
@@ -47,6 +70,11 @@ impl Default for SandboxConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             client_id: "latchkey-sandbox-client".to_owned(),
             client_secret: "latchkey-sandbox-secret-for-development-only".to_owned(),
+            client_authentication: ClientAuthentication::Either,
+            token_parameters: BTreeMap::new(),
+            requires_pkce: true,
+            metadata: Map::new(),
+            id_token_subject: None,
             redirect_uris: Vec::new(),
             access_lifetime: Duration::from_secs(3600),
             refresh_lifetime: None,

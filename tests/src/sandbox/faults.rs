@@ -14,6 +14,8 @@ pub enum Endpoint {
     Revoke,
     /// `GET /userinfo`.
     Userinfo,
+    /// `GET /.well-known/…`: either place.
+    Metadata,
 }
 
 /// On which side of the effect a fault strikes.

@@ -40,12 +40,16 @@ pub(super) async fn userinfo(
     .await
 }
 
+const NUMBER_BASE: u64 = 9_007_199_254_740_993;
+
 fn profile(user: &str, url: &str) -> Value {
     json!({
         "sub": format!("sbx-user-{user}"),
         "preferred_username": user,
         "name": display_name(user),
         "picture": format!("{url}/pictures/{user}"),
+        // For those who look for it where the standard does not: beyond what a double can hold.
+        "account": { "number": NUMBER_BASE + user.bytes().map(u64::from).sum::<u64>(), "handle": user },
     })
 }
 

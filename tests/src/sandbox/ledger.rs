@@ -43,6 +43,8 @@ pub enum Kind {
     Identity,
     /// An access token was refused.
     IdentityRefused,
+    /// Somebody read where the endpoints are.
+    Metadata,
     /// A client failed to prove who it is.
     ClientRefused,
     /// A fault answered in place of the effect: nothing changed.

@@ -14,6 +14,7 @@ mod family;
 mod faults;
 mod identity;
 mod ledger;
+mod metadata;
 mod params;
 mod revoke;
 mod state;
@@ -24,12 +25,10 @@ mod token;
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::Router;
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde_json::{Value, json};
 
-pub use config::{Rotation, SandboxConfig};
+pub use config::{ClientAuthentication, Rotation, SandboxConfig};
 pub use control::HELP as CONTROL_HELP;
 pub use family::{Ending, FamilyView};
 pub use faults::{Endpoint, Fault, FaultRule, When};
@@ -114,7 +113,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/revoke", post(revoke::revoke))
         .route("/userinfo", get(identity::userinfo))
         .route("/pictures/{user}", get(identity::picture))
-        .route("/.well-known/oauth-authorization-server", get(metadata))
+        .route("/.well-known/openid-configuration", get(metadata::metadata))
+        .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
         .route("/healthz", get(async || "ok"))
         .route("/control/ledger", get(control::ledger))
         .route("/control/families", get(control::families))
@@ -124,23 +124,4 @@ fn router(shared: Arc<Shared>) -> Router {
         )
         .route("/control/users/{user}/revoke", post(control::remove_person))
         .with_state(shared)
-}
-
-/// RFC 8414 §2.
-async fn metadata(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let url = &shared.url;
-    let client_authentication = ["client_secret_basic", "client_secret_post"];
-    Json(json!({
-        "issuer": url,
-        "authorization_endpoint": format!("{url}/authorize"),
-        "token_endpoint": format!("{url}/token"),
-        "token_endpoint_auth_methods_supported": client_authentication,
-        "revocation_endpoint": format!("{url}/revoke"),
-        "revocation_endpoint_auth_methods_supported": client_authentication,
-        "userinfo_endpoint": format!("{url}/userinfo"),
-        "response_types_supported": ["code"],
-        "grant_types_supported": ["authorization_code", "refresh_token"],
-        "code_challenge_methods_supported": ["S256"],
-        "authorization_response_iss_parameter_supported": true,
-    }))
 }

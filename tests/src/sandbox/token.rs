@@ -6,8 +6,10 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::call::{self, Call, Note};
@@ -31,6 +33,11 @@ pub(super) async fn token(
         Ok(known) => known,
         Err(refusal) => return refusal.into_response(),
     };
+    let mut demanded = shared.config.token_parameters.iter();
+    if let Some((name, _)) = demanded.find(|(name, value)| params.get(name) != Some(value.as_str()))
+    {
+        return missing(name);
+    }
     match params.get("grant_type") {
         Some("authorization_code") => code(&shared, &link, (&client, &params)).await,
         Some("refresh_token") => refresh_token(&shared, &link, (&client, &params)).await,
@@ -46,16 +53,23 @@ async fn code(shared: &Arc<Shared>, link: &Link, (client, params): (&str, &Param
     let Some(redirect_uri) = params.get("redirect_uri") else {
         return missing("redirect_uri");
     };
-    let Some(verifier) = params.get("code_verifier") else {
+    let verifier = params.get("code_verifier").unwrap_or_default();
+    if verifier.is_empty() && shared.config.requires_pkce {
         return missing("code_verifier");
-    };
+    }
     let call = Call { endpoint: Endpoint::TokenCode, presented: code.to_owned() };
     call::run(shared, link, call, |books, note| {
         if let Err(refused) = books.store.is_of(code, client) {
             return refuse(books, note, Kind::CodeRefused, &refused);
         }
         match books.store.redeem(code, redirect_uri, verifier, note.at) {
-            Ok(issue) => answer(books, note, Kind::CodeExchanged, &issue),
+            Ok(issue) => {
+                let answer = answer(books, note, Kind::CodeExchanged, &issue);
+                match id_token(shared) {
+                    Some(id_token) => answer.with("id_token", &id_token),
+                    None => answer,
+                }
+            }
             Err(refused) => refuse(books, note, Kind::CodeRefused, &refused),
         }
     })
@@ -105,6 +119,14 @@ fn answer(books: &mut Books, note: &Note, kind: Kind, issue: &Issue) -> Answer {
     let answer = Answer::ok(body);
     books.ledger.append(note.issued(kind, issue, answer.outcome()));
     answer
+}
+
+/// Who takes its word connects the wrong person.
+fn id_token(shared: &Shared) -> Option<String> {
+    let subject = shared.config.id_token_subject.as_ref()?;
+    let claims = json!({ "iss": shared.url, "aud": shared.config.client_id, "sub": subject });
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    Some(format!("{}.{}.", part(json!({ "alg": "none" })), part(claims)))
 }
 
 fn refuse(books: &mut Books, note: &Note, kind: Kind, refused: &Refused) -> Answer {

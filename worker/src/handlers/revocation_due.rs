@@ -3,6 +3,7 @@
 //! Revocation beats a refresh in flight: it waits for the call to end, so that the newest token is
 //! the one that is revoked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -13,7 +14,7 @@ use latchkey_shared::db::{self, DbError, accounts};
 use latchkey_shared::events::{EventType, NewEvent};
 use latchkey_shared::keyring::Owner;
 use latchkey_shared::messages::RevocationDue;
-use latchkey_shared::platforms::{Platform, Reach};
+use latchkey_shared::platforms::{DiscoveryError, Endpoints, Platform, Reach};
 use latchkey_shared::tokens::TokenSet;
 use latchkey_shared::work::Work;
 use serde_json::{Value, json};
@@ -58,7 +59,10 @@ pub async fn handle(context: &Context, message: &RevocationDue) -> Result<Outcom
     let Some(_turn) = context.turn_to_call().await else {
         return Ok(Outcome::Snooze(Duration::from_secs(1)));
     };
-    let call = match prepare(context, message).await? {
+    let Some(endpoints) = endpoints(context, message).await? else {
+        return Ok(Outcome::Stale("no such grant"));
+    };
+    let call = match prepare(context, message, endpoints).await? {
         Step::Call(call) => call,
         Step::Over(outcome) => return Ok(outcome),
     };
@@ -99,9 +103,29 @@ async fn tell(context: &Context, platform: &Platform, call: &Call) -> Result<Rev
     }
 }
 
+type Discovered = Result<Arc<Endpoints>, DiscoveryError>;
+
+/// What the platform says of its endpoints, before any transaction begins.
+async fn endpoints(
+    context: &Context,
+    message: &RevocationDue,
+) -> Result<Option<Discovered>, Failure> {
+    let grant = {
+        let mut conn = context.store.conn().await?;
+        grants::find(&mut conn, &message.workspace_id, &message.grant_id).await?
+    };
+    let Some(grant) = grant else { return Ok(None) };
+    let platform = context.platform(&grant.platform)?;
+    Ok(Some(context.endpoints(platform).await))
+}
+
 /// Loads, guards, and decides whether the platform is to be told at all: under the holder's lock,
 /// since that depends on what else the person consented to.
-async fn prepare(context: &Context, message: &RevocationDue) -> Result<Step, Failure> {
+async fn prepare(
+    context: &Context,
+    message: &RevocationDue,
+    endpoints: Discovered,
+) -> Result<Step, Failure> {
     let clock = context.clock();
     let (workspace, id) = (&message.workspace_id, &message.grant_id);
     let mut work = context.store.begin().await?;
@@ -123,39 +147,53 @@ async fn prepare(context: &Context, message: &RevocationDue) -> Result<Step, Fai
     }
     let platform = context.platform(&grant.platform)?;
     let given_up = grant.released_at.is_some_and(|at| at + GIVE_UP_AFTER <= now);
-    let endpoint = match endpoint(&mut work, platform, &grant).await? {
-        Ok(endpoint) if !given_up => endpoint,
-        other => {
-            let status = other.err().unwrap_or("given_up");
-            finish(&mut work, context, &grant, (status, None)).await?;
+    let way = way(&mut work, platform, (&grant, endpoints)).await?;
+    let status = match way {
+        Way::Through(endpoint) if !given_up => {
+            let call = open(&mut work, context, platform, (grant, endpoint)).await?;
+            grants::note_revocation_sent(&mut work, clock, &call.grant).await?;
             work.commit().await?;
-            return Ok(Step::Over(Outcome::Done));
+            return Ok(Step::Call(Box::new(call)));
         }
+        Way::Undiscovered(error) if !given_up => return Err(error.into()),
+        Way::Through(_) | Way::Undiscovered(_) => "given_up",
+        Way::None(status) => status,
     };
-    let call = open(&mut work, context, platform, (grant, endpoint)).await?;
-    grants::note_revocation_sent(&mut work, clock, &call.grant).await?;
+    finish(&mut work, context, &grant, (status, None)).await?;
     work.commit().await?;
-    Ok(Step::Call(Box::new(call)))
+    Ok(Step::Over(Outcome::Done))
 }
 
-/// Where to revoke, or why not to.
-async fn endpoint(
+/// How the platform can be told.
+enum Way {
+    Through(Url),
+    /// Not now: it does not say where.
+    Undiscovered(DiscoveryError),
+    /// Not at all, and why.
+    None(&'static str),
+}
+
+async fn way(
     work: &mut Work,
     platform: &Platform,
-    grant: &Grant,
-) -> Result<Result<Url, &'static str>, DbError> {
-    let Some((endpoint, reach)) = &platform.revoke else {
-        return Ok(Err("not_supported"));
+    (grant, endpoints): (&Grant, Discovered),
+) -> Result<Way, DbError> {
+    let way = match endpoints {
+        Ok(endpoints) => match &endpoints.revoke_url {
+            Some(url) => Way::Through(url.clone()),
+            None => return Ok(Way::None("not_supported")),
+        },
+        Err(error) => Way::Undiscovered(error),
     };
-    if *reach == Reach::Token {
-        return Ok(Ok(endpoint.clone()));
+    if platform.reach == Reach::Token {
+        return Ok(way);
     }
     let spares = match &grant.holder_hash {
         Some(holder) => grants::holder_has_another(work, holder, &grant.id).await?,
         // Whose it is was never found out: revoking could end somebody's living consent.
         None => true,
     };
-    Ok(if spares { Err("kept_for_other_accounts") } else { Ok(endpoint.clone()) })
+    Ok(if spares { Way::None("kept_for_other_accounts") } else { way })
 }
 
 async fn open(

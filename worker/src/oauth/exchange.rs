@@ -1,7 +1,7 @@
 //! Code for tokens: RFC 6749 §4.1.3 with PKCE (RFC 7636 §4.5).
 
 use latchkey_shared::credentials::Credentials;
-use latchkey_shared::platforms::Platform;
+use latchkey_shared::platforms::{Endpoints, Platform};
 use oauth2::{AuthorizationCode, PkceCodeVerifier, RedirectUrl};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -26,20 +26,23 @@ pub struct CodeExchange<'a> {
 /// [`TokenError`].
 pub async fn exchange(
     http: &PlatformHttp,
-    platform: &Platform,
+    (platform, endpoints): (&Platform, &Endpoints),
     credentials: &Credentials,
     presented: CodeExchange<'_>,
 ) -> Result<Answer, TokenError> {
     let redirect = RedirectUrl::new(presented.redirect_uri.to_owned())
         .map_err(|error| CallError::Unreadable(format!("the redirect URI: {error}")))?;
-    let client = client(platform, credentials).set_redirect_uri(redirect);
+    let client = client((platform, endpoints), credentials).set_redirect_uri(redirect);
     let mut request =
         client.exchange_code(AuthorizationCode::new(presented.code.expose_secret().to_owned()));
     if let Some(verifier) = presented.verifier {
         request =
             request.set_pkce_verifier(PkceCodeVerifier::new(verifier.expose_secret().to_owned()));
     }
+    for (name, value) in &platform.token_parameters {
+        request = request.add_extra_param(name, value);
+    }
     let call = OneCall { http, deadline: http.timeouts().other };
     let response = request.request_async(&call).await.map_err(token_error)?;
-    answer(&response)
+    answer(platform, &response)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use futures_util::StreamExt as _;
 use latchkey_shared::net_guard::outbound_client;
-use latchkey_shared::platforms::RefreshModel;
+use latchkey_shared::platforms::{DiscoveryError, RefreshModel};
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 /// Answers are read up to this; a platform's real answers are far below.
@@ -57,6 +57,9 @@ pub enum CallError {
     /// The request did not leave this machine.
     #[error("the platform could not be reached")]
     NotSent(#[source] reqwest::Error),
+    /// There was nowhere to send it: the platform does not say where its endpoints are.
+    #[error("the platform's endpoints are not known")]
+    Undiscovered(#[from] DiscoveryError),
     /// The platform gave no more than a status: 429 and 5xx say that it did not do it, a 4xx
     /// without an OAuth error refused what it cannot name, a redirect says nothing of either.
     #[error("the platform answered {status}")]
@@ -76,7 +79,7 @@ impl CallError {
     #[must_use]
     pub fn may_have_acted(&self) -> bool {
         match self {
-            Self::NotSent(_) => false,
+            Self::NotSent(_) | Self::Undiscovered(_) => false,
             Self::Status { status, .. } => (300..400).contains(status),
             Self::Unreadable(_) => true,
         }

@@ -1,6 +1,6 @@
 //! Who the person is: one request with the new access token.
 
-use latchkey_shared::platforms::Platform;
+use latchkey_shared::platforms::{Endpoints, Platform};
 use latchkey_shared::tokens::TokenSet;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -47,10 +47,10 @@ pub enum IdentityError {
 /// [`IdentityError`].
 pub async fn identify(
     http: &PlatformHttp,
-    platform: &Platform,
+    (platform, endpoints): (&Platform, &Endpoints),
     tokens: &TokenSet,
 ) -> Result<Identity, IdentityError> {
-    let request = http::Request::get(platform.identity_url.as_str())
+    let request = http::Request::get(endpoints.userinfo_url.as_str())
         .header(
             http::header::AUTHORIZATION,
             format!("Bearer {}", tokens.access_token.expose_secret()),
@@ -76,10 +76,10 @@ fn read(platform: &Platform, body: &Value) -> Option<Identity> {
     let mapping = &platform.identity_mapping;
     let text = |pointer: Option<&str>| pointer.and_then(|pointer| as_text(body.pointer(pointer)?));
     Some(Identity {
-        id: text(Some(mapping.id)).filter(|id| !id.is_empty())?,
-        username: text(mapping.username),
-        display_name: text(mapping.display_name),
-        avatar_url: text(mapping.avatar_url),
+        id: text(Some(&mapping.id)).filter(|id| !id.is_empty())?,
+        username: text(mapping.username.as_deref()),
+        display_name: text(mapping.display_name.as_deref()),
+        avatar_url: text(mapping.avatar_url.as_deref()),
     })
 }
 

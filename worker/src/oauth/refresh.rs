@@ -1,7 +1,7 @@
 //! Refresh token for new tokens: RFC 6749 §6.
 
 use latchkey_shared::credentials::Credentials;
-use latchkey_shared::platforms::Platform;
+use latchkey_shared::platforms::{Endpoints, Platform};
 use oauth2::RefreshToken;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -16,14 +16,17 @@ use super::{Answer, PlatformHttp};
 /// [`TokenError`].
 pub async fn refresh(
     http: &PlatformHttp,
-    platform: &Platform,
+    (platform, endpoints): (&Platform, &Endpoints),
     credentials: &Credentials,
     token: &SecretString,
 ) -> Result<Answer, TokenError> {
-    let client = client(platform, credentials);
+    let client = client((platform, endpoints), credentials);
     let token = RefreshToken::new(token.expose_secret().to_owned());
     let call = OneCall { http, deadline: http.timeouts().refresh(platform.refresh) };
-    let response =
-        client.exchange_refresh_token(&token).request_async(&call).await.map_err(token_error)?;
-    answer(&response)
+    let mut request = client.exchange_refresh_token(&token);
+    for (name, value) in &platform.token_parameters {
+        request = request.add_extra_param(name, value);
+    }
+    let response = request.request_async(&call).await.map_err(token_error)?;
+    answer(platform, &response)
 }

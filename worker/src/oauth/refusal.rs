@@ -133,6 +133,7 @@ impl TokenError {
         match self {
             Self::Refused(refusal) => refusal.code.clone(),
             Self::Call(CallError::NotSent(_)) => "unreachable".to_owned(),
+            Self::Call(CallError::Undiscovered(_)) => "discovery_failed".to_owned(),
             Self::Call(CallError::Status { status, .. }) => format!("http_{status}"),
             Self::Call(CallError::Unreadable(_)) => "no_readable_answer".to_owned(),
         }

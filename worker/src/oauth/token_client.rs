@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use latchkey_shared::credentials::Credentials;
-use latchkey_shared::platforms::{ClientAuth, Platform};
+use latchkey_shared::platforms::{ClientAuth, Endpoints, Platform, RefreshModel};
 use latchkey_shared::tokens::TokenSet;
 use oauth2::basic::{
     BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
@@ -48,15 +48,20 @@ pub(super) type Client = oauth2::Client<
 pub struct Answer {
     /// The tokens.
     pub tokens: TokenSet,
-    /// How long the access token lives.
+    /// How long the access token lives, if the platform said so.
     pub access_lifetime: Option<Duration>,
+    /// How long it usually lives at this platform, if that is known.
+    pub usual_lifetime: Option<Duration>,
     /// How long the refresh token lives.
     pub refresh_lifetime: Option<Duration>,
     /// What was granted, if the platform said so.
     pub scopes: Option<Vec<String>>,
 }
 
-pub(super) fn client(platform: &Platform, credentials: &Credentials) -> Client {
+pub(super) fn client(
+    (platform, endpoints): (&Platform, &Endpoints),
+    credentials: &Credentials,
+) -> Client {
     let secret = ClientSecret::new(credentials.client_secret.expose_secret().to_owned());
     oauth2::Client::new(ClientId::new(credentials.client_id.clone()))
         .set_client_secret(secret)
@@ -64,7 +69,7 @@ pub(super) fn client(platform: &Platform, credentials: &Credentials) -> Client {
             ClientAuth::Basic => AuthType::BasicAuth,
             ClientAuth::Body => AuthType::RequestBody,
         })
-        .set_token_uri(TokenUrl::from_url(platform.token_url.clone()))
+        .set_token_uri(TokenUrl::from_url(endpoints.token_url.clone()))
 }
 
 /// Our HTTP client as the `oauth2` crate wants it: one call, one deadline.
@@ -94,15 +99,19 @@ impl<'c> AsyncHttpClient<'c> for OneCall<'_> {
 }
 
 /// What a readable answer brings. Some platforms leave a member empty instead of leaving it out.
-pub(super) fn answer(response: &TokenAnswer) -> Result<Answer, TokenError> {
+/// Whoever an ID token names does not count: nothing here could check it, and the identity is asked
+/// for with the access token.
+pub(super) fn answer(platform: &Platform, response: &TokenAnswer) -> Result<Answer, TokenError> {
     let access_token = response.access_token().secret();
     if access_token.is_empty() {
         let why = "an empty access token".to_owned();
         return Err(TokenError::Call(CallError::Unreadable(why)));
     }
     let refresh_token = response.refresh_token().map(|token| token.secret());
+    let refresh_token = refresh_token.filter(|_| platform.refresh != RefreshModel::ReconsentOnly);
     let scopes: Vec<String> = (response.scopes().into_iter().flatten())
-        .map(|scope| scope.to_string())
+        .flat_map(|scope| scope.split(platform.scope_separator.as_ref()))
+        .map(str::to_owned)
         .filter(|scope| !scope.is_empty())
         .collect();
     Ok(Answer {
@@ -111,6 +120,7 @@ pub(super) fn answer(response: &TokenAnswer) -> Result<Answer, TokenError> {
             refresh_token: refresh_token.filter(|t| !t.is_empty()).map(|t| t.clone().into()),
         },
         access_lifetime: response.expires_in(),
+        usual_lifetime: platform.token_lifetime,
         refresh_lifetime: response.extra_fields().refresh_token_expires_in.map(Duration::from_secs),
         scopes: Some(scopes).filter(|scopes| !scopes.is_empty()),
     })

@@ -1,5 +1,7 @@
 //! Starting a connect: one transaction, and the authorize URL at once.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use chrono::TimeDelta;
 use diesel_async::AsyncPgConnection;
@@ -11,7 +13,7 @@ use latchkey_shared::db::workspaces::Workspace;
 use latchkey_shared::events::EventType;
 use latchkey_shared::ids::{AccountId, AppId, ConnectId, WorkspaceId};
 use latchkey_shared::keyring::{Owner, Place};
-use latchkey_shared::platforms::{Platform, Platforms};
+use latchkey_shared::platforms::{Endpoints, Platform};
 use latchkey_shared::{authorize, random};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -44,6 +46,7 @@ pub(crate) struct StartedConnect {
 /// Everything that a connect needs and that is not made for it.
 struct Ground<'a> {
     platform: &'a Platform,
+    endpoints: Arc<Endpoints>,
     client_id: String,
     app_id: Option<AppId>,
     redirect_url: Option<Url>,
@@ -77,8 +80,10 @@ pub(crate) async fn run(
         None => platform.client_id.clone(),
     };
     drop(conn);
+    let endpoints = app.platforms.endpoints(platform, app.clock()).await;
     let ground = Ground {
         platform,
+        endpoints: endpoints.map_err(|_| Problem::platform_unavailable(&platform.name))?,
         client_id,
         app_id,
         redirect_url,
@@ -89,7 +94,7 @@ pub(crate) async fn run(
 }
 
 pub(crate) fn find_platform<'a>(app: &'a App, id: &str) -> Result<&'a Platform, Problem> {
-    if !Platforms::is_known(id) {
+    if !app.platforms.is_known(id) {
         return Err(Problem::new(
             Code::PlatformUnknown,
             "`GET /v1/platforms` lists the platforms; ids are upper case.",
@@ -178,6 +183,7 @@ async fn write(
         account_id: request.account_id.as_ref(),
         redirect_url: ground.redirect_url.as_ref().map(Url::as_str),
         redirect_uri: &redirect_uri,
+        issuer: (ground.platform.issuer.as_deref(), ground.endpoints.iss_required),
         scopes: &ground.scopes,
         metadata: &ground.metadata,
         state_hash: &authorize::hash(&state),
@@ -195,7 +201,7 @@ async fn write(
     };
     let started = StartedConnect {
         connect_id: connect.id,
-        authorize_url: authorize::authorize_url(ground.platform, &asked),
+        authorize_url: authorize::authorize_url(ground.platform, &ground.endpoints, &asked),
         state: state.clone(),
         expires_at: connect.expires_at.into(),
         status: connect.status,

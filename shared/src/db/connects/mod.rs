@@ -90,6 +90,10 @@ pub struct Connect {
     pub account_ids: Vec<String>,
     /// Until when a worker may still be waiting for the answer.
     pub lease_until: Option<DateTime<Utc>>,
+    /// Who was asked, if the platform has an issuer.
+    pub issuer: Option<String>,
+    /// Whether the browser must say whom it comes back from.
+    pub iss_required: bool,
     /// When the person must have come back.
     pub expires_at: DateTime<Utc>,
     /// When it was started.
@@ -136,6 +140,8 @@ pub struct NewConnect<'a> {
     pub redirect_url: Option<&'a str>,
     /// The redirect URI sent to the platform.
     pub redirect_uri: &'a str,
+    /// Who is asked, and whether the browser must say so when it comes back.
+    pub issuer: (Option<&'a str>, bool),
     /// What is asked for.
     pub scopes: &'a [String],
     /// Whatever the application wants to find on the account.
@@ -190,6 +196,8 @@ pub async fn insert(
                 connects::account_id.eq(new.account_id),
                 connects::redirect_url.eq(new.redirect_url),
                 connects::redirect_uri.eq(new.redirect_uri),
+                connects::issuer.eq(new.issuer.0),
+                connects::iss_required.eq(new.issuer.1),
                 connects::scopes.eq(new.scopes),
                 connects::metadata.eq(new.metadata),
             ),

@@ -14,7 +14,7 @@ use latchkey_shared::failpoint;
 use latchkey_shared::ids::GrantId;
 use latchkey_shared::keyring::{DataKey, Owner, Place, SealError};
 use latchkey_shared::messages::{Command, RevocationDue};
-use latchkey_shared::platforms::Platform;
+use latchkey_shared::platforms::{Endpoints, Platform};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
@@ -63,14 +63,15 @@ async fn present(
     platform: &Platform,
     prepared: &Prepared<'_>,
 ) -> Result<Answer, TokenError> {
-    let Prepared { client, presented, begun, .. } = prepared;
-    let called = exchange(&context.http, platform, client, presented.clone()).await;
+    let Prepared { endpoints, client, presented, begun, .. } = prepared;
+    let at = (platform, endpoints.as_ref());
+    let called = exchange(&context.http, at, client, presented.clone()).await;
     let refused = called.as_ref().is_err_and(TokenError::refuses_the_client);
     let in_time = begun.elapsed() < SECOND_CALL_WITHIN;
     match client.older().filter(|_| refused && in_time) {
         Some(older) => {
             note_refused_secret(&older);
-            exchange(&context.http, platform, &older, presented.clone()).await
+            exchange(&context.http, at, &older, presented.clone()).await
         }
         None => called,
     }
@@ -78,6 +79,7 @@ async fn present(
 
 struct Prepared<'a> {
     begun: Instant,
+    endpoints: Arc<Endpoints>,
     client: Credentials,
     key: Arc<DataKey>,
     presented: CodeExchange<'a>,
@@ -92,6 +94,7 @@ async fn prepare<'a>(
 ) -> Result<(&'a Platform, Prepared<'a>), Failure> {
     let begun = Instant::now();
     let platform = context.platform(&connect.platform)?;
+    let endpoints = context.endpoints(platform).await?;
     let (vault, workspace) = (context.store.vault(), &connect.workspace_id);
     let mut conn = context.store.conn().await?;
     let app = (workspace, connect.app_id.as_ref());
@@ -106,7 +109,8 @@ async fn prepare<'a>(
         redirect_uri: &connect.redirect_uri,
     };
     let called_at = db::read_now(&mut conn, context.clock()).await?;
-    Ok((platform, Prepared { begun, client, key, presented, called_at }))
+    let prepared = Prepared { begun, endpoints, client, key, presented, called_at };
+    Ok((platform, prepared))
 }
 
 async fn open(
@@ -148,8 +152,10 @@ pub(in crate::handlers) fn new_tokens(
         lifetime
             .and_then(|lifetime| called_at.checked_add_signed(TimeDelta::from_std(lifetime).ok()?))
     };
-    let access_expires_at = after(answer.access_lifetime);
     let renewable = answer.tokens.refresh_token.is_some();
+    // What the platform does not say is never the end of an account, only time for a refresh.
+    let usual_lifetime = answer.usual_lifetime.filter(|_| renewable);
+    let access_expires_at = after(answer.access_lifetime.or(usual_lifetime));
     NewTokens {
         sealed,
         renewable,
@@ -251,4 +257,42 @@ async fn refused(context: &Context, connect: &Connect, error: &TokenError) -> Re
     };
     fail(&mut work, context, &now, &reason).await?;
     Ok(work.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use latchkey_shared::clock::Clock;
+    use latchkey_shared::tokens::TokenSet;
+
+    use super::*;
+
+    fn stored(access_lifetime: Option<u64>, refresh_token: Option<&str>) -> NewTokens {
+        let clock = Clock::system();
+        let answer = Answer {
+            tokens: TokenSet {
+                access_token: "a".into(),
+                refresh_token: refresh_token.map(SecretString::from),
+            },
+            access_lifetime: access_lifetime.map(Duration::from_secs),
+            usual_lifetime: Some(Duration::from_secs(7200)),
+            refresh_lifetime: None,
+            scopes: None,
+        };
+        new_tokens(&GrantId::new(&clock), &answer, Vec::new(), (clock.now(), &[]))
+    }
+
+    #[test]
+    fn the_usual_lifetime_brings_a_refresh_and_never_an_end() {
+        let lives = |tokens: &NewTokens| tokens.access_expires_at.map(|end| end - tokens.issued_at);
+        let told = stored(Some(60), Some("r"));
+        assert_eq!(lives(&told), Some(TimeDelta::minutes(1)), "what the platform says counts");
+        let usual = stored(None, Some("r"));
+        assert_eq!(lives(&usual), Some(TimeDelta::hours(2)));
+        assert!(usual.refresh_at < usual.access_expires_at && usual.refresh_at.is_some());
+        let not_renewable = stored(None, None);
+        assert_eq!(lives(&not_renewable), None, "nobody said when it ends");
+        assert_eq!(not_renewable.refresh_at, None);
+    }
 }

@@ -118,7 +118,7 @@ async fn spare_releasing(
 }
 
 fn reaches_one_token(platform: &Platform) -> bool {
-    matches!(platform.revoke, Some((_, Reach::Token)))
+    platform.reach == Reach::Token
 }
 
 async fn lock_old_grant(

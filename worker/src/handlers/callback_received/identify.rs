@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{Reason, fail, finish};
 use crate::context::Context;
+use crate::oauth::CallError;
 use crate::oauth::identity::{IdentityError, identify};
 use crate::outcome::{Failure, Outcome};
 
@@ -24,7 +25,11 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Outcome, Failur
     let Some((grant, tokens)) = load(context, connect).await? else {
         return Ok(Outcome::Stale("its tokens are gone"));
     };
-    match identify(&context.http, platform, &tokens).await {
+    let identified = match context.endpoints(platform).await {
+        Ok(endpoints) => identify(&context.http, (platform, &endpoints), &tokens).await,
+        Err(error) => Err(CallError::from(error).into()),
+    };
+    match identified {
         Ok(identity) => finish::run(context, connect, &grant, (&identity, &tokens)).await,
         Err(IdentityError::Call(error)) => {
             let asked = error.asked_patience().and_then(|wait| TimeDelta::from_std(wait).ok());

@@ -18,6 +18,7 @@ use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::{self, DbError, grants};
 use latchkey_shared::events::EventType;
 use latchkey_shared::messages::{CallbackReceived, Command, RevocationDue};
+use latchkey_shared::platforms::DISCOVERY_DEADLINE;
 use latchkey_shared::work::Work;
 use serde_json::Value;
 
@@ -34,9 +35,9 @@ pub const TERMS: Terms = Terms {
 /// How much longer than its call a lease lasts: the time to store what it brought.
 const STORE_TIME: Duration = Duration::from_secs(15);
 
-/// How long an exchange holds its connect.
+/// How long an exchange holds its connect; the platform may have to say first where it is.
 fn exchange_lease(context: &Context) -> TimeDelta {
-    lease(context.http.timeouts().other)
+    lease(DISCOVERY_DEADLINE + context.http.timeouts().other)
 }
 
 /// How long the question who it is, and what follows, holds its connect.

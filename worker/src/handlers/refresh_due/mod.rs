@@ -18,14 +18,14 @@ use latchkey_shared::db::grants::{self, Grant, GrantStatus};
 use latchkey_shared::failpoint;
 use latchkey_shared::keyring::{DataKey, SealError};
 use latchkey_shared::messages::{GrantRef, RefreshDue};
-use latchkey_shared::platforms::Platform;
+use latchkey_shared::platforms::{Endpoints, Platform};
 
 use super::callback_received::new_tokens;
 use super::{note_refused_secret, until_stored};
 use crate::context::Context;
-use crate::oauth::Answer;
 use crate::oauth::refresh::refresh;
 use crate::oauth::refusal::{FailureClass, TokenError};
+use crate::oauth::{Answer, CallError};
 use crate::outcome::{Failure, Outcome, Terms};
 use claim::{Claim, Claimed};
 
@@ -69,6 +69,8 @@ async fn refresh_one(
     let Some(_turn) = context.turn_to_call().await else {
         return Ok(Outcome::Stale("no turn to call: it comes due again"));
     };
+    // Before the lease, which is for the call alone.
+    let endpoints = context.endpoints(platform).await;
     let claimed = match claim::claim(context, platform, grant).await? {
         Claim::Taken(claimed) => claimed,
         Claim::Stale(why) => return Ok(Outcome::Stale(why)),
@@ -80,7 +82,10 @@ async fn refresh_one(
         return Ok(Outcome::Stale("too late to call within the lease"));
     }
     failpoint::reach("refresh_claimed", || claimed.grant.id.to_string()).await;
-    let called = present(context, platform, &claimed).await;
+    let called = match endpoints {
+        Ok(endpoints) => present(context, (platform, &endpoints), &claimed).await,
+        Err(error) => Err(CallError::from(error).into()),
+    };
     failpoint::reach("refresh_answered", || claimed.grant.id.to_string()).await;
     let class = called.as_ref().err().map(|error| error.class(platform.refresh));
     count(platform, class.as_ref());
@@ -99,16 +104,16 @@ async fn refresh_one(
 /// Calls once, and once more where only the client's newest secret was refused: that spent nothing.
 async fn present(
     context: &Context,
-    platform: &Platform,
+    at: (&Platform, &Endpoints),
     claimed: &Claimed,
 ) -> Result<Answer, TokenError> {
-    let called = refresh(&context.http, platform, &claimed.client, &claimed.token).await;
+    let called = refresh(&context.http, at, &claimed.client, &claimed.token).await;
     let refused = called.as_ref().is_err_and(TokenError::refuses_the_client);
-    let in_time = claimed.has_time_for(context.http.timeouts().refresh(platform.refresh));
+    let in_time = claimed.has_time_for(context.http.timeouts().refresh(at.0.refresh));
     match claimed.client.older().filter(|_| refused && in_time) {
         Some(older) => {
             note_refused_secret(&older);
-            refresh(&context.http, platform, &older, &claimed.token).await
+            refresh(&context.http, at, &older, &claimed.token).await
         }
         None => called,
     }

@@ -1,0 +1,1 @@
+ALTER TABLE connects DROP COLUMN issuer, DROP COLUMN iss_required;
