@@ -288,3 +288,14 @@ fn every_address_that_is_named_is_a_route() {
         }
     }
 }
+
+/// Whoever can set a variable of such a process could stop it anywhere.
+#[test]
+fn what_is_shipped_has_no_failpoints() {
+    for (file, builds) in [("Dockerfile", "cargo build"), ("scripts/run", "cargo=(cargo build")] {
+        let text = read(file);
+        let mut lines = text.lines().filter(|line| line.contains(builds)).peekable();
+        assert!(lines.peek().is_some(), "{file} builds nothing");
+        assert!(lines.all(|line| line.contains("--no-default-features")), "{file} has failpoints");
+    }
+}
