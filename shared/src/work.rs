@@ -161,11 +161,6 @@ struct Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let Some(mut conn) = self.conn.take() else { return };
-        // Dropped in the middle of a BEGIN or a COMMIT, nobody knows where it stands: the pool throws
-        // it away.
-        if AnsiTransactionManager::is_broken_transaction_manager(&mut *conn) {
-            return;
-        }
         // Without a runtime the pool throws the connection away, which ends the transaction, too.
         if Handle::try_current().is_ok() {
             self.tasks.spawn(async move {
@@ -236,11 +231,14 @@ impl Work {
     /// # Errors
     /// When the commit fails, in which case nothing happened, or its outcome is unknown, in which
     /// case the relay publishes what was committed after all.
-    pub async fn commit(mut self) -> Result<(), DbError> {
-        AnsiTransactionManager::commit_transaction(&mut *self).await?;
-        failpoint::step().await;
+    pub async fn commit(self) -> Result<(), DbError> {
         let Self { mut open, store, outgoing } = self;
-        drop(open.conn.take());
+        // Taken out: dropped in the middle of its COMMIT nobody knows where it stands, and the pool
+        // throws it away.
+        let mut conn = open.conn.take().expect("only commit takes the connection");
+        AnsiTransactionManager::commit_transaction(&mut *conn).await?;
+        drop(conn);
+        failpoint::step().await;
         if !outgoing.is_empty() {
             let tasks = store.tasks.clone();
             tasks.spawn(async move { publish_all(&store, outgoing).await });

@@ -8,6 +8,7 @@ use super::TestApp;
 /// How often a thing was tried, and by whom, may differ between two runs that end the same; so may
 /// how far a message of the outbox is, which the executor and the relay write.
 const INCIDENTAL: &[(&str, &[&str])] = &[
+    ("account_history", &["position"]),
     ("events", &["xid"]),
     ("grants", &["attempts", "dispatches", "lease_holder"]),
     ("webhook_deliveries", &["attempts"]),
