@@ -23,8 +23,8 @@ use tokio::sync::Semaphore;
 
 /// Longer than any lease, so that what was cut may be taken again.
 const LATER: TimeDelta = TimeDelta::minutes(4);
-/// The same for an exchange, whose code does not live longer.
-const SOON: TimeDelta = TimeDelta::seconds(50);
+/// The same for an exchange, whose code lives for a minute.
+const SOON: TimeDelta = TimeDelta::seconds(40);
 /// More steps than any handler or sweep has.
 const TOO_MANY: usize = 60;
 
@@ -96,6 +96,8 @@ impl Stage {
             access_lifetime: Duration::from_secs(7 * 86_400),
             refresh_lifetime: Some(Duration::from_secs(30 * 86_400)),
             callback_wait: Duration::from_millis(50),
+            // So that the lease on an exchange ends while its code is still good.
+            call_timeout: Some(Duration::from_secs(10)),
             pools: Vec::new(),
             ..Options::default()
         })
