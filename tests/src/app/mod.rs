@@ -7,9 +7,11 @@
 mod broker;
 mod crowd;
 mod database;
+mod finish;
 mod flows;
 mod http;
 mod logs;
+mod options;
 mod process;
 mod rows;
 mod servers;
@@ -19,6 +21,7 @@ pub use crowd::{Crowd, Seen};
 pub use flows::Connected;
 pub use http::{Answer, Http};
 pub use logs::logs;
+pub use options::Options;
 pub use process::{Process, command};
 pub use servers::{PrivateServers, Server};
 
@@ -27,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use latchkey_api::ServeConfig;
@@ -46,72 +49,6 @@ use crate::{Receiver, Sandbox, SandboxConfig};
 
 /// How long anything in a test may take before it is taken for lost.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What a test wants otherwise than usual.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How the sandbox treats refresh tokens.
-    pub rotation: Rotation,
-    /// What Latchkey is told of the sandbox's grace window.
-    pub grace_seconds: Option<u64>,
-    /// How long access tokens live.
-    pub access_lifetime: Duration,
-    /// How long refresh tokens live, if they end.
-    pub refresh_lifetime: Option<Duration>,
-    /// Whether a worker runs from the start.
-    pub worker: bool,
-    /// The worker's pools.
-    pub pools: Vec<Pool>,
-    /// PostgreSQL and RabbitMQ, if not those that all tests share.
-    pub servers: Option<(String, String)>,
-    /// The certificate authority of those servers.
-    pub ca_file: Option<PathBuf>,
-    /// Where the API thinks the broker is, if not where it is.
-    pub api_amqp_url: Option<String>,
-    /// How long a callback waits for its outcome.
-    pub callback_wait: Duration,
-    /// How long calls to the platform may take, if not as long as usual.
-    pub call_timeout: Option<Duration>,
-    /// Where Latchkey thinks the token endpoint is, if not where it is.
-    pub token_url: Option<String>,
-    /// Whether the platforms file names the sandbox.
-    pub configured: bool,
-    /// More sections of the platforms file; `{sandbox}` stands for the sandbox's address.
-    pub platforms: String,
-    /// The rest of the sandbox's settings.
-    pub sandbox: SandboxConfig,
-    /// What the API is told besides.
-    pub serve: fn(&mut ServeConfig),
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            rotation: Rotation::Strict,
-            grace_seconds: None,
-            access_lifetime: Duration::from_secs(3600),
-            refresh_lifetime: None,
-            worker: true,
-            pools: vec![
-                Pool::Connect,
-                Pool::Refresh,
-                Pool::Revocation,
-                Pool::Webhook,
-                Pool::Sweeps,
-            ],
-            servers: None,
-            ca_file: None,
-            api_amqp_url: None,
-            callback_wait: Duration::from_secs(5),
-            call_timeout: None,
-            token_url: None,
-            configured: true,
-            platforms: String::new(),
-            sandbox: SandboxConfig::default(),
-            serve: |_| {},
-        }
-    }
-}
 
 /// A whole Latchkey.
 pub struct TestApp {
@@ -358,79 +295,6 @@ impl TestApp {
     /// Says how many dead letters this test is about.
     pub fn expect_dead_letters(&mut self, count: usize) {
         self.dead_letters_expected = count;
-    }
-
-    /// Waits until every message is done, stops everything, and asserts that nothing was left.
-    ///
-    /// # Errors
-    /// What was left behind.
-    pub async fn finish(mut self) -> anyhow::Result<()> {
-        self.finished = true;
-        let open = "SELECT count(*) AS n FROM outbox WHERE done_at IS NULL";
-        let settled =
-            eventually(|| async { Ok((self.row(open).await?["n"] == 0).then_some(())) }).await;
-        if settled.is_err() {
-            let left =
-                self.row("SELECT json_agg(o) AS left FROM outbox o WHERE done_at IS NULL").await?;
-            anyhow::bail!("messages are not done: {left:#}");
-        }
-        let (server, prefix) = (boot::servers(&self.common)?.1, self.common.broker_prefix.clone());
-        let waiting = || broker::waiting(&server, &prefix);
-        if eventually(|| async { Ok(waiting().await?.is_empty().then_some(())) }).await.is_err() {
-            anyhow::bail!("messages wait in queues: {:?}", waiting().await?);
-        }
-        self.stop_api().await;
-        self.stop_workers().await?;
-        // What was delivered and not begun is put back by a worker that stops, which is right: then
-        // another one does it.
-        for _ in 0..3 {
-            if waiting().await?.is_empty() {
-                break;
-            }
-            let settings = self.worker_settings(Options::default().pools, 8);
-            self.add_worker_with(&settings).await?;
-            eventually(|| async { Ok(waiting().await?.is_empty().then_some(())) }).await?;
-            self.stop_workers().await?;
-        }
-        let left = waiting().await?;
-        ensure!(left.is_empty(), "messages were put back: {left:?}");
-        let dead =
-            self.row("SELECT count(*) AS n, json_agg(reason) AS reasons FROM dead_letters").await?;
-        ensure!(dead["n"] == self.dead_letters_expected, "dead letters: {dead}");
-        broker::delete_all(&server, &prefix).await?;
-        self.database.drop_database().await
-    }
-}
-
-impl TestApp {
-    async fn stop_workers(&mut self) -> anyhow::Result<()> {
-        for worker in std::mem::take(&mut self.workers) {
-            ensure!(worker.stop().await, "a worker did not stop in time");
-        }
-        Ok(())
-    }
-
-    /// Waits until there are none of these rows, for as long as there are ever fewer of them.
-    ///
-    /// # Errors
-    /// When their number stays as it is.
-    pub async fn until_none(&self, rows: &str) -> anyhow::Result<()> {
-        let query = format!("SELECT count(*) AS n FROM {rows}");
-        let mut left = i64::MAX;
-        while left > 0 {
-            let fewer = eventually(|| async {
-                let now = self.row(&query).await?["n"].as_i64().unwrap_or_default();
-                Ok((now < left).then_some(now))
-            });
-            left = fewer.await.inspect_err(|_| eprintln!("{left} {rows}"))?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for TestApp {
-    fn drop(&mut self) {
-        assert!(self.finished || std::thread::panicking(), "this test forgot TestApp::finish");
     }
 }
 

@@ -1,0 +1,76 @@
+//! What a test may want otherwise than usual.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use latchkey_api::ServeConfig;
+use latchkey_worker::settings::Pool;
+
+use crate::SandboxConfig;
+use crate::sandbox::Rotation;
+
+/// What a test wants otherwise than usual.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How the sandbox treats refresh tokens.
+    pub rotation: Rotation,
+    /// What Latchkey is told of the sandbox's grace window.
+    pub grace_seconds: Option<u64>,
+    /// How long access tokens live.
+    pub access_lifetime: Duration,
+    /// How long refresh tokens live, if they end.
+    pub refresh_lifetime: Option<Duration>,
+    /// Whether a worker runs from the start.
+    pub worker: bool,
+    /// The worker's pools.
+    pub pools: Vec<Pool>,
+    /// PostgreSQL and RabbitMQ, if not those that all tests share.
+    pub servers: Option<(String, String)>,
+    /// The certificate authority of those servers.
+    pub ca_file: Option<PathBuf>,
+    /// Where the API thinks the broker is, if not where it is.
+    pub api_amqp_url: Option<String>,
+    /// How long a callback waits for its outcome.
+    pub callback_wait: Duration,
+    /// How long calls to the platform may take, if not as long as usual.
+    pub call_timeout: Option<Duration>,
+    /// Where Latchkey thinks the token endpoint is, if not where it is.
+    pub token_url: Option<String>,
+    /// Whether the platforms file names the sandbox.
+    pub configured: bool,
+    /// More sections of the platforms file; `{sandbox}` stands for the sandbox's address.
+    pub platforms: String,
+    /// The rest of the sandbox's settings.
+    pub sandbox: SandboxConfig,
+    /// What the API is told besides.
+    pub serve: fn(&mut ServeConfig),
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            rotation: Rotation::Strict,
+            grace_seconds: None,
+            access_lifetime: Duration::from_secs(3600),
+            refresh_lifetime: None,
+            worker: true,
+            pools: vec![
+                Pool::Connect,
+                Pool::Refresh,
+                Pool::Revocation,
+                Pool::Webhook,
+                Pool::Sweeps,
+            ],
+            servers: None,
+            ca_file: None,
+            api_amqp_url: None,
+            callback_wait: Duration::from_secs(5),
+            call_timeout: None,
+            token_url: None,
+            configured: true,
+            platforms: String::new(),
+            sandbox: SandboxConfig::default(),
+            serve: |_| {},
+        }
+    }
+}
