@@ -109,15 +109,13 @@ impl Stage {
         Ok(Self { app, context, commands })
     }
 
-    /// All that is still to be done is done by a worker, and nothing is left.
+    /// Every run was judged by its rows; what is still in the queues finds its row done.
     async fn strike(mut self) -> anyhow::Result<()> {
         self.app.receiver.answer_normally();
         self.app.sandbox.clear_faults();
-        let pools = Options::default().pools;
-        let settings = self.app.worker_settings(pools, 8);
+        self.app.execute(CLEARED).await?;
+        let settings = self.app.worker_settings(Options::default().pools, 8);
         self.app.add_worker_with(&settings).await?;
-        self.app.clock.advance(LATER);
-        // Deliveries come due for as long as there are any.
         self.app.until_none("webhook_deliveries WHERE status = 'pending'").await?;
         self.app.finish().await
     }
