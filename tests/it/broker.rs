@@ -9,6 +9,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 use latchkey_tests::TestApp;
 use latchkey_tests::app::{Crowd, Options, PrivateServers, Server, eventually};
+use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule, Kind};
 use latchkey_worker::settings::Pool;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -111,6 +112,9 @@ async fn a_full_queue_refuses(app: &mut TestApp, servers: &PrivateServers) -> an
 
 /// For 30 s, every second, while people connect.
 async fn every_connection_breaks(app: &TestApp, servers: &PrivateServers) -> anyhow::Result<()> {
+    let slow = app.connect("slow").await?.account_id;
+    app.sandbox.inject(FaultRule::new(Endpoint::Revoke, Fault::Delay { ms: 12_000 }));
+    app.http.delete(&app.path(&format!("/accounts/{slow}"))).await?.expect(202)?;
     let crowd = Crowd::gather(app, 4);
     let close_all = "lists:sum([begin timer:sleep(1000), All = rabbit_networking:connections(), \
          [rabbit_networking:close_connection(C, \"closed by the test\") || C <- All], length(All) end \
@@ -122,6 +126,10 @@ async fn every_connection_breaks(app: &TestApp, servers: &PrivateServers) -> any
     for connect in &seen.connects {
         assert_eq!(app.ended(connect).await?["status"], "connected");
     }
+    // Delivered again and again while it is under way, it is done once and not given up.
+    app.account_until(&slow, |account| account["revocation"]["status"] == "revoked").await?;
+    let calls = app.sandbox.ledger().into_iter().filter(|entry| entry.kind == Kind::Revoked);
+    assert_eq!(calls.count(), 1);
     app.clock.advance(TimeDelta::minutes(3));
     app.until_none("webhook_deliveries WHERE status <> 'delivered'").await
 }

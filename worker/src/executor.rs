@@ -3,7 +3,8 @@
 //! Whatever goes wrong, the row has the last word: a message that is acknowledged too early comes
 //! again from the outbox, one that comes twice finds its row moved on.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -24,6 +25,33 @@ pub struct Executor {
     context: Context,
     /// Shared by all that is done, held alone by what may take the process down.
     floor: Arc<RwLock<()>>,
+    /// The messages that this process is at.
+    running: Arc<Mutex<HashSet<String>>>,
+}
+
+/// That a message is being done, for as long as this lives.
+struct Turn {
+    running: Arc<Mutex<HashSet<String>>>,
+    message_id: String,
+}
+
+impl Turn {
+    /// `None`: this process is at it already. What has no row is not asked for: only a row brings back
+    /// what is acknowledged unheard.
+    fn take(executor: &Executor, message_id: &str) -> Option<Self> {
+        if !has_row(message_id) {
+            return Some(Self { running: Arc::default(), message_id: String::new() });
+        }
+        let mut running = executor.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = || Self { running: executor.running.clone(), message_id: message_id.to_owned() };
+        running.insert(message_id.to_owned()).then(turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.message_id);
+    }
 }
 
 /// How an attempt ended, seen from outside the handler.
@@ -46,10 +74,15 @@ impl Executor {
     /// An executor for one pool.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        Self { context, floor: Arc::default() }
+        Self { context, floor: Arc::default(), running: Arc::default() }
     }
 
     async fn execute(&self, command: Command, message_id: &str, redelivered: bool) -> Settle {
+        // The broker was lost and delivers again what is still under way: whoever is at it notes how it
+        // ends, and that it has not ended is not the message's doing.
+        let Some(_turn) = Turn::take(self, message_id) else {
+            return Settle::Ack;
+        };
         let unfinished = if redelivered { self.unfinished(message_id).await } else { 0 };
         if unfinished >= MAX_UNFINISHED {
             return self.bury(&command, message_id, "it takes its process down").await;

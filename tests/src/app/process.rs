@@ -75,14 +75,6 @@ impl Process {
         Ok(tokio::time::timeout(PATIENCE, self.child.wait()).await??)
     }
 
-    /// Whether it runs.
-    ///
-    /// # Errors
-    /// When the system does not say.
-    pub fn runs(&mut self) -> anyhow::Result<bool> {
-        Ok(self.child.try_wait()?.is_none())
-    }
-
     /// What it logged so far.
     #[must_use]
     pub fn log(&self) -> String {
