@@ -3,10 +3,12 @@
 //! From the ground up: clock, random, backoff, ids, failpoint, config, net guard, TLS, telemetry · the keyring,
 //! and the database with it · messages, events, platforms, authorize, tokens · broker · work, relay · boot.
 
+pub mod app_password;
 pub mod authorize;
 pub mod backoff;
 pub mod boot;
 pub mod broker;
+pub mod candidates;
 pub mod clock;
 pub mod config;
 pub mod credentials;
