@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
+use super::answer::Answer;
 use super::config::SandboxConfig;
-use super::family::Ending;
+use super::dialect::{Dialect, Problem};
 use super::faults::{Endpoint, Faults};
-use super::ledger::{Kind, Ledger, LedgerEntry, Outcome};
+use super::ledger::{Kind, Ledger, LedgerEntry};
 use super::store::Store;
+use super::wears::{Pages, Recorded};
 
 /// The sandbox as its handlers see it.
 #[derive(Debug)]
@@ -26,6 +28,9 @@ pub(super) struct Books {
     pub(super) store: Store,
     pub(super) ledger: Ledger,
     pub(super) faults: Faults,
+    pub(super) pages: Pages,
+    /// Every request to a vendor's path.
+    pub(super) requests: Vec<Recorded>,
     /// The secrets of each client.
     pub(super) clients: HashMap<String, Vec<String>>,
     open: HashMap<(Endpoint, String), u32>,
@@ -34,9 +39,11 @@ pub(super) struct Books {
 impl Shared {
     pub(super) fn new(config: SandboxConfig, url: String) -> anyhow::Result<Self> {
         let books = Books {
-            store: Store::new(&config),
+            store: Store::default(),
             ledger: Ledger::open(config.ledger_file.as_deref())?,
             faults: Faults::default(),
+            pages: Pages::default(),
+            requests: Vec::new(),
             clients: HashMap::from([(
                 config.client_id.clone(),
                 vec![config.client_secret.clone()],
@@ -66,28 +73,38 @@ impl Shared {
     pub(super) fn remove_person(&self, user: &str) -> Vec<String> {
         let now = self.now();
         let mut books = self.books();
-        let families = books.store.remove_person(user);
-        for family in &families {
+        let ended = books.store.remove_person(user);
+        for ended in &ended {
             books.ledger.append(LedgerEntry {
+                platform: ended.platform.map(str::to_owned),
                 user: Some(user.to_owned()),
-                family: Some(family.clone()),
-                reason: Some(Ending::RemovedByPerson),
+                family: Some(ended.family.clone()),
+                reason: Some(ended.why),
                 ..LedgerEntry::new(Kind::FamilyRevoked, now)
             });
         }
-        families
+        ended.into_iter().map(|ended| ended.family).collect()
     }
 
     pub(super) fn knows(&self, client: &str, secret: &str) -> bool {
-        let books = self.books();
-        books.clients.get(client).is_some_and(|secrets| secrets.iter().any(|own| own == secret))
+        self.books().knows(client, secret)
     }
 
-    /// Writes down a client that failed to authenticate: its request touched nothing else.
-    pub(super) fn note_refused_client(&self) {
-        let outcome = Outcome { status: Some(401), error: Some("invalid_client".to_owned()) };
-        let entry = LedgerEntry { outcome, ..LedgerEntry::new(Kind::ClientRefused, self.now()) };
-        self.books().ledger.append(entry);
+    /// Refuses a client that failed to authenticate: its request touched nothing else.
+    pub(super) fn refuse_client(&self, dialect: &Dialect, why: &str) -> Answer {
+        let answer = (dialect.refuse)(Problem::Client, why);
+        let platform = dialect.platform.map(str::to_owned);
+        let outcome = answer.outcome();
+        let entry = LedgerEntry::new(Kind::ClientRefused, self.now());
+        self.books().ledger.append(LedgerEntry { platform, outcome, ..entry });
+        answer
+    }
+}
+
+impl Books {
+    pub(super) fn knows(&self, client: &str, secret: &str) -> bool {
+        let secrets = self.clients.get(client);
+        secrets.is_some_and(|secrets| secrets.iter().any(|own| own == secret))
     }
 }
 
