@@ -55,6 +55,8 @@ pub enum Subcommand {
         #[command(flatten)]
         names: crate::Names,
     },
+    /// Print what can be connected, and how
+    Platforms(PlatformsSettings),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -86,7 +88,7 @@ impl Check for Cli {
             Subcommand::Migrate(database) | Subcommand::Bootstrap { database, .. } => {
                 database.problems()
             }
-            Subcommand::Openapi => Vec::new(),
+            Subcommand::Platforms(_) | Subcommand::Openapi => Vec::new(),
         }
     }
 }
@@ -142,6 +144,14 @@ impl Check for DatabaseSettings {
         };
         parts.problems()
     }
+}
+
+/// Settings of `platforms`: no server is asked.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PlatformsSettings {
+    /// Required. Credentials and endpoints of platforms (TOML)
+    #[arg(long, env = "LATCHKEY_PLATFORMS_FILE")]
+    pub platforms_file: PathBuf,
 }
 
 /// Settings of `serve`.
@@ -292,6 +302,12 @@ mod tests {
     fn migrating_needs_the_database_alone() {
         let cli = read(&["migrate", "--database-url=postgres://u@h/d"]);
         assert!(matches!(cli.command, Subcommand::Migrate(_)));
+    }
+
+    #[test]
+    fn the_table_of_platforms_needs_the_platforms_file_alone() {
+        let cli = read(&["platforms", "--platforms-file=platforms.toml"]);
+        assert!(matches!(cli.command, Subcommand::Platforms(_)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! From the ground up: clock, random, backoff, ids, failpoint, config, net guard, TLS, telemetry · the keyring,
 //! and the database with it · messages, events, platforms, authorize, tokens · broker · work, relay · boot.
 
+pub mod app_password;
 pub mod authorize;
 pub mod backoff;
 pub mod boot;
