@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use latchkey_shared::boot::{DatabaseParts, EXIT_CODES};
+use latchkey_shared::boot::{DatabaseParts, EXIT_CODES, platforms_problems};
 use latchkey_shared::config::{
     Check, CommonSettings, LogFormat, NoSettings, Problem, parse_public_url, parse_seconds,
     read_keyring,
@@ -88,7 +88,8 @@ impl Check for Cli {
             Subcommand::Migrate(database) | Subcommand::Bootstrap { database, .. } => {
                 database.problems()
             }
-            Subcommand::Platforms(_) | Subcommand::Openapi => Vec::new(),
+            Subcommand::Platforms(settings) => platforms_problems(&settings.platforms_file),
+            Subcommand::Openapi => Vec::new(),
         }
     }
 }
