@@ -1,38 +1,39 @@
-//! The form of an app password, by which an account's own password is refused before it goes anywhere.
+//! What an app password looks like, so that an account's own password is refused before it is kept
+//! or sent.
+//!
+//! It must never be taken for proof: who chose such a password for the account itself is found out by
+//! the session's scope.
 
-/// Whether the text has the form: four groups of four, of lower-case letters and the digits 2 to 7,
-/// joined by dashes. An account's password almost never has it.
+/// Whether a text has the form of an app password: four groups of four, joined by dashes, in the
+/// alphabet of lower-case base32 (`createAppPassword` of the reference PDS draws 16 of
+/// `[a-z2-7]`: `bluesky-social/atproto`, `packages/pds/src/account-manager/helpers/password.ts`).
 #[must_use]
 pub fn looks_like_app_password(text: &str) -> bool {
-    let base32 = |byte: u8| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte);
-    let mut groups = 0;
-    let all = text.split('-').all(|group| {
-        groups += 1;
-        group.len() == 4 && group.bytes().all(base32)
-    });
-    all && groups == 4
+    let drawn = |byte: u8| matches!(byte, b'a'..=b'z' | b'2'..=b'7');
+    let groups = text.split('-').collect::<Vec<_>>();
+    groups.len() == 4 && groups.iter().all(|group| group.len() == 4 && group.bytes().all(drawn))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::looks_like_app_password;
+    use super::*;
 
     #[test]
     fn four_groups_of_four() {
-        assert!(looks_like_app_password("abcd-efgh-2345-z7z7"));
-        for text in [
+        assert!(looks_like_app_password("abcd-efgh-2345-67zz"));
+        for other in [
             "",
             "hunter2",
             "abcd-efgh-2345",
-            "abcd-efgh-2345-z7z7-aaaa",
-            "abcd-efgh-2345-z7z",
-            "abcd-efgh-2345-z7z8",
-            "ABCD-efgh-2345-z7z7",
-            "abcdefgh2345z7z7",
-            " abcd-efgh-2345-z7z7",
-            "äbc-efgh-2345-z7z7",
+            "abcd-efgh-2345-67zz-abcd",
+            "abcd-efgh-2345-67z",
+            "abcdefgh234567zz",
+            "ABCD-efgh-2345-67zz",
+            "abcd-efgh-2345-0189",
+            " abcd-efgh-2345-67zz",
+            "äcd-efgh-2345-67zz",
         ] {
-            assert!(!looks_like_app_password(text), "{text}");
+            assert!(!looks_like_app_password(other), "{other}");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! The check is made twice: on IP literals in the URL, which never reach the resolver, and in the
 //! resolver on what a name resolves to, so that there is no gap between checking and connecting.
 
+use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +14,34 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
 /// An address that must not be called.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Refused {
     /// Not http or https, or with a user name.
     #[error("only http and https URLs without user name and password can be called")]
     Form,
+    /// Not https, where nothing less will do.
+    #[error("only https URLs can be called")]
+    NotHttps,
     /// An address inside a private, local or reserved network.
     #[error(
         "{0} is not a public address; the operator can allow its network (LATCHKEY_OUTBOUND_ALLOW)"
     )]
     NotPublic(IpAddr),
+}
+
+impl Refused {
+    /// Why a guarded client's call failed, if it was for the address that its name resolved to.
+    #[must_use]
+    pub fn inside(error: &reqwest::Error) -> Option<&Self> {
+        let mut cause = Error::source(error);
+        while let Some(inner) = cause {
+            if let Some(refused) = inner.downcast_ref() {
+                return Some(refused);
+            }
+            cause = inner.source();
+        }
+        None
+    }
 }
 
 /// Decides which addresses may be called.
@@ -58,6 +77,19 @@ impl NetGuard {
         if self.permits(literal) { Ok(()) } else { Err(Refused::NotPublic(literal)) }
     }
 
+    /// As [`Self::check`], and https; http only on this machine, where loopback is permitted.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn check_https(&self, url: &Url) -> Result<(), Refused> {
+        self.check(url)?;
+        let here = url.host_str().is_some_and(is_this_machine);
+        if url.scheme() == "https" || (here && self.permits(Ipv4Addr::LOCALHOST.into())) {
+            return Ok(());
+        }
+        Err(Refused::NotHttps)
+    }
+
     /// Whether an address may be called.
     #[must_use]
     pub fn permits(&self, ip: IpAddr) -> bool {
@@ -70,7 +102,12 @@ impl NetGuard {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn client(&self, timeout: Duration) -> reqwest::Result<reqwest::Client> {
-        outbound_client(timeout).dns_resolver(Arc::new(self.clone())).build()
+        self.builder(timeout).build()
+    }
+
+    /// [`Self::client`] before it is built.
+    pub fn builder(&self, timeout: Duration) -> reqwest::ClientBuilder {
+        outbound_client(timeout).dns_resolver(Arc::new(self.clone()))
     }
 }
 
@@ -213,6 +250,20 @@ mod tests {
     async fn a_name_that_leads_inside_is_refused_when_it_resolves() {
         let client = NetGuard::default().client(Duration::from_secs(2)).unwrap();
         let error = client.get("http://localhost:1/").send().await.unwrap_err();
-        assert!(format!("{:?}", error).contains("NotPublic"), "{error:?}");
+        assert!(matches!(Refused::inside(&error), Some(Refused::NotPublic(_))), "{error:?}");
+    }
+
+    #[test]
+    fn http_is_for_this_machine_where_loopback_is_permitted() {
+        let here = NetGuard::new(&["127.0.0.0/8".parse().unwrap()]);
+        let elsewhere = NetGuard::new(&["10.0.0.0/8".parse().unwrap()]);
+        let passes = |guard: &NetGuard, url: &str| guard.check_https(&url.parse().unwrap()).is_ok();
+        for url in ["http://127.0.0.1:1/", "http://localhost:1/", "https://example.com/"] {
+            assert!(passes(&here, url), "{url}");
+        }
+        for url in ["http://example.com/", "http://10.0.0.1/", "http://localhost/"] {
+            assert!(!passes(&elsewhere, url), "{url}");
+        }
+        assert!(passes(&elsewhere, "https://10.0.0.1/") && !passes(&here, "https://10.0.0.1/"));
     }
 }

@@ -1,5 +1,6 @@
 //! Latchkey's workers: messages, sweeps, calls to platforms and webhook receivers.
 
+pub mod atproto;
 pub mod context;
 mod executor;
 pub mod handlers;

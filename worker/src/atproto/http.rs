@@ -1,0 +1,105 @@
+//! One guarded HTTP call, and what can be said when it fails. Whether anything was sent is the
+//! distinction that matters: what was not cannot have had an effect.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use latchkey_shared::net_guard::{NetGuard, Refused};
+use reqwest::{RequestBuilder, Response};
+
+/// How long a connection may take to come about.
+const MAX_CONNECT: Duration = Duration::from_secs(10);
+
+/// A client for addresses that outsiders name: permitted ones alone, no redirects.
+#[derive(Clone, Debug)]
+pub struct GuardedHttp {
+    guard: NetGuard,
+    client: reqwest::Client,
+}
+
+/// Why a request did not leave this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSent {
+    /// It must not.
+    #[error(transparent)]
+    NotAllowed(#[from] Refused),
+    /// No connection came about.
+    #[error("no connection came about")]
+    Unreached(#[source] reqwest::Error),
+}
+
+/// Why there is no response.
+pub(super) enum CallError {
+    NotSent(NotSent),
+    /// It was sent, and nobody knows what came of it.
+    Lost(String),
+}
+
+/// As much of a body as was wanted.
+pub(super) struct Body {
+    pub(super) bytes: Vec<u8>,
+    /// Whether that is all of it.
+    pub(super) whole: bool,
+}
+
+impl GuardedHttp {
+    /// A client whose calls have at least this long. It gives up connecting before their time is over,
+    /// so that what was never sent is known as such.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(guard: NetGuard, shortest: Duration) -> reqwest::Result<Self> {
+        let connect = MAX_CONNECT.min(shortest / 2);
+        let client = guard.builder(shortest).connect_timeout(connect).build()?;
+        Ok(Self { guard, client })
+    }
+
+    pub(crate) fn guard(&self) -> &NetGuard {
+        &self.guard
+    }
+
+    pub(crate) fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// Sends a request of [`Self::client`]; the deadline covers connecting, headers and body.
+    pub(super) async fn send(
+        &self,
+        request: RequestBuilder,
+        deadline: Duration,
+    ) -> Result<Response, CallError> {
+        let unreached = |error| CallError::NotSent(NotSent::Unreached(error));
+        let request = request.timeout(deadline).build().map_err(unreached)?;
+        self.guard.check(request.url()).map_err(|error| CallError::NotSent(error.into()))?;
+        self.client.execute(request).await.map_err(|error| {
+            let error = error.without_url();
+            match Refused::inside(&error) {
+                Some(refused) => CallError::NotSent(refused.clone().into()),
+                None if error.is_connect() || error.is_builder() => unreached(error),
+                None => CallError::Lost(why(&error)),
+            }
+        })
+    }
+}
+
+/// Reads a body up to a size.
+pub(super) async fn read(response: Response, most: usize) -> Result<Body, String> {
+    let mut bytes = Vec::new();
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| why(&error.without_url()))?;
+        let room = most - bytes.len();
+        bytes.extend_from_slice(&chunk[..room.min(chunk.len())]);
+        if chunk.len() > room {
+            return Ok(Body { bytes, whole: false });
+        }
+    }
+    Ok(Body { bytes, whole: true })
+}
+
+fn why(error: &reqwest::Error) -> String {
+    match error.is_timeout() {
+        true => "not in time".to_owned(),
+        false => error.to_string(),
+    }
+}
