@@ -15,7 +15,7 @@ use super::ledger::Outcome;
 /// The size of the body that nobody should read to its end.
 const HUGE_BYTES: usize = 10 * 1024 * 1024;
 
-/// A status and a JSON object.
+/// A status and a JSON object; a string is plain text, null no body at all.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     status: StatusCode,
@@ -25,7 +25,16 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn ok(body: Value) -> Self {
-        Self { status: StatusCode::OK, body, challenge: None }
+        Self::of(200, body)
+    }
+
+    pub(super) fn of(status: u16, body: Value) -> Self {
+        Self { status: bare(status), body, challenge: None }
+    }
+
+    /// 200 and plain text.
+    pub(super) fn plain(text: String) -> Self {
+        Self::ok(Value::String(text))
     }
 
     /// An error in the shape of RFC 6749 §5.2.
@@ -68,14 +77,18 @@ impl Answer {
                 (self.status, [(header::CONTENT_TYPE, content_type)], [NO_STORE], body)
                     .into_response()
             }
-            Fault::MissingRefreshToken => self.without("refresh_token").into_response(),
+            Fault::MissingRefreshToken => {
+                self.without("refresh_token").without("refreshJwt").into_response()
+            }
             Fault::ChangedScope { scope } => self.with("scope", scope).into_response(),
             instead => in_place(instead),
         }
     }
 
     pub(super) fn with(mut self, member: &str, value: &str) -> Self {
-        self.body[member] = json!(value);
+        if !self.body.is_string() {
+            self.body[member] = json!(value);
+        }
         self
     }
 
@@ -89,7 +102,11 @@ impl Answer {
     /// The padding sorts before the members of a token answer, so that only a reader of everything
     /// finds them.
     fn padded(self) -> Self {
-        self.with("0", &"x".repeat(HUGE_BYTES))
+        let padding = "x".repeat(HUGE_BYTES);
+        match self.body {
+            Value::String(text) => Self { body: Value::String(padding + &text), ..self },
+            _ => self.with("0", &padding),
+        }
     }
 
     fn drip(self, interval: Duration) -> Response {
@@ -106,7 +123,12 @@ impl Answer {
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let challenge = self.challenge.map(|challenge| [(header::WWW_AUTHENTICATE, challenge)]);
-        (self.status, challenge, [NO_STORE], Json(self.body)).into_response()
+        let head = (self.status, challenge, [NO_STORE]);
+        match self.body {
+            Value::Null => head.into_response(),
+            Value::String(text) => (head.0, head.1, head.2, text).into_response(),
+            body => (head.0, head.1, head.2, Json(body)).into_response(),
+        }
     }
 }
 

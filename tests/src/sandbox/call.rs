@@ -26,6 +26,7 @@ pub(super) struct Call {
 pub(super) struct Note {
     pub(super) at: DateTime<Utc>,
     call: Call,
+    user: Option<String>,
     place: Option<Place>,
     rule: Option<FaultRule>,
     open_calls: u32,
@@ -46,7 +47,7 @@ impl Note {
         let place = self.place.clone();
         LedgerEntry {
             endpoint: Some(self.call.endpoint),
-            user: place.as_ref().map(|place| place.user.clone()),
+            user: place.as_ref().map(|place| place.user.clone()).or(self.user.clone()),
             generation: place.as_ref().and_then(|place| place.generation),
             family: place.map(|place| place.family),
             presented: Some(fingerprint(&self.call.presented)),
@@ -78,13 +79,27 @@ pub(super) async fn run<E>(shared: &Arc<Shared>, link: &Link, call: Call, effect
 where
     E: FnOnce(&mut Books, &Note) -> Answer,
 {
-    let place = shared.books().store.place(&call.presented);
+    run_for(shared, link, call, None, effect).await
+}
+
+/// As [`run`], and says whom the call concerns where what is presented does not tell.
+pub(super) async fn run_for<E>(
+    shared: &Arc<Shared>,
+    link: &Link,
+    call: Call,
+    user: Option<String>,
+    effect: E,
+) -> Response
+where
+    E: FnOnce(&mut Books, &Note) -> Answer,
+{
+    let place = shared.books().place(&call.presented);
     let begin = |place: &Place| OpenCall::begin(shared, call.endpoint, &place.family);
     let open = place.as_ref().map(begin);
-    let user = place.as_ref().map(|place| place.user.as_str());
-    let rule = shared.books().faults.take(call.endpoint, user);
+    let whose = place.as_ref().map(|place| place.user.as_str()).or(user.as_deref());
+    let rule = shared.books().faults.take(call.endpoint, whose);
     let open_calls = open.as_ref().map_or(1, |open| open.count);
-    let mut note = Note { at: shared.now(), call, place, rule, open_calls };
+    let mut note = Note { at: shared.now(), call, user, place, rule, open_calls };
 
     match note.rule.clone() {
         None => perform(shared, &mut note, effect, Answer::into_response),

@@ -54,7 +54,7 @@ fn profile(user: &str, url: &str) -> Value {
 }
 
 /// `sam` is Sam.
-fn display_name(user: &str) -> String {
+pub(super) fn display_name(user: &str) -> String {
     let mut letters = user.chars();
     letters
         .next()

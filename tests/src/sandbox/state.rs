@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 
 use super::config::SandboxConfig;
-use super::family::Ending;
+use super::family::{Ending, FamilyView};
 use super::faults::{Endpoint, Faults};
 use super::ledger::{Kind, Ledger, LedgerEntry, Outcome};
-use super::store::Store;
+use super::store::{Place, Store};
+use super::wears::bluesky::Accounts;
 
 /// The sandbox as its handlers see it.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Books {
     pub(super) store: Store,
+    pub(super) bluesky: Accounts,
     pub(super) ledger: Ledger,
     pub(super) faults: Faults,
     /// The secrets of each client.
@@ -35,6 +37,7 @@ impl Shared {
     pub(super) fn new(config: SandboxConfig, url: String) -> anyhow::Result<Self> {
         let books = Books {
             store: Store::new(&config),
+            bluesky: Accounts::new(),
             ledger: Ledger::open(config.ledger_file.as_deref())?,
             faults: Faults::default(),
             clients: HashMap::from([(
@@ -55,18 +58,21 @@ impl Shared {
         self.config.clock.now()
     }
 
-    /// Every text that must never be seen outside: all codes and tokens, and the clients' secrets.
+    /// Every text that must never be seen outside: all codes and tokens, the clients' secrets, and the
+    /// passwords that people were told.
     pub(super) fn secrets(&self) -> Vec<String> {
         let books = self.books();
         let clients = books.clients.values().flatten().map(String::as_str);
-        clients.chain(books.store.issued()).map(str::to_owned).collect()
+        let issued = books.store.issued().chain(books.bluesky.secrets());
+        clients.chain(issued).map(str::to_owned).collect()
     }
 
     /// The person removes the app at the platform; the answer is the families that ended.
     pub(super) fn remove_person(&self, user: &str) -> Vec<String> {
         let now = self.now();
         let mut books = self.books();
-        let families = books.store.remove_person(user);
+        let mut families = books.store.remove_person(user);
+        families.extend(books.bluesky.remove_person(user));
         for family in &families {
             books.ledger.append(LedgerEntry {
                 user: Some(user.to_owned()),
@@ -88,6 +94,20 @@ impl Shared {
         let outcome = Outcome { status: Some(401), error: Some("invalid_client".to_owned()) };
         let entry = LedgerEntry { outcome, ..LedgerEntry::new(Kind::ClientRefused, self.now()) };
         self.books().ledger.append(entry);
+    }
+}
+
+impl Books {
+    /// Where a code or token belongs, good or not.
+    pub(super) fn place(&self, text: &str) -> Option<Place> {
+        self.store.place(text).or_else(|| self.bluesky.place(text))
+    }
+
+    /// Every family, or one person's.
+    pub(super) fn families(&self, user: Option<&str>, now: DateTime<Utc>) -> Vec<FamilyView> {
+        let mut families = self.store.families(user, now);
+        families.extend(self.bluesky.families(user, now));
+        families
     }
 }
 
