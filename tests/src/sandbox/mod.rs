@@ -1,5 +1,5 @@
 //! A small real OAuth 2.0 authorization server on loopback, which keeps a ledger of every effect and
-//! misbehaves when told to.
+//! misbehaves when told to. Under the hosts of the vendors it wears their platforms (`wears/`).
 //!
 //! It must never notice that a client hung up, and never answer before the ledger has the entry:
 //! tests judge by the ledger whether a token was lost.
@@ -10,6 +10,7 @@ mod call;
 mod client;
 mod config;
 mod control;
+mod dialect;
 mod family;
 mod faults;
 mod identity;
@@ -35,10 +36,11 @@ pub use control::HELP as CONTROL_HELP;
 pub use family::{Ending, FamilyView};
 pub use faults::{Endpoint, Fault, FaultRule, When};
 pub use ledger::{Kind, LedgerEntry, Outcome, fingerprint};
+pub use wears::{Page, Recorded};
 
 use crate::loopback::{Bound, Server};
 use state::Shared;
-use wears::bluesky::{self, NameServer, Password};
+use wears::bluesky::{NameServer, Password};
 
 /// A sandbox that is serving. Dropping it stops it as well, without waiting.
 pub struct Sandbox {
@@ -138,6 +140,22 @@ impl Sandbox {
         self.shared.books().bluesky.tell(user, Password::Disguised)
     }
 
+    /// The pages, organisations and channels that a person may act for; until then it is one of their own.
+    pub fn set_pages(&self, user: &str, pages: Vec<Page>) {
+        self.shared.books().pages.set(user, pages);
+    }
+
+    /// Everybody loses their role at this page: the tokens that were given for it are dead.
+    pub fn end_page(&self, id: &str) {
+        self.shared.books().store.end_page(id);
+    }
+
+    /// Every request that came to a vendor's path.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.shared.books().requests.clone()
+    }
+
     /// Takes no more connections, and waits a few seconds for the requests under way.
     pub async fn stop(self) {
         self.server.stop().await;
@@ -161,6 +179,9 @@ fn router(shared: Arc<Shared>) -> Router {
             get(control::faults).post(control::add_fault).delete(control::clear_faults),
         )
         .route("/control/users/{user}/revoke", post(control::remove_person))
-        .merge(bluesky::routes())
+        .route("/control/users/{user}/pages", post(control::set_pages))
+        .route("/control/pages/{page}/end", post(control::end_page))
+        .route("/control/requests", get(control::requests))
+        .merge(wears::routes(&shared))
         .with_state(shared)
 }

@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
+use super::answer::Answer;
 use super::config::SandboxConfig;
-use super::family::{Ending, FamilyView};
+use super::dialect::{Dialect, Problem};
+use super::family::FamilyView;
 use super::faults::{Endpoint, Faults};
-use super::ledger::{Kind, Ledger, LedgerEntry, Outcome};
+use super::ledger::{Kind, Ledger, LedgerEntry};
 use super::store::{Place, Store};
 use super::wears::bluesky::Accounts;
+use super::wears::{Pages, Recorded};
 
 /// The sandbox as its handlers see it.
 #[derive(Debug)]
@@ -28,6 +31,9 @@ pub(super) struct Books {
     pub(super) bluesky: Accounts,
     pub(super) ledger: Ledger,
     pub(super) faults: Faults,
+    pub(super) pages: Pages,
+    /// Every request to a vendor's path.
+    pub(super) requests: Vec<Recorded>,
     /// The secrets of each client.
     pub(super) clients: HashMap<String, Vec<String>>,
     open: HashMap<(Endpoint, String), u32>,
@@ -36,10 +42,12 @@ pub(super) struct Books {
 impl Shared {
     pub(super) fn new(config: SandboxConfig, url: String) -> anyhow::Result<Self> {
         let books = Books {
-            store: Store::new(&config),
+            store: Store::default(),
             bluesky: Accounts::new(),
             ledger: Ledger::open(config.ledger_file.as_deref())?,
             faults: Faults::default(),
+            pages: Pages::default(),
+            requests: Vec::new(),
             clients: HashMap::from([(
                 config.client_id.clone(),
                 vec![config.client_secret.clone()],
@@ -71,29 +79,32 @@ impl Shared {
     pub(super) fn remove_person(&self, user: &str) -> Vec<String> {
         let now = self.now();
         let mut books = self.books();
-        let mut families = books.store.remove_person(user);
-        families.extend(books.bluesky.remove_person(user));
-        for family in &families {
+        let mut ended = books.store.remove_person(user);
+        ended.extend(books.bluesky.remove_person(user));
+        for ended in &ended {
             books.ledger.append(LedgerEntry {
+                platform: ended.platform.map(str::to_owned),
                 user: Some(user.to_owned()),
-                family: Some(family.clone()),
-                reason: Some(Ending::RemovedByPerson),
+                family: Some(ended.family.clone()),
+                reason: Some(ended.why),
                 ..LedgerEntry::new(Kind::FamilyRevoked, now)
             });
         }
-        families
+        ended.into_iter().map(|ended| ended.family).collect()
     }
 
     pub(super) fn knows(&self, client: &str, secret: &str) -> bool {
-        let books = self.books();
-        books.clients.get(client).is_some_and(|secrets| secrets.iter().any(|own| own == secret))
+        self.books().knows(client, secret)
     }
 
-    /// Writes down a client that failed to authenticate: its request touched nothing else.
-    pub(super) fn note_refused_client(&self) {
-        let outcome = Outcome { status: Some(401), error: Some("invalid_client".to_owned()) };
-        let entry = LedgerEntry { outcome, ..LedgerEntry::new(Kind::ClientRefused, self.now()) };
-        self.books().ledger.append(entry);
+    /// Refuses a client that failed to authenticate: its request touched nothing else.
+    pub(super) fn refuse_client(&self, dialect: &Dialect, why: &str) -> Answer {
+        let answer = (dialect.refuse)(Problem::Client, why);
+        let platform = dialect.platform.map(str::to_owned);
+        let outcome = answer.outcome();
+        let entry = LedgerEntry::new(Kind::ClientRefused, self.now());
+        self.books().ledger.append(LedgerEntry { platform, outcome, ..entry });
+        answer
     }
 }
 
@@ -108,6 +119,11 @@ impl Books {
         let mut families = self.store.families(user, now);
         families.extend(self.bluesky.families(user, now));
         families
+    }
+
+    pub(super) fn knows(&self, client: &str, secret: &str) -> bool {
+        let secrets = self.clients.get(client);
+        secrets.is_some_and(|secrets| secrets.iter().any(|own| own == secret))
     }
 }
 

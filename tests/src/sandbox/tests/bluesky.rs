@@ -118,6 +118,12 @@ async fn a_session_is_a_pair_of_tokens_with_times_and_scope() {
     }
     let families = client.sandbox.families();
     assert!(families.len() == 1 && families[0].alive && families[0].user == "sam");
+    let all_bluesky = |platform: Option<String>| platform.as_deref() == Some("BLUESKY");
+    assert!(families.into_iter().all(|family| all_bluesky(family.platform)));
+    assert!(client.sandbox.ledger().into_iter().all(|entry| all_bluesky(entry.platform)));
+    let requests = client.sandbox.requests();
+    assert_eq!(requests[0].path, "/xrpc/com.atproto.server.createSession");
+    assert!(requests[0].platform == "BLUESKY" && requests[0].body.contains(&password));
 }
 
 #[tokio::test]
@@ -277,6 +283,12 @@ async fn faults_strike_as_elsewhere() {
     directory.resolve("eve.test").await.unwrap();
     sandbox.clear_faults();
 
+    for (fault, said) in
+        [(Fault::InvalidGrant, "ExpiredToken"), (Fault::InvalidClient, "AuthenticationRequired")]
+    {
+        sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, fault).times(1));
+        assert_eq!(error(client.renew(&replayed.refresh).await).await.1, said);
+    }
     let missing = FaultRule::new(Endpoint::TokenRefresh, Fault::MissingRefreshToken);
     sandbox.inject(missing.times(1));
     let body: Value = client.renew(&replayed.refresh).await.unwrap().json().await.unwrap();

@@ -13,22 +13,22 @@ use serde_json::json;
 
 use super::jwt::Key;
 use super::people::{self, Password};
-use super::{Refusal, refusal};
+use super::{PLATFORM, Refusal, refusal};
 use crate::sandbox::family::{Ending, FamilyView, number};
-use crate::sandbox::store::Place;
+use crate::sandbox::store::{Ended, Place};
 
 const ACCESS_LIFETIME: TimeDelta = TimeDelta::minutes(120);
 const REFRESH_LIFETIME: TimeDelta = TimeDelta::days(90);
 const GRACE: TimeDelta = TimeDelta::hours(2);
 
-const WRONG_PASSWORD: Refusal =
+pub(super) const WRONG_PASSWORD: Refusal =
     refusal(401, "AuthenticationRequired", "Invalid identifier or password");
 const SECOND_FACTOR: Refusal =
     refusal(401, "AuthFactorTokenRequired", "A sign in code has been sent to your email address");
 const TAKEN_DOWN: Refusal = refusal(401, "AccountTakedown", "Account has been taken down");
-const EXPIRED: Refusal = refusal(400, "ExpiredToken", "Token has expired");
-const REVOKED: Refusal = refusal(400, "ExpiredToken", "Token has been revoked");
-const FORGED: Refusal = refusal(400, "InvalidToken", "Token could not be verified");
+pub(super) const EXPIRED: Refusal = refusal(400, "ExpiredToken", "Token has expired");
+pub(super) const REVOKED: Refusal = refusal(400, "ExpiredToken", "Token has been revoked");
+pub(super) const FORGED: Refusal = refusal(400, "InvalidToken", "Token could not be verified");
 const WRONG_SCOPE: Refusal = refusal(400, "InvalidToken", "Bad token scope");
 
 /// Everybody's account.
@@ -206,13 +206,14 @@ impl Accounts {
 
     /// The person deletes their app password: all their sessions end, and the next one asked for is
     /// another. The answer is the sessions that ended just now.
-    pub(in crate::sandbox) fn remove_person(&mut self, user: &str) -> Vec<String> {
+    pub(in crate::sandbox) fn remove_person(&mut self, user: &str) -> Vec<Ended> {
         *self.deleted.entry(user.to_owned()).or_default() += 1;
         let theirs = self.sessions.iter_mut();
         let open = theirs.filter(|session| session.user == user && session.ended.is_none());
         open.map(|session| {
-            session.ended = Some(Ending::RemovedByPerson);
-            session.id.clone()
+            let why = Ending::RemovedByPerson;
+            session.ended = Some(why);
+            Ended { family: session.id.clone(), platform: Some(PLATFORM), why }
         })
         .collect()
     }
@@ -222,6 +223,8 @@ impl Accounts {
         let entry = self.index.get(token)?;
         let session = &self.sessions[entry.session];
         Some(Place {
+            // An app password belongs to no client.
+            client: String::new(),
             family: session.id.clone(),
             user: session.user.clone(),
             generation: Some(number(entry.generation)),
@@ -294,6 +297,7 @@ impl Session {
         let lives = |pair: &Pair| now < pair.refresh_until();
         FamilyView {
             family: self.id.clone(),
+            platform: Some(PLATFORM.to_owned()),
             user: self.user.clone(),
             alive: self.ended.is_none() && self.pairs.last().is_some_and(lives),
             generation: self.pairs.len().checked_sub(1).map(number),

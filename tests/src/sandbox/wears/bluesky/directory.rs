@@ -6,7 +6,7 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::people;
+use super::{DIALECT, people};
 use crate::loopback::OnLink;
 use crate::sandbox::answer::Answer;
 use crate::sandbox::call::{self, Call};
@@ -21,8 +21,8 @@ pub(super) async fn document(
     Path(did): Path<String>,
 ) -> Response {
     let user = shared.books().bluesky.user(&did).filter(|_| did.starts_with("did:plc:"));
-    let call = Call { endpoint: Endpoint::Resolve, presented: did };
-    call::run_for(&shared, &link, call, user.clone(), |books, note| {
+    let call = Call { user: user.clone(), ..Call::new(Endpoint::Resolve, did, &DIALECT) };
+    call::run(&shared, &link, call, |books, note| {
         let answer = match &user {
             Some(user) => Answer::ok(did_document(user, &shared.url)),
             None => Answer::of(404, json!({ "message": "DID not registered" })),
@@ -40,8 +40,8 @@ pub(super) async fn well_known(
     Path(handle): Path<String>,
 ) -> Response {
     let user = people::user_of_handle(&handle).map(str::to_owned);
-    let call = Call { endpoint: Endpoint::Resolve, presented: handle };
-    call::run_for(&shared, &link, call, user.clone(), |books, note| {
+    let call = Call { user: user.clone(), ..Call::new(Endpoint::Resolve, handle, &DIALECT) };
+    call::run(&shared, &link, call, |books, note| {
         let answer = match user.filter(|user| !people::is_in_the_dns(user)) {
             Some(user) => Answer::plain(books.bluesky.meet(&user)),
             None => Answer::of(404, Value::Null),

@@ -10,7 +10,7 @@ use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-use super::people;
+use super::{PLATFORM, people};
 use crate::sandbox::faults::Endpoint;
 use crate::sandbox::ledger::{Kind, LedgerEntry, fingerprint};
 use crate::sandbox::state::Shared;
@@ -86,6 +86,7 @@ fn tell(user: &str, shared: &Shared) -> String {
     let mut books = shared.books();
     let did = books.bluesky.meet(user);
     books.ledger.append(LedgerEntry {
+        platform: Some(PLATFORM.to_owned()),
         endpoint: Some(Endpoint::Resolve),
         user: Some(user.to_owned()),
         presented: Some(fingerprint(&people::handle(user))),

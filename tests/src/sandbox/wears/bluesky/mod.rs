@@ -22,6 +22,7 @@ pub(in crate::sandbox) use dns::NameServer;
 pub(in crate::sandbox) use people::Password;
 
 use crate::sandbox::answer::Answer;
+use crate::sandbox::dialect::{Dialect, Problem};
 use crate::sandbox::state::Shared;
 
 pub(in crate::sandbox) fn routes() -> Router<Arc<Shared>> {
@@ -33,6 +34,20 @@ pub(in crate::sandbox) fn routes() -> Router<Arc<Shared>> {
         .route("/xrpc/com.atproto.server.deleteSession", post(server::delete_session))
         .route("/xrpc/app.bsky.actor.getProfile", get(server::profile))
 }
+
+const PLATFORM: &str = "BLUESKY";
+
+/// In words of its own only where a fault asks for them: the server says what it means.
+static DIALECT: Dialect = Dialect {
+    platform: Some(PLATFORM),
+    vendor: None,
+    refuse: |problem, _| match problem {
+        Problem::Code | Problem::Mismatch | Problem::Client => accounts::WRONG_PASSWORD.answer(),
+        Problem::Refresh | Problem::Ended => accounts::REVOKED.answer(),
+        Problem::Expired => accounts::EXPIRED.answer(),
+        Problem::Token | Problem::Request | Problem::RoleLost => accounts::FORGED.answer(),
+    },
+};
 
 /// An error in the shape of XRPC (<https://atproto.com/specs/xrpc#error-responses>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,11 +7,11 @@ use axum::extract::{ConnectInfo, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::accounts::{Refreshed, Tokens};
 use super::directory::did_document;
-use super::{Refusal, people, refusal};
+use super::{DIALECT, Refusal, people, refusal};
 use crate::loopback::OnLink;
 use crate::sandbox::answer::Answer;
 use crate::sandbox::call::{self, Call, Note};
@@ -44,8 +44,8 @@ pub(super) async fn create_session(
         return NOT_JSON.answer().into_response();
     };
     let user = shared.books().bluesky.user(&identifier);
-    let call = Call { endpoint: Endpoint::TokenCode, presented: password };
-    call::run_for(&shared, &link, call, user.clone(), |books, note| {
+    let call = Call { user: user.clone(), ..Call::new(Endpoint::TokenCode, password, &DIALECT) };
+    call::run(&shared, &link, call, |books, note| {
         match books.bluesky.log_in(user.as_deref(), note.presented(), note.at) {
             Ok(tokens) => answer(&shared, books, note, (Kind::CodeExchanged, &tokens)),
             Err(refusal) => refuse(books, note, Kind::CodeRefused, refusal),
@@ -62,7 +62,7 @@ pub(super) async fn refresh_session(
     let Some(presented) = bearer(&headers) else {
         return NO_TOKEN.answer().into_response();
     };
-    let call = Call { endpoint: Endpoint::TokenRefresh, presented };
+    let call = Call::new(Endpoint::TokenRefresh, presented, &DIALECT);
     call::run(&shared, &link, call, |books, note| {
         match books.bluesky.refresh(note.presented(), note.at) {
             Ok(Refreshed::Rotated(tokens)) => {
@@ -85,10 +85,10 @@ pub(super) async fn delete_session(
     let Some(presented) = bearer(&headers) else {
         return NO_TOKEN.answer().into_response();
     };
-    let call = Call { endpoint: Endpoint::Revoke, presented };
+    let call = Call::new(Endpoint::Revoke, presented, &DIALECT);
     call::run(&shared, &link, call, |books, note| match books.bluesky.delete(note.presented()) {
         Ok(ended) => {
-            let answer = Answer::of(200, Value::Null);
+            let answer = Answer::empty();
             books.ledger.append(note.entry(Kind::Revoked, answer.outcome()));
             if let Some(ending) = ended {
                 books.ledger.append(note.ended(ending, answer.outcome()));
@@ -115,7 +115,7 @@ pub(super) async fn profile(
     let Some(presented) = bearer(&headers) else {
         return NO_TOKEN.answer().into_response();
     };
-    let call = Call { endpoint: Endpoint::Userinfo, presented };
+    let call = Call::new(Endpoint::Userinfo, presented, &DIALECT);
     call::run(&shared, &link, call, |books, note| {
         if let Err(refusal) = books.bluesky.identify(note.presented(), note.at) {
             return refuse(books, note, Kind::IdentityRefused, refusal);
