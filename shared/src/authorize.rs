@@ -19,7 +19,7 @@ pub fn hash(secret: &str) -> Vec<u8> {
 #[must_use]
 pub fn new_verifier(platform: &Platform) -> Option<SecretString> {
     match platform.pkce {
-        Pkce::S256 => Some(random::token().into()),
+        Pkce::S256 | Pkce::S256Hex => Some(random::token().into()),
         Pkce::None => None,
     }
 }
@@ -47,21 +47,28 @@ pub fn authorize_url(platform: &Platform, endpoints: &Endpoints, request: &Reque
         let mut query = url.query_pairs_mut();
         query
             .append_pair("response_type", "code")
-            .append_pair("client_id", request.client_id)
+            .append_pair(platform.quirks.client_id, request.client_id)
             .append_pair("redirect_uri", request.redirect_uri);
         if !request.scopes.is_empty() {
             query.append_pair("scope", &request.scopes.join(&platform.scope_separator));
         }
         query.append_pair("state", request.state);
         if let Some(verifier) = request.verifier {
-            let challenge = Sha256::digest(verifier.expose_secret().as_bytes());
             query
-                .append_pair("code_challenge", &URL_SAFE_NO_PAD.encode(challenge))
+                .append_pair("code_challenge", &challenge(platform.pkce, verifier))
                 .append_pair("code_challenge_method", "S256");
         }
         query.extend_pairs(&platform.authorize_parameters);
     }
     url
+}
+
+fn challenge(pkce: Pkce, verifier: &SecretString) -> String {
+    let digest = Sha256::digest(verifier.expose_secret().as_bytes());
+    match pkce {
+        Pkce::S256Hex => hex::encode(digest),
+        Pkce::S256 | Pkce::None => URL_SAFE_NO_PAD.encode(digest),
+    }
 }
 
 /// Whether the one who sent the browser back may be the one who was asked (RFC 9207 §2.4).

@@ -12,6 +12,8 @@ text_enum! {
     EventType {
         /// A connect was started; its authorize URL waits for a person.
         ConnectStarted = "connect.started",
+        /// The person approved, and there are several accounts to choose from.
+        ConnectSelecting = "connect.selecting",
         /// A connect ended without an account: refused, interrupted, or in error.
         ConnectFailed = "connect.failed",
         /// Nobody finished the connect in time.
@@ -24,6 +26,8 @@ text_enum! {
         AccountUpdated = "account.updated",
         /// The access token ended while its refresh keeps failing for now.
         AccountRefreshOverdue = "account.refresh_overdue",
+        /// Soon only the person can help: the consent ends on a day that no refresh moves.
+        AccountReauthDue = "account.reauth_due",
         /// An expired account came back by itself: a late answer brought new tokens.
         AccountRecovered = "account.recovered",
         /// Only the person can help: the account must be connected again.

@@ -8,6 +8,7 @@ pub mod authorize;
 pub mod backoff;
 pub mod boot;
 pub mod broker;
+pub mod candidates;
 pub mod clock;
 pub mod config;
 pub mod credentials;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use url::Url;
 use zeroize::Zeroizing;
 
 use crate::keyring::{DataKey, Place, SealError};
@@ -15,12 +16,18 @@ pub struct TokenSet {
     pub access_token: SecretString,
     /// What brings the next token set, if the platform gives such a thing.
     pub refresh_token: Option<SecretString>,
+    /// The platform's id of the person who consented, where calls must name it.
+    pub subject: Option<String>,
+    /// Where the person's data live, where everybody has a host of their own.
+    pub host: Option<Url>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Serialize)]
 struct Plain<'a> {
     access_token: &'a str,
     refresh_token: Option<&'a str>,
+    subject: Option<&'a str>,
+    host: Option<&'a Url>,
 }
 
 impl TokenSet {
@@ -32,6 +39,8 @@ impl TokenSet {
         let plain = Plain {
             access_token: self.access_token.expose_secret(),
             refresh_token: self.refresh_token.as_ref().map(|token| token.expose_secret()),
+            subject: self.subject.as_deref(),
+            host: self.host.as_ref(),
         };
         let bytes =
             Zeroizing::new(serde_json::to_vec(&plain).map_err(|_| SealError::UnknownFormat)?);
@@ -47,11 +56,13 @@ impl TokenSet {
         struct Owned {
             access_token: SecretString,
             refresh_token: Option<SecretString>,
+            subject: Option<String>,
+            host: Option<Url>,
         }
         let bytes = key.open(place, sealed)?;
-        let Owned { access_token, refresh_token } =
+        let Owned { access_token, refresh_token, subject, host } =
             serde_json::from_slice(&bytes).map_err(|_| SealError::UnknownFormat)?;
-        Ok(Self { access_token, refresh_token })
+        Ok(Self { access_token, refresh_token, subject, host })
     }
 }
 

@@ -16,7 +16,7 @@ pub const DEAD: &str = "dead";
 /// The pools of workers that consume a queue of commands each, with the kinds that they handle.
 pub const COMMAND_QUEUES: [(&str, &[CommandKind]); 4] = [
     ("connect", &[CommandKind::CallbackReceived]),
-    ("refresh", &[CommandKind::RefreshDue]),
+    ("refresh", &[CommandKind::RefreshDue, CommandKind::CheckDue]),
     ("revocation", &[CommandKind::RevocationDue]),
     ("webhook", &[CommandKind::WebhookDue]),
 ];

@@ -65,6 +65,12 @@ pub struct Account {
     pub token_expired_at: Option<DateTime<Utc>>,
     /// When it was disconnected.
     pub disconnected_at: Option<DateTime<Utc>>,
+    /// Its own access token, where a platform gives one.
+    pub sealed_token: Option<Vec<u8>>,
+    /// When the platform is asked next whether that still works.
+    pub next_check_at: Option<DateTime<Utc>>,
+    /// Checks in a row that brought no answer.
+    pub check_failures: i32,
     /// When it was connected first.
     pub created_at: DateTime<Utc>,
 }
@@ -177,6 +183,9 @@ pub async fn upsert(
         accounts::revocation.eq(None::<Value>),
         accounts::token_expired_at.eq(None::<DateTime<Utc>>),
         accounts::disconnected_at.eq(None::<DateTime<Utc>>),
+        accounts::sealed_token.eq(None::<Vec<u8>>),
+        accounts::next_check_at.eq(None::<DateTime<Utc>>),
+        accounts::check_failures.eq(0),
     );
     let row = diesel::insert_into(accounts::table)
         .values((
@@ -332,6 +341,8 @@ pub async fn disconnect(
             accounts::status.eq(AccountStatus::Disconnected),
             accounts::disconnected_at.eq(now(clock).nullable()),
             accounts::revocation.eq(receipt),
+            accounts::sealed_token.eq(None::<Vec<u8>>),
+            accounts::next_check_at.eq(None::<DateTime<Utc>>),
         ))
         .returning(Account::as_returning());
     Ok(row.get_result(conn).await?)

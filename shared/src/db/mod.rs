@@ -4,9 +4,11 @@
 //! first; the few that look across tenants are for sweeps and say so. Work runs in tasks that are
 //! never cancelled half-way: a client that hangs up or a time-out must not leave a transaction open.
 
+pub mod account_checks;
 pub mod account_history;
 pub mod accounts;
 pub mod api_keys;
+pub mod app_pauses;
 pub mod app_secrets;
 pub mod apps;
 pub mod connects;

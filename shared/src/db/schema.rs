@@ -109,6 +109,8 @@ diesel::table! {
         end_reason -> Nullable<Text>,
         released_at -> Nullable<Timestamptz>,
         revocation_sent_at -> Nullable<Timestamptz>,
+        reauth_at -> Nullable<Timestamptz>,
+        reauth_notice_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
     }
 }
@@ -134,8 +136,14 @@ diesel::table! {
         connected_at -> Timestamptz,
         token_expired_at -> Nullable<Timestamptz>,
         disconnected_at -> Nullable<Timestamptz>,
+        sealed_token -> Nullable<Bytea>,
+        next_check_at -> Nullable<Timestamptz>,
+        check_failures -> Integer,
         created_at -> Timestamptz,
     }
+}
+diesel::table! {
+    app_pauses (platform, app_id) { platform -> Text, app_id -> Text, until -> Timestamptz, reason -> Text, }
 }
 diesel::table! {
     connects (id) {
@@ -157,6 +165,8 @@ diesel::table! {
         state_hash -> Bytea,
         sealed_verifier -> Nullable<Bytea>,
         sealed_code -> Nullable<Bytea>,
+        sealed_candidates -> Nullable<Bytea>,
+        selection -> Nullable<Array<Text>>,
         page_hash -> Nullable<Bytea>,
         account_ids -> Array<Text>,
         lease_until -> Nullable<Timestamptz>,

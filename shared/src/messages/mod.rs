@@ -4,11 +4,13 @@
 //! learns nothing that the database seals.
 
 mod callback_received;
+mod check_due;
 mod refresh_due;
 mod revocation_due;
 mod webhook_due;
 
 pub use callback_received::CallbackReceived;
+pub use check_due::CheckDue;
 pub use refresh_due::{GrantRef, RefreshDue};
 pub use revocation_due::RevocationDue;
 pub use webhook_due::WebhookDue;
@@ -25,6 +27,8 @@ text_enum! {
         CallbackReceived = "callback_received",
         /// [`RefreshDue`].
         RefreshDue = "refresh_due",
+        /// [`CheckDue`].
+        CheckDue = "check_due",
         /// [`RevocationDue`].
         RevocationDue = "revocation_due",
         /// [`WebhookDue`].
@@ -43,10 +47,12 @@ impl CommandKind {
 /// Work for a worker.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Command {
-    /// Exchange the code of a connect.
+    /// Take a connect as far as it goes: the person approved, or has chosen.
     CallbackReceived(CallbackReceived),
     /// Refresh grants of one platform app.
     RefreshDue(RefreshDue),
+    /// Ask the platform whether an account's own token still works.
+    CheckDue(CheckDue),
     /// Tell the platform that a grant is released.
     RevocationDue(RevocationDue),
     /// Deliver one event to one endpoint.
@@ -76,6 +82,7 @@ impl Command {
         match self {
             Self::CallbackReceived(_) => CommandKind::CallbackReceived,
             Self::RefreshDue(_) => CommandKind::RefreshDue,
+            Self::CheckDue(_) => CommandKind::CheckDue,
             Self::RevocationDue(_) => CommandKind::RevocationDue,
             Self::WebhookDue(_) => CommandKind::WebhookDue,
         }
@@ -87,6 +94,7 @@ impl Command {
         let body = match self {
             Self::CallbackReceived(message) => serde_json::to_value(message),
             Self::RefreshDue(message) => serde_json::to_value(message),
+            Self::CheckDue(message) => serde_json::to_value(message),
             Self::RevocationDue(message) => serde_json::to_value(message),
             Self::WebhookDue(message) => serde_json::to_value(message),
         };
@@ -103,6 +111,7 @@ impl Command {
         Ok(match kind {
             CommandKind::CallbackReceived => Self::CallbackReceived(read(kind, body)?),
             CommandKind::RefreshDue => Self::RefreshDue(read(kind, body)?),
+            CommandKind::CheckDue => Self::CheckDue(read(kind, body)?),
             CommandKind::RevocationDue => Self::RevocationDue(read(kind, body)?),
             CommandKind::WebhookDue => Self::WebhookDue(read(kind, body)?),
         })
@@ -131,6 +140,10 @@ mod tests {
                 format!(
                     r#"{{"platform":"SANDBOX","grants":[{{"workspaceId":"ws_{ULID}","grantId":"grt_{ULID}"}}]}}"#
                 ),
+            ),
+            (
+                CommandKind::CheckDue,
+                format!(r#"{{"workspaceId":"ws_{ULID}","accountId":"acc_{ULID}"}}"#),
             ),
             (
                 CommandKind::RevocationDue,

@@ -1,60 +1,141 @@
-//! The section of a platform that is built in: credentials, and endpoints in another place than usual.
+//! The section of a platform that is built in: credentials, and whatever is in another place or
+//! otherwise than usual.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use url::Url;
 
-use super::endpoints::{EndpointSource, Endpoints, Given};
+use super::endpoints::{EndpointSource, Endpoints};
+use super::provider::{self, AUTHORIZE_RESERVED};
 use super::section::Section;
-use super::{Platform, Reach, Spec, provider};
+use super::{ClientAuth, Directory, Flow, Pkce, Platform, Spec, atproto, bluesky};
 
 /// Reads the section; `None` when it has problems, which are noted there.
-pub(super) fn read(spec: &Spec, section: &mut Section<'_>) -> Option<Platform> {
-    let endpoints = endpoints(spec, section);
+pub(super) fn read(spec: &'static Spec, section: &mut Section<'_>) -> Option<Platform> {
+    let version = version(spec, section);
+    let places = Places::read(spec, section, version.as_deref().unwrap_or_default());
+    let endpoints = endpoints(spec, section, &places);
+    let directory = directory(spec, section, &places);
     let scopes = section.scopes("scopes");
     let refresh = provider::refresh(section, spec.refresh);
-    let client_id = section.need_text("client_id", "give the id of your OAuth client there");
-    let client_secret = section.secret("client_secret");
+    let pkce = match (section.take("pkce", "must be true or false"), spec.pkce) {
+        (Some(false), _) => Pkce::None,
+        (Some(true), Pkce::None) => Pkce::S256,
+        (_, usual) => usual,
+    };
+    let given = section.parameters("authorize_parameters", AUTHORIZE_RESERVED);
+    let (client_id, client_secret) = match spec.client_auth {
+        Some(_) => (
+            section.need_text("client_id", "give the id of your OAuth client there"),
+            section.secret("client_secret"),
+        ),
+        None => (Some(String::new()), Some("".into())),
+    };
     Some(Platform {
         id: spec.id.to_owned(),
         name: spec.name.to_owned(),
+        flow: spec.flow,
+        version: version.unwrap_or_default(),
         issuer: None,
         endpoints: EndpointSource::Known(Arc::new(endpoints?)),
-        reach: spec.revoke.map_or(Reach::Person, |(_, reach)| reach),
-        client_auth: spec.client_auth,
-        pkce: spec.pkce,
+        reach: spec.reach,
+        client_auth: spec.client_auth.unwrap_or(ClientAuth::Body),
+        pkce,
         scope_separator: spec.scope_separator.into(),
         default_scopes: scopes
             .unwrap_or_else(|| spec.default_scopes.iter().map(ToString::to_string).collect()),
-        authorize_parameters: BTreeMap::new(),
+        authorize_parameters: owned(spec.authorize_parameters).chain(given).collect(),
         token_parameters: BTreeMap::new(),
-        token_lifetime: Some(spec.token_lifetime),
+        token_lifetime: spec.token_lifetime,
         refresh,
-        identity_mapping: spec.identity_mapping.clone(),
+        identity_mapping: spec.identity_mapping.owned(),
+        quirks: &spec.quirks,
+        directory,
         client_id: client_id?,
         client_secret: client_secret?,
     })
 }
 
-fn endpoints(spec: &Spec, section: &mut Section<'_>) -> Option<Endpoints> {
-    if spec.base_url.is_none() {
-        section.require("base_url", "say where the platform is");
+fn owned(
+    parameters: &'static [(&'static str, &'static str)],
+) -> impl Iterator<Item = (String, String)> {
+    parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+}
+
+/// Vendors retire the versions of their APIs: the operator may name a newer one.
+fn version(spec: &Spec, section: &mut Section<'_>) -> Option<String> {
+    const FORM: &str = "must be as the vendor writes it, such as \"v25.0\"";
+    let usual = spec.version?;
+    let given: Option<String> = section.take("api_version", FORM);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    if given.as_ref().is_some_and(|text| text.is_empty() || !text.bytes().all(plain)) {
+        section.wrong("api_version", FORM);
     }
-    let usual = spec.base_url.and_then(|url| url.parse().ok());
-    let base = section.url("base_url").or(usual);
-    let given = Given::read(section);
-    if spec.revoke.is_none() && given.revoke_url.is_some() {
-        section.wrong("revoke_url", "must go: this platform revokes nothing");
+    Some(given.unwrap_or_else(|| usual.to_owned()))
+}
+
+/// Where the vendor's hosts are: at their usual places, or all below one of the operator's.
+struct Places {
+    base: Option<Url>,
+    version: String,
+}
+
+impl Places {
+    fn read(spec: &Spec, section: &mut Section<'_>, version: &str) -> Self {
+        if !spec.urls.token.starts_with("https://") {
+            section.require("base_url", "say where the platform is");
+        }
+        Self { base: section.url("base_url"), version: version.to_owned() }
     }
-    let place = |given: Option<Url>, path| given.or_else(|| join(base.as_ref()?, path));
+
+    /// Below a `base_url` a vendor's host is the first part of the path, so that one double can stand
+    /// in for all of them.
+    fn place(&self, url: &str) -> Option<Url> {
+        let url = url.replace("{version}", &self.version);
+        match (url.strip_prefix("https://"), &self.base) {
+            (Some(_), None) => url.parse().ok(),
+            (Some(below), Some(base)) => join(base, below),
+            (None, base) => join(base.as_ref()?, &url),
+        }
+    }
+}
+
+fn endpoints(spec: &Spec, section: &mut Section<'_>, places: &Places) -> Option<Endpoints> {
+    let urls = &spec.urls;
+    let mut place = |key: &'static str, usual: Option<&str>| {
+        if usual.is_none() && section.has(key) {
+            section.wrong(key, "must go: this platform has no such endpoint");
+        }
+        let given = section.url(key);
+        usual.and_then(|usual| given.or_else(|| places.place(usual)))
+    };
+    let (authorize_url, token_url) =
+        (place("authorize_url", Some(urls.authorize)), place("token_url", Some(urls.token)));
+    let (refresh_url, long_lived_url) =
+        (place("refresh_url", urls.refresh), place("long_lived_url", urls.long_lived));
+    let (revoke_url, userinfo_url) =
+        (place("revoke_url", urls.revoke), place("userinfo_url", Some(urls.identity)));
+    let (accounts_url, inspect_url) =
+        (place("accounts_url", urls.accounts), place("inspect_url", urls.inspect));
     Some(Endpoints {
-        authorize_url: place(given.authorize_url, spec.authorize)?,
-        token_url: place(given.token_url, spec.token)?,
-        revoke_url: spec.revoke.and_then(|(path, _)| place(given.revoke_url, path)),
-        userinfo_url: place(given.userinfo_url, spec.identity)?,
+        authorize_url: authorize_url?,
+        token_url: token_url?,
+        refresh_url,
+        long_lived_url,
+        revoke_url,
+        userinfo_url: userinfo_url?,
+        accounts_url,
+        inspect_url,
         iss_required: false,
     })
+}
+
+fn directory(spec: &Spec, section: &mut Section<'_>, places: &Places) -> Option<Directory> {
+    if spec.flow != Flow::AppPassword {
+        return None;
+    }
+    atproto::read(section, places.place(bluesky::PLC))
 }
 
 fn join(base: &Url, path: &str) -> Option<Url> {

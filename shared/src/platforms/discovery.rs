@@ -245,6 +245,10 @@ fn read(body: &[u8], issuer: &str, given: &Given) -> Result<Endpoints, String> {
         token_url: need(token_url, "token_endpoint", "token_url")?,
         userinfo_url: need(userinfo_url, "userinfo_endpoint", "userinfo_url")?,
         revoke_url: find(&given.revoke_url, "revocation_endpoint", document.revocation_endpoint)?,
+        refresh_url: None,
+        long_lived_url: None,
+        accounts_url: None,
+        inspect_url: None,
         iss_required: given.iss_required || document.authorization_response_iss_parameter_supported,
     })
 }

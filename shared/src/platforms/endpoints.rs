@@ -12,14 +12,37 @@ use super::section::Section;
 pub struct Endpoints {
     /// Where the person approves.
     pub authorize_url: Url,
-    /// Where codes and refresh tokens are exchanged.
+    /// Where codes are exchanged, and refresh tokens unless another place is said.
     pub token_url: Url,
+    /// Where tokens are refreshed, if not there.
+    pub refresh_url: Option<Url>,
+    /// Where a short-lived token becomes a long-lived one.
+    pub long_lived_url: Option<Url>,
     /// Where tokens are revoked (RFC 7009), if that can be done.
     pub revoke_url: Option<Url>,
     /// Where the identity is read with the access token.
     pub userinfo_url: Url,
+    /// Where is read what the person may choose from.
+    pub accounts_url: Option<Url>,
+    /// Where is asked whether an account's own token still works.
+    pub inspect_url: Option<Url>,
     /// Whether the browser must come back with the issuer (RFC 9207 §2.4).
     pub iss_required: bool,
+}
+
+/// What stands for the platform's id of the person in an address, once that is a URL.
+const SUBJECT: &str = "%7Bsubject%7D";
+
+/// An address with the platform's id of the person in its place.
+#[must_use]
+pub fn with_subject(url: &Url, subject: &str) -> Url {
+    if !url.path().contains(SUBJECT) {
+        return url.clone();
+    }
+    let subject: String = url::form_urlencoded::byte_serialize(subject.as_bytes()).collect();
+    let mut url = url.clone();
+    url.set_path(&url.path().replace(SUBJECT, &subject));
+    url
 }
 
 /// How a platform's endpoints become known.
@@ -69,8 +92,12 @@ impl Given {
         Some(Endpoints {
             authorize_url: self.authorize_url.clone()?,
             token_url: self.token_url.clone()?,
+            refresh_url: None,
+            long_lived_url: None,
             revoke_url: self.revoke_url.clone(),
             userinfo_url: self.userinfo_url.clone()?,
+            accounts_url: None,
+            inspect_url: None,
             iss_required: self.iss_required,
         })
     }

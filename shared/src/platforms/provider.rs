@@ -10,11 +10,11 @@ use serde::Deserialize;
 
 use super::endpoints::{self, EndpointSource, Given};
 use super::section::Section;
-use super::{ClientAuth, IdentityMapping, Pkce, Platform, Reach, RefreshModel};
+use super::{ClientAuth, Flow, IdentityMapping, Pkce, Platform, Quirks, Reach, RefreshModel};
 
 /// What Latchkey says itself at the authorize URL (RFC 6749 §4.1.1, RFC 7636 §4.3); another response
 /// mode would not lead back to the callback.
-const AUTHORIZE_RESERVED: &[&str] = &[
+pub(super) const AUTHORIZE_RESERVED: &[&str] = &[
     "response_type",
     "response_mode",
     "client_id",
@@ -61,10 +61,13 @@ pub(super) fn read(id: &str, section: &mut Section<'_>) -> Option<Platform> {
     let token_lifetime = section.seconds("token_lifetime_seconds").map(Duration::from_secs);
     let refresh = refresh(section, RefreshModel::rotating(0));
     let reach = section.take("revocation_reach", "must be \"token\", \"grant\" or \"person\"");
-    let identity_mapping = section.inner("userinfo", mapping).unwrap_or(IdentityMapping::OPENID);
+    let identity_mapping =
+        section.inner("userinfo", mapping).unwrap_or(IdentityMapping::OPENID.owned());
     Some(Platform {
         id: id.to_owned(),
         name: name?,
+        flow: Flow::AuthorizationCode,
+        version: String::new(),
         endpoints: EndpointSource::new(given, issuer.as_ref())?,
         issuer,
         reach: reach.unwrap_or(Reach::Person),
@@ -77,6 +80,8 @@ pub(super) fn read(id: &str, section: &mut Section<'_>) -> Option<Platform> {
         token_lifetime,
         refresh,
         identity_mapping,
+        quirks: &Quirks::STANDARD,
+        directory: None,
         client_id: client_id?,
         client_secret: client_secret?,
     })
@@ -151,7 +156,7 @@ pub(super) fn refresh(section: &mut Section<'_>, usual: RefreshModel) -> Refresh
 }
 
 fn mapping(section: &mut Section<'_>) -> IdentityMapping {
-    let usual = IdentityMapping::OPENID;
+    let usual = IdentityMapping::OPENID.owned();
     IdentityMapping {
         id: pointer(section, "id").unwrap_or(usual.id),
         username: pointer(section, "username").or(usual.username),
@@ -160,12 +165,12 @@ fn mapping(section: &mut Section<'_>) -> IdentityMapping {
     }
 }
 
-fn pointer(section: &mut Section<'_>, key: &'static str) -> Option<Cow<'static, str>> {
+fn pointer(section: &mut Section<'_>, key: &'static str) -> Option<String> {
     const FORM: &str = "must be a JSON pointer into the provider's answer, such as \"/data/id\"";
     let pointer: String = section.take(key, FORM)?;
     let good = pointer.starts_with('/');
     if !good {
         section.wrong(key, FORM);
     }
-    good.then_some(Cow::Owned(pointer))
+    good.then_some(pointer)
 }

@@ -16,7 +16,7 @@ use toml::{Table, Value};
 
 use super::endpoints::EndpointSource;
 use super::section::Section;
-use super::{BUILT_IN, DiscoveryError, Endpoints, Platform, built_in, discovery, provider};
+use super::{BUILT_IN, DiscoveryError, Endpoints, Platform, built_in, discovery, provider, scopes};
 use crate::clock::Clock;
 
 /// Why the platforms file cannot be used.
@@ -78,12 +78,15 @@ impl Platforms {
         for key in file.keys() {
             problems.push(format!("`{key}` is unknown: sections are called [platforms.ID]"));
         }
+        let said = |(id, value): (&String, &Value)| value.get("scopes").map(|_| id.clone());
+        let said = sections.iter().filter_map(said).collect();
         let mut configured = BTreeMap::new();
         for (id, value) in sections {
             if let Some(platform) = read(&id, value, &mut problems) {
                 configured.insert(id, platform);
             }
         }
+        scopes::agree(&mut configured, &said, &mut problems);
         if !problems.is_empty() {
             return Err(PlatformsError::Problems(problems));
         }

@@ -2,22 +2,23 @@
 
 use std::time::Duration;
 
-use super::{ClientAuth, IdentityMapping, Pkce, Reach, RefreshModel, Spec};
+use super::{ClientAuth, Flow, IdentityMapping, Pkce, Quirks, Reach, RefreshModel, Spec, Urls};
 
 /// A strict server: refresh tokens rotate, and a spent one presented again ends the consent.
 pub const SANDBOX: Spec = Spec {
     id: "SANDBOX",
     name: "Sandbox",
-    base_url: None,
-    authorize: "authorize",
-    token: "token",
-    revoke: Some(("revoke", Reach::Token)),
-    identity: "userinfo",
-    client_auth: ClientAuth::Basic,
+    flow: Flow::AuthorizationCode,
+    version: None,
+    urls: Urls { revoke: Some("revoke"), ..Urls::new("authorize", "token", "userinfo") },
+    client_auth: Some(ClientAuth::Basic),
     pkce: Pkce::S256,
     scope_separator: " ",
     default_scopes: &["profile", "posts.write", "offline_access"],
-    token_lifetime: Duration::from_secs(3600),
+    authorize_parameters: &[],
+    token_lifetime: Some(Duration::from_secs(3600)),
     refresh: RefreshModel::Rotating { grace: None },
+    reach: Reach::Token,
     identity_mapping: IdentityMapping::OPENID,
+    quirks: Quirks::STANDARD,
 };

@@ -7,7 +7,29 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::atproto::Directory;
 use super::endpoints::EndpointSource;
+use super::quirks::{Accounts, Quirks};
+
+/// How an account is connected.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Flow {
+    /// The person approves in a browser (RFC 6749 §4.1).
+    AuthorizationCode,
+    /// The person makes a password for us alone and gives it to us.
+    AppPassword,
+}
+
+impl Flow {
+    /// One word for the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::AppPassword => "app_password",
+        }
+    }
+}
 
 /// How the client proves who it is at the token endpoint (RFC 6749 §2.3.1).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
@@ -24,6 +46,8 @@ pub enum ClientAuth {
 pub enum Pkce {
     /// `S256`.
     S256,
+    /// The same, but with the challenge in hexadecimal digits.
+    S256Hex,
     /// None: the platform refuses or ignores it.
     None,
 }
@@ -39,6 +63,12 @@ pub enum RefreshModel {
     },
     /// The refresh token stays the same.
     Stable,
+    /// There is no refresh token: the access token itself is presented, while it is good and not
+    /// before it has this age, and lives longer.
+    SelfExtending {
+        /// The least age.
+        not_before: Duration,
+    },
     /// Nothing can be refreshed: the person must consent again.
     ReconsentOnly,
 }
@@ -63,6 +93,7 @@ impl RefreshModel {
         match self {
             Self::Rotating { .. } => "rotating",
             Self::Stable => "stable",
+            Self::SelfExtending { .. } => "self_extending",
             Self::ReconsentOnly => "reconsent_only",
         }
     }
@@ -93,59 +124,123 @@ impl Reach {
 }
 
 /// Where the identity stands in the platform's answer, as JSON pointers (RFC 6901).
-#[derive(Clone, Debug)]
-pub struct IdentityMapping {
-    /// The platform's id: a string, or a number.
-    pub id: Cow<'static, str>,
+#[derive(Clone, Copy, Debug)]
+pub struct IdentityMapping<S = String> {
+    /// The platform's id: a string, or a number. Empty: what came with the tokens.
+    pub id: S,
     /// The handle.
-    pub username: Option<Cow<'static, str>>,
+    pub username: Option<S>,
     /// The name people see.
-    pub display_name: Option<Cow<'static, str>>,
+    pub display_name: Option<S>,
     /// A picture.
-    pub avatar_url: Option<Cow<'static, str>>,
+    pub avatar_url: Option<S>,
 }
 
-impl IdentityMapping {
+/// A mapping; what is empty is not there.
+#[must_use]
+pub(super) const fn pointers(
+    id: &'static str,
+    username: &'static str,
+    display_name: &'static str,
+    avatar_url: &'static str,
+) -> IdentityMapping<&'static str> {
+    const fn there(pointer: &'static str) -> Option<&'static str> {
+        if pointer.is_empty() { None } else { Some(pointer) }
+    }
+    let (username, display_name, avatar_url) =
+        (there(username), there(display_name), there(avatar_url));
+    IdentityMapping { id, username, display_name, avatar_url }
+}
+
+impl IdentityMapping<&'static str> {
     /// The claims of OpenID Connect Core 1.0 §5.1.
-    pub const OPENID: Self = Self {
-        id: Cow::Borrowed("/sub"),
-        username: Some(Cow::Borrowed("/preferred_username")),
-        display_name: Some(Cow::Borrowed("/name")),
-        avatar_url: Some(Cow::Borrowed("/picture")),
-    };
+    pub const OPENID: Self = pointers("/sub", "/preferred_username", "/name", "/picture");
+
+    /// The same, to be kept beside those of the operator's providers.
+    #[must_use]
+    pub fn owned(self) -> IdentityMapping {
+        IdentityMapping {
+            id: self.id.to_owned(),
+            username: self.username.map(str::to_owned),
+            display_name: self.display_name.map(str::to_owned),
+            avatar_url: self.avatar_url.map(str::to_owned),
+        }
+    }
+}
+
+/// Where a platform's endpoints are. `{version}` stands for the version of the vendor's API, and
+/// `{subject}` for the platform's id of the person. Relative ones need the operator's `base_url`.
+#[derive(Clone, Copy, Debug)]
+pub struct Urls {
+    /// Where the person approves; for an app password, where the person makes it.
+    pub authorize: &'static str,
+    /// Where codes are exchanged.
+    pub token: &'static str,
+    /// Where tokens are refreshed, if not there.
+    pub refresh: Option<&'static str>,
+    /// Where a short-lived token becomes a long-lived one.
+    pub long_lived: Option<&'static str>,
+    /// Where tokens are revoked.
+    pub revoke: Option<&'static str>,
+    /// Where the identity is read.
+    pub identity: &'static str,
+    /// Where is read what the person may choose from.
+    pub accounts: Option<&'static str>,
+    /// Where is asked whether an account's own token still works.
+    pub inspect: Option<&'static str>,
+}
+
+impl Urls {
+    /// The endpoints of RFC 6749 and an identity, to be extended.
+    #[must_use]
+    pub const fn new(authorize: &'static str, token: &'static str, identity: &'static str) -> Self {
+        let (refresh, long_lived, revoke) = (None, None, None);
+        Self {
+            authorize,
+            token,
+            refresh,
+            long_lived,
+            revoke,
+            identity,
+            accounts: None,
+            inspect: None,
+        }
+    }
 }
 
 /// What we know of a platform before an operator says anything.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Spec {
     /// Stable id, upper case.
     pub id: &'static str,
     /// What people call it.
     pub name: &'static str,
-    /// Where the endpoints are, for the relative ones below. `None`: the operator must say.
-    pub base_url: Option<&'static str>,
-    /// Where the person approves.
-    pub authorize: &'static str,
-    /// Where codes and refresh tokens are exchanged.
-    pub token: &'static str,
-    /// Where tokens are revoked (RFC 7009), and what that ends.
-    pub revoke: Option<(&'static str, Reach)>,
-    /// Where the identity is read with the access token.
-    pub identity: &'static str,
-    /// Client authentication.
-    pub client_auth: ClientAuth,
+    /// How an account is connected.
+    pub flow: Flow,
+    /// The version of the vendor's API.
+    pub version: Option<&'static str>,
+    /// Where it is.
+    pub urls: Urls,
+    /// Client authentication; `None` where no client is registered.
+    pub client_auth: Option<ClientAuth>,
     /// PKCE.
     pub pkce: Pkce,
     /// Between scopes.
     pub scope_separator: &'static str,
     /// What is asked for unless the request says otherwise.
     pub default_scopes: &'static [&'static str],
-    /// How long an access token usually lives; for the API to show.
-    pub token_lifetime: Duration,
+    /// What the authorize URL says besides the standard's parameters.
+    pub authorize_parameters: &'static [(&'static str, &'static str)],
+    /// How long an access token usually lives, if it ends.
+    pub token_lifetime: Option<Duration>,
     /// How tokens stay alive.
     pub refresh: RefreshModel,
+    /// What a revocation ends, where there is one.
+    pub reach: Reach,
     /// Where the identity stands.
-    pub identity_mapping: IdentityMapping,
+    pub identity_mapping: IdentityMapping<&'static str>,
+    /// How it departs from the standards.
+    pub quirks: Quirks,
 }
 
 /// A platform that is ready for use: its description with the operator's settings.
@@ -155,6 +250,10 @@ pub struct Platform {
     pub id: String,
     /// What people call it.
     pub name: String,
+    /// How an account is connected.
+    pub flow: Flow,
+    /// The version of the vendor's API; empty where it has none.
+    pub version: String,
     /// Who answers there, to the letter, if it says so (RFC 9207). Such a platform's endpoints may
     /// have to be discovered.
     pub issuer: Option<String>,
@@ -179,8 +278,26 @@ pub struct Platform {
     pub refresh: RefreshModel,
     /// Where the identity stands.
     pub identity_mapping: IdentityMapping,
-    /// The installation's own OAuth client there.
+    /// How it departs from the standards.
+    pub quirks: &'static Quirks,
+    /// How a person's host is found, where persons have hosts of their own.
+    pub directory: Option<Directory>,
+    /// The installation's own OAuth client there; empty where no client is registered.
     pub client_id: String,
     /// Its secret.
     pub client_secret: SecretString,
+}
+
+impl Platform {
+    /// Whose consent it is: that of platforms with the same vendor, through the same client, is one.
+    #[must_use]
+    pub fn vendor(&self) -> &str {
+        self.quirks.vendor.unwrap_or(&self.id)
+    }
+
+    /// Whether accounts live by tokens of their own: then the grant's end is not theirs.
+    #[must_use]
+    pub fn accounts_have_tokens(&self) -> bool {
+        matches!(&self.quirks.accounts, Accounts::Listed(listing) if listing.token.is_some())
+    }
 }

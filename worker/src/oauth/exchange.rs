@@ -32,7 +32,7 @@ pub async fn exchange(
 ) -> Result<Answer, TokenError> {
     let redirect = RedirectUrl::new(presented.redirect_uri.to_owned())
         .map_err(|error| CallError::Unreadable(format!("the redirect URI: {error}")))?;
-    let client = client((platform, endpoints), credentials).set_redirect_uri(redirect);
+    let client = client(platform, &endpoints.token_url, credentials).set_redirect_uri(redirect);
     let mut request =
         client.exchange_code(AuthorizationCode::new(presented.code.expose_secret().to_owned()));
     if let Some(verifier) = presented.verifier {
@@ -42,7 +42,8 @@ pub async fn exchange(
     for (name, value) in &platform.token_parameters {
         request = request.add_extra_param(name, value);
     }
-    let call = OneCall { http, deadline: http.timeouts().other };
+    let wire = &platform.quirks.exchange;
+    let call = OneCall { http, platform, wire, deadline: http.timeouts().other };
     let response = request.request_async(&call).await.map_err(token_error)?;
     answer(platform, &response)
 }

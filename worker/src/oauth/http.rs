@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use futures_util::StreamExt as _;
-use latchkey_shared::net_guard::outbound_client;
-use latchkey_shared::platforms::{DiscoveryError, RefreshModel};
-use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use latchkey_shared::net_guard::{NetGuard, outbound_client};
+use latchkey_shared::platforms::{DiscoveryError, Platform, RefreshModel};
+
+use super::rate_limit;
 
 /// Answers are read up to this; a platform's real answers are far below.
-const MAX_BODY: usize = 64 * 1024;
-/// How far a `Retry-After` is believed.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+const MAX_BODY: usize = 256 * 1024;
 /// How long a connection may take to come about.
 const MAX_CONNECT: Duration = Duration::from_secs(10);
 /// How long the question who it is may take at most.
@@ -60,6 +59,9 @@ pub enum CallError {
     /// There was nowhere to send it: the platform does not say where its endpoints are.
     #[error("the platform's endpoints are not known")]
     Undiscovered(#[from] DiscoveryError),
+    /// There was nowhere to send it: the person's host could not be found just now.
+    #[error("the person's host could not be found: {0}")]
+    Unresolved(String),
     /// The platform gave no more than a status: 429 and 5xx say that it did not do it, a 4xx
     /// without an OAuth error refused what it cannot name, a redirect says nothing of either.
     #[error("the platform answered {status}")]
@@ -68,6 +70,14 @@ pub enum CallError {
         status: u16,
         /// How long it wants to be left alone.
         retry_after: Option<Duration>,
+    },
+    /// The platform says itself that this will pass.
+    #[error("the platform is busy: {code}")]
+    Busy {
+        /// Its code.
+        code: String,
+        /// How long it wants to be left alone.
+        wait: Option<Duration>,
     },
     /// The request was sent, and no answer could be read: nobody knows what the platform did.
     #[error("the platform's answer could not be read: {0}")]
@@ -79,7 +89,10 @@ impl CallError {
     #[must_use]
     pub fn may_have_acted(&self) -> bool {
         match self {
-            Self::NotSent(_) | Self::Undiscovered(_) => false,
+            Self::NotSent(_)
+            | Self::Undiscovered(_)
+            | Self::Unresolved(_)
+            | Self::Busy { .. } => false,
             Self::Status { status, .. } => (300..400).contains(status),
             Self::Unreadable(_) => true,
         }
@@ -89,30 +102,39 @@ impl CallError {
     #[must_use]
     pub fn asked_patience(&self) -> Option<Duration> {
         match self {
-            Self::Status { retry_after, .. } => *retry_after,
+            Self::Status { retry_after: wait, .. } | Self::Busy { wait, .. } => *wait,
             _ => None,
         }
     }
 }
 
-/// The HTTP client for platforms.
+/// The HTTP clients for platforms.
 #[derive(Clone, Debug)]
 pub struct PlatformHttp {
     client: reqwest::Client,
+    /// To hosts that persons choose.
+    guarded: reqwest::Client,
     timeouts: CallTimeouts,
 }
 
 impl PlatformHttp {
-    /// A client without redirects, proxies and silent repetitions. It gives up connecting before
+    /// Clients without redirects, proxies and silent repetitions. They give up connecting before
     /// any call's time is over, so that what was never sent is known as such.
     ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub fn new(timeouts: CallTimeouts) -> reqwest::Result<Self> {
+    pub fn new(timeouts: CallTimeouts, guard: &NetGuard) -> reqwest::Result<Self> {
         let CallTimeouts { rotating, other } = timeouts;
         let connect = MAX_CONNECT.min(rotating.min(other) / 2);
-        let client = outbound_client(rotating.max(other)).connect_timeout(connect).build()?;
-        Ok(Self { client, timeouts })
+        let longest = rotating.max(other);
+        let client = outbound_client(longest).connect_timeout(connect).build()?;
+        Ok(Self { client, guarded: guard.client(longest)?, timeouts })
+    }
+
+    /// The client to hosts that persons choose: public addresses, and what the operator allows.
+    #[must_use]
+    pub fn guarded(&self) -> &reqwest::Client {
+        &self.guarded
     }
 
     /// How long each kind of call may take.
@@ -128,15 +150,17 @@ impl PlatformHttp {
     /// [`CallError`].
     pub async fn send(
         &self,
+        platform: &Platform,
         request: http::Request<Vec<u8>>,
         deadline: Duration,
     ) -> Result<http::Response<Vec<u8>>, CallError> {
-        let request = reqwest::Request::try_from(request).map_err(CallError::NotSent)?;
+        let request = reqwest::Request::try_from(request).map_err(unsent)?;
+        let client = if platform.quirks.own_host { &self.guarded } else { &self.client };
         let exchange = async {
-            let response = self.client.execute(request).await.map_err(unanswered)?;
+            let response = client.execute(request).await.map_err(unanswered)?;
             let status = response.status();
             if status.as_u16() == 429 || status.is_server_error() || status.is_redirection() {
-                let retry_after = retry_after(response.headers());
+                let retry_after = rate_limit::wait(platform, response.headers());
                 return Err(CallError::Status { status: status.as_u16(), retry_after });
             }
             read(response).await
@@ -152,9 +176,14 @@ impl PlatformHttp {
 
 fn unanswered(error: reqwest::Error) -> CallError {
     if error.is_connect() || error.is_builder() {
-        return CallError::NotSent(error);
+        return unsent(error);
     }
     CallError::Unreadable(error.without_url().to_string())
+}
+
+/// Some platforms want tokens and secrets in the address: it is not told.
+fn unsent(error: reqwest::Error) -> CallError {
+    CallError::NotSent(error.without_url())
 }
 
 async fn read(response: reqwest::Response) -> Result<http::Response<Vec<u8>>, CallError> {
@@ -175,56 +204,14 @@ async fn read(response: reqwest::Response) -> Result<http::Response<Vec<u8>>, Ca
     answer.body(body).map_err(|error| CallError::Unreadable(error.to_string()))
 }
 
-/// Seconds, or an HTTP date (RFC 9110 §10.2.3). A date counts from the answer's own, so that no
-/// clock needs to be right. Nonsense is no wish.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // What does not even fit is as absurd as what is capped.
-        let seconds = text.parse().unwrap_or(u64::MAX);
-        return Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
-    }
-    let date = |name: HeaderName| {
-        DateTime::parse_from_rfc2822(headers.get(name)?.to_str().ok()?.trim()).ok()
-    };
-    let wait = date(RETRY_AFTER)? - date(DATE)?;
-    Some(wait.to_std().unwrap_or_default().min(MAX_RETRY_AFTER))
-}
-
 #[cfg(test)]
 mod tests {
+    use latchkey_shared::platforms::Platforms;
+
     use super::*;
 
-    fn wish(retry_after_value: &str, date: Option<&str>) -> Option<u64> {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, retry_after_value.parse().unwrap());
-        if let Some(date) = date {
-            headers.insert(DATE, date.parse().unwrap());
-        }
-        retry_after(&headers).map(|wait| wait.as_secs())
-    }
-
-    #[test]
-    fn a_wish_is_a_number_of_seconds_or_a_date_and_is_capped() {
-        const DAY: u64 = 24 * 3600;
-        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
-        for (text, wanted) in [
-            ("0", Some(0)),
-            (" 120 ", Some(120)),
-            ("86401", Some(DAY)),
-            ("99999999999999999999999999", Some(DAY)),
-            ("Sun, 06 Nov 1994 08:51:37 GMT", Some(120)),
-            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
-            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(DAY)),
-            ("-5", None),
-            ("1.5", None),
-            ("soon", None),
-            ("", None),
-        ] {
-            assert_eq!(wish(text, date), wanted, "{text}");
-        }
-        assert_eq!(wish("Sun, 06 Nov 1994 08:51:37 GMT", None), None, "from when?");
-    }
+    const SANDBOX: &str = "[platforms.SANDBOX]\nbase_url = \"http://127.0.0.1:9\"\nclient_id = \"c\"\n\
+                           client_secret = { value = \"s\" }";
 
     #[test]
     fn a_lease_outlives_its_call() {
@@ -242,10 +229,13 @@ mod tests {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = silent.local_addr().unwrap().port();
         let deadline = Duration::from_secs(1);
-        let http = PlatformHttp::new(CallTimeouts { rotating: deadline, other: deadline }).unwrap();
+        let timeouts = CallTimeouts { rotating: deadline, other: deadline };
+        let http = PlatformHttp::new(timeouts, &NetGuard::default()).unwrap();
+        let platforms = Platforms::parse(SANDBOX).unwrap();
+        let platform = platforms.get("SANDBOX").unwrap();
         let call = async |scheme: &str| {
             let url = format!("{scheme}://127.0.0.1:{port}/token");
-            http.send(http::Request::post(url).body(Vec::new()).unwrap(), deadline).await
+            http.send(platform, http::Request::post(url).body(Vec::new()).unwrap(), deadline).await
         };
         assert!(matches!(call("https").await, Err(CallError::NotSent(_))), "no TLS came about");
         let sent = call("http").await.unwrap_err();

@@ -2,14 +2,22 @@
 //!
 //! Nothing here touches the database, and nothing here tries twice.
 
+pub mod app_password;
+mod ask;
+mod errors;
 pub mod exchange;
 mod http;
 pub mod identity;
+pub mod inspect;
+pub mod listing;
+mod rate_limit;
 pub mod refresh;
 pub mod refusal;
 pub mod revoke;
 pub mod schedule;
 mod token_client;
+mod wire;
 
+pub use ask::AskError;
 pub use http::{CallError, CallTimeouts, PlatformHttp};
 pub use token_client::Answer;

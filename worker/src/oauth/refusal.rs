@@ -2,29 +2,39 @@
 //!
 //! | The platform | Where tokens rotate | Elsewhere |
 //! | --- | --- | --- |
-//! | was not reached; said 429, 5xx, or a 4xx without an OAuth error | transient | transient |
+//! | was not reached; said 429, 5xx, or a 4xx without an error that can be read | transient | transient |
 //! | sent an error that it may take back, such as `slow_down` | transient | transient |
 //! | did not answer in time, redirected, or sent what cannot be read: no JSON, another content type, too much | in doubt | transient |
 //! | refused the grant, whatever the status: `invalid_grant` | dead | dead |
 //! | wants the person's consent anew: `consent_required` and the like | needs consent | needs consent |
 //! | refused the client or the request: `invalid_client` and the like | our fault | our fault |
+//!
+//! What a vendor's own codes mean stands in the platform's file, as rules that come before these.
 
-use latchkey_shared::platforms::RefreshModel;
-use serde::Deserialize;
+use std::time::Duration;
+
+use latchkey_shared::platforms::quirks::{ErrorRule, Meaning};
+use latchkey_shared::platforms::Platform;
 use serde_json::{Value, json};
 
 use super::CallError;
+use super::errors;
 
 /// How much of a platform's own words is kept.
 const MAX_DESCRIPTION: usize = 200;
+const MAX_CODE: usize = 64;
 
-/// A platform's clear no: an OAuth error (RFC 6749 §5.2), its description redacted.
+/// A platform's clear no, in its own code and words; the words redacted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refusal {
     /// The platform's code.
     pub code: String,
+    /// What narrows the code down, where the platform has such a thing.
+    pub subcode: Option<String>,
     /// The platform's words, shortened; whatever looks like a credential is left out.
     pub description: Option<String>,
+    /// How long the platform wants to be left alone.
+    pub wait: Option<Duration>,
 }
 
 /// Why the token endpoint gave no tokens.
@@ -33,13 +43,16 @@ pub enum TokenError {
     /// It said no.
     #[error("the platform refused: {}", .0.code)]
     Refused(Refusal),
+    /// What it gave, or would have to, is of no use to us; the code says why.
+    #[error("it cannot be connected: {0}")]
+    Unfit(&'static str, Option<Refusal>),
     /// It said nothing that can be read.
     #[error("the call brought no answer")]
     Call(#[from] CallError),
 }
 
 /// What a failed refresh means.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum FailureClass {
     /// The token cannot have been spent: try again.
     Transient,
@@ -53,48 +66,75 @@ pub enum FailureClass {
     OurFault,
 }
 
+impl From<Meaning> for FailureClass {
+    fn from(meaning: Meaning) -> Self {
+        match meaning {
+            Meaning::Transient => Self::Transient,
+            Meaning::Dead => Self::Dead,
+            Meaning::NeedsConsent => Self::NeedsConsent,
+            Meaning::OurFault => Self::OurFault,
+        }
+    }
+}
+
 impl Refusal {
     /// A refusal in the platform's words.
     #[must_use]
     pub fn new(code: &str, description: Option<&str>) -> Self {
-        let code = code.chars().filter(|c| !c.is_control()).take(64).collect();
-        Self { code, description: description.map(redact) }
+        let code = code.chars().filter(|c| !c.is_control()).take(MAX_CODE).collect();
+        Self { code, subcode: None, description: description.map(redact), wait: None }
     }
 
-    /// The OAuth error inside a body that is no token answer, whatever its HTTP status.
+    /// The error inside a body that is no token answer, whatever its HTTP status.
     #[must_use]
     pub fn inside(body: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct OAuthError {
-            error: String,
-            error_description: Option<String>,
-        }
-        let error: OAuthError = serde_json::from_slice(body).ok()?;
-        Some(Self::new(&error.error, error.error_description.as_deref()))
+        errors::read(&serde_json::from_slice(body).ok()?)
+    }
+
+    /// The same, narrowed down.
+    #[must_use]
+    pub fn with_subcode(self, subcode: Option<String>) -> Self {
+        let subcode = subcode.map(|text| text.chars().take(MAX_CODE).collect());
+        Self { subcode, ..self }
     }
 
     /// As it is stored and shown.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        json!({ "error": self.code, "description": self.description })
+        let mut shown = json!({ "error": self.code, "description": self.description });
+        if let Some(subcode) = &self.subcode {
+            shown["subcode"] = json!(subcode);
+        }
+        shown
     }
 
     /// Whether it speaks of our client alone, which is looked at before anything else (RFC 6749 §5.2):
     /// nothing that was presented is spent.
     #[must_use]
-    pub fn is_of_the_client(&self) -> bool {
+    pub fn is_of_the_client(&self, platform: &Platform) -> bool {
         matches!(self.code.as_str(), "invalid_client" | "unauthorized_client")
+            || self.rule(platform).is_some_and(|rule| rule.means == Meaning::OurFault)
     }
 
     /// Whether the platform says itself that this will pass.
     #[must_use]
-    pub fn will_pass(&self) -> bool {
+    pub fn will_pass(&self, platform: &Platform) -> bool {
         matches!(self.code.as_str(), "temporarily_unavailable" | "server_error" | "slow_down")
+            || self.rule(platform).is_some_and(|rule| rule.means == Meaning::Transient)
+    }
+
+    /// How long to leave the platform alone.
+    #[must_use]
+    pub fn patience(&self, platform: &Platform) -> Option<Duration> {
+        self.wait.or_else(|| self.rule(platform)?.wait)
     }
 
     /// What it means at the token endpoint. Only what clearly speaks of this grant is death.
     #[must_use]
-    pub fn class(&self) -> FailureClass {
+    pub fn class(&self, platform: &Platform) -> FailureClass {
+        if let Some(rule) = self.rule(platform) {
+            return rule.means.into();
+        }
         match self.code.as_str() {
             "invalid_grant" => FailureClass::Dead,
             "interaction_required" | "consent_required" | "login_required" => {
@@ -108,23 +148,42 @@ impl Refusal {
             _ => FailureClass::Transient,
         }
     }
+
+    fn rule(&self, platform: &Platform) -> Option<&'static ErrorRule> {
+        let said = self.description.as_deref().unwrap_or_default().to_lowercase();
+        let fits = |rule: &&ErrorRule| rule.code.contain(&self.code) && said.contains(rule.says);
+        platform.quirks.errors.iter().find(fits)
+    }
 }
 
 impl TokenError {
-    /// What it means for a grant of this model.
+    /// What it means for a grant of this platform, kept alive in this way.
     #[must_use]
-    pub fn class(&self, model: RefreshModel) -> FailureClass {
+    pub fn class(&self, platform: &Platform) -> FailureClass {
         match self {
-            Self::Refused(refusal) => refusal.class(),
-            Self::Call(error) if model.rotates() && error.may_have_acted() => FailureClass::InDoubt,
+            Self::Refused(refusal) => refusal.class(platform),
+            Self::Unfit(..) => FailureClass::Dead,
+            Self::Call(error) if platform.refresh.rotates() && error.may_have_acted() => {
+                FailureClass::InDoubt
+            }
             Self::Call(_) => FailureClass::Transient,
         }
     }
 
     /// Whether another secret of the same client may be tried.
     #[must_use]
-    pub fn refuses_the_client(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.is_of_the_client())
+    pub fn refuses_the_client(&self, platform: &Platform) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.is_of_the_client(platform))
+    }
+
+    /// How long the platform wants to be left alone.
+    #[must_use]
+    pub fn patience(&self, platform: &Platform) -> Option<Duration> {
+        match self {
+            Self::Refused(refusal) => refusal.patience(platform),
+            Self::Unfit(..) => None,
+            Self::Call(error) => error.asked_patience(),
+        }
     }
 
     /// One word for logs, metrics and the account's last error.
@@ -132,13 +191,27 @@ impl TokenError {
     pub fn code(&self) -> String {
         match self {
             Self::Refused(refusal) => refusal.code.clone(),
-            Self::Call(CallError::NotSent(_)) => "unreachable".to_owned(),
+            Self::Unfit(code, _) => code.to_ascii_lowercase(),
+            Self::Call(CallError::NotSent(_) | CallError::Unresolved(_)) => {
+                "unreachable".to_owned()
+            }
             Self::Call(CallError::Undiscovered(_)) => "discovery_failed".to_owned(),
             Self::Call(CallError::Status { status, .. }) => format!("http_{status}"),
+            Self::Call(CallError::Busy { code, .. }) => code.clone(),
             Self::Call(CallError::Unreadable(_)) => "no_readable_answer".to_owned(),
         }
     }
+
+    /// What the platform said, as it is stored and shown.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Refused(refusal) | Self::Unfit(_, Some(refusal)) => refusal.to_json(),
+            Self::Unfit(_, None) | Self::Call(_) => Value::Null,
+        }
+    }
 }
+
 
 /// Platforms have been seen to repeat the token in their complaint about it: words that long are
 /// no words.
@@ -156,12 +229,32 @@ fn redact(description: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use latchkey_shared::platforms::{BUILT_IN, Platforms};
+
     use super::*;
 
+    /// All built-in platforms, configured.
+    pub(in super::super) fn platforms() -> Platforms {
+        let section = |id: &str| match id {
+            "BLUESKY" => "[platforms.BLUESKY]\n".to_owned(),
+            _ => format!(
+                "[platforms.{id}]\nclient_id = \"c\"\nclient_secret = {{ value = \"s\" }}\n\
+                 base_url = \"http://127.0.0.1:9\"\n"
+            ),
+        };
+        let text: String = BUILT_IN.iter().map(|spec| section(spec.id)).collect();
+        Platforms::parse(&text).unwrap()
+    }
+
+    fn class(id: &str, body: &str) -> FailureClass {
+        let platforms = platforms();
+        Refusal::inside(body.as_bytes()).unwrap().class(platforms.get(id).unwrap())
+    }
+
     #[test]
-    fn only_invalid_grant_is_death() {
-        let class = |code: &str| Refusal::new(code, None).class();
+    fn where_no_rule_fits_the_standard_speaks() {
+        let class = |code: &str| class("SANDBOX", &json!({ "error": code }).to_string());
         assert_eq!(class("invalid_grant"), FailureClass::Dead);
         for ours in
             ["invalid_client", "unauthorized_client", "invalid_request", "unsupported_grant_type"]
@@ -175,11 +268,16 @@ mod tests {
 
     #[test]
     fn silence_is_doubt_only_where_tokens_rotate() {
-        let silence = || TokenError::Call(CallError::Unreadable("cut".to_owned()));
-        assert_eq!(silence().class(RefreshModel::Rotating { grace: None }), FailureClass::InDoubt);
-        assert_eq!(silence().class(RefreshModel::Stable), FailureClass::Transient);
-        let busy = TokenError::Call(CallError::Status { status: 503, retry_after: None });
-        assert_eq!(busy.class(RefreshModel::Rotating { grace: None }), FailureClass::Transient);
+        let platforms = platforms();
+        let class = |id: &str, error: CallError| {
+            TokenError::Call(error).class(platforms.get(id).unwrap())
+        };
+        let silence = || CallError::Unreadable("cut".to_owned());
+        assert_eq!(class("X", silence()), FailureClass::InDoubt);
+        assert_eq!(class("YOUTUBE", silence()), FailureClass::Transient);
+        assert_eq!(class("THREADS", silence()), FailureClass::Transient);
+        let busy = CallError::Status { status: 503, retry_after: None };
+        assert_eq!(class("X", busy), FailureClass::Transient);
     }
 
     #[test]
@@ -192,11 +290,26 @@ mod tests {
     }
 
     #[test]
-    fn an_error_inside_a_200_is_found() {
+    fn one_code_with_two_meanings_is_told_by_its_words() {
+        let x = |words: &str| {
+            let body = json!({ "error": "invalid_request", "error_description": words });
+            class("X", &body.to_string())
+        };
+        assert_eq!(x("Value passed for the token was invalid."), FailureClass::Dead);
         assert_eq!(
-            Refusal::inside(br#"{"error":"invalid_grant"}"#).unwrap().class(),
-            FailureClass::Dead
+            x("Value passed for the authorization code was invalid."),
+            FailureClass::OurFault
         );
-        assert!(Refusal::inside(b"<html>").is_none());
+        assert_eq!(x("Missing required parameter [grant_type]."), FailureClass::OurFault);
+    }
+
+    #[test]
+    fn a_vendor_s_usual_wait_stands_in_for_a_header() {
+        let platforms = platforms();
+        let business = platforms.get("TIKTOK_BUSINESS").unwrap();
+        let mut busy = Refusal::inside(br#"{"code":40100,"message":"Too many requests"}"#).unwrap();
+        assert_eq!(busy.patience(business), Some(Duration::from_secs(300)));
+        busy.wait = Some(Duration::from_secs(7));
+        assert_eq!(busy.patience(business), Some(Duration::from_secs(7)));
     }
 }

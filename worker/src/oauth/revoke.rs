@@ -1,16 +1,19 @@
-//! Telling the platform that a token is out of use: RFC 7009.
+//! Telling the platform that a token is out of use: RFC 7009, and vendors' ways to the same end.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use latchkey_shared::credentials::Credentials;
-use latchkey_shared::platforms::{ClientAuth, Platform};
+use latchkey_shared::platforms::quirks::{Presents, RevokeForm};
+use latchkey_shared::platforms::{ClientAuth, Flow, Platform, with_subject};
 use latchkey_shared::tokens::TokenSet;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value, json};
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use super::refusal::Refusal;
-use super::{CallError, PlatformHttp};
+use super::inspect::app_token;
+use super::refusal::{FailureClass, Refusal};
+use super::{CallError, PlatformHttp, app_password, rate_limit};
 
 /// What the platform said.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,8 +29,8 @@ pub enum Revoked {
     Refused(Refusal),
 }
 
-/// Presents the refresh token, which normally takes the access tokens with it (§2.1); the access
-/// token where there is no other.
+/// Presents what the platform wants: by RFC 7009 the refresh token, which normally takes the access
+/// tokens with it (§2.1); the access token where there is no other.
 ///
 /// # Errors
 /// [`CallError`]: the token must be taken as alive.
@@ -37,10 +40,21 @@ pub async fn revoke(
     (endpoint, credentials): (&Url, &Credentials),
     tokens: &TokenSet,
 ) -> Result<Revoked, CallError> {
+    let deadline = http.timeouts().other;
+    if platform.flow == Flow::AppPassword {
+        return app_password::end(http, tokens, deadline).await;
+    }
     let request = request(platform, (endpoint, credentials), tokens)
         .map_err(|error| CallError::Unreadable(error.to_string()))?;
-    let response = http.send(request, http.timeouts().other).await?;
-    Ok(read(response.status(), response.body()))
+    let response = http.send(platform, request, deadline).await?;
+    let answer = read(platform, response.status(), response.body());
+    Ok(match answer {
+        Revoked::Refused(refusal) => {
+            let wait = rate_limit::wait(platform, response.headers());
+            Revoked::Refused(Refusal { wait, ..refusal })
+        }
+        other => other,
+    })
 }
 
 fn request(
@@ -48,30 +62,66 @@ fn request(
     (endpoint, credentials): (&Url, &Credentials),
     tokens: &TokenSet,
 ) -> http::Result<http::Request<Vec<u8>>> {
-    let (token, hint) = match &tokens.refresh_token {
-        Some(token) => (token, "refresh_token"),
-        None => (&tokens.access_token, "access_token"),
-    };
-    let mut form = Serializer::new(String::new());
-    form.append_pair("token", token.expose_secret()).append_pair("token_type_hint", hint);
-    let mut request = http::Request::post(endpoint.as_str())
-        .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .header(http::header::ACCEPT, "application/json");
+    let call = &platform.quirks.revocation;
+    let (token, hint) = presented(call.presents, credentials, tokens);
+    let mut pairs = vec![(call.token, token.expose_secret().to_owned())];
+    let mut url = with_subject(endpoint, tokens.subject.as_deref().unwrap_or("me"));
+    let mut authorization = None;
     match platform.client_auth {
-        ClientAuth::Basic => {
-            request = request.header(http::header::AUTHORIZATION, basic(credentials))
-        }
+        _ if !call.client => {}
+        ClientAuth::Basic => authorization = Some(basic(credentials)),
         ClientAuth::Body => {
-            form.append_pair("client_id", &credentials.client_id)
-                .append_pair("client_secret", credentials.client_secret.expose_secret());
+            let secret = credentials.client_secret.expose_secret();
+            let id = if call.form == RevokeForm::Json { "client_id" } else { platform.quirks.client_id };
+            pairs.extend([(id, credentials.client_id.clone()), ("client_secret", secret.to_owned())]);
         }
     }
-    request.body(form.finish().into_bytes())
+    let (method, content_type, body) = match call.form {
+        RevokeForm::Form => {
+            pairs.extend(hint.map(|hint| ("token_type_hint", hint.to_owned())));
+            let form = Serializer::new(String::new()).extend_pairs(pairs).finish();
+            ("POST", Some("application/x-www-form-urlencoded"), form)
+        }
+        RevokeForm::Json => {
+            let members = pairs.into_iter().map(|(name, value)| (name.to_owned(), json!(value)));
+            let object = Value::Object(members.collect::<Map<_, _>>());
+            ("POST", Some("application/json"), object.to_string())
+        }
+        RevokeForm::Delete => {
+            url.query_pairs_mut().extend_pairs(pairs);
+            ("DELETE", None, String::new())
+        }
+    };
+    let mut request = http::Request::builder()
+        .method(method)
+        .uri(url.as_str())
+        .header(http::header::ACCEPT, "application/json");
+    if let Some(authorization) = authorization {
+        request = request.header(http::header::AUTHORIZATION, authorization);
+    }
+    if let Some(content_type) = content_type {
+        request = request.header(http::header::CONTENT_TYPE, content_type);
+    }
+    request.body(body.into_bytes())
+}
+
+/// The token, and what RFC 7009 calls its kind where both may be presented.
+fn presented(
+    presents: Presents,
+    credentials: &Credentials,
+    tokens: &TokenSet,
+) -> (SecretString, Option<&'static str>) {
+    match (presents, &tokens.refresh_token) {
+        (Presents::RefreshToken, Some(token)) => (token.clone(), Some("refresh_token")),
+        (Presents::RefreshToken, None) => (tokens.access_token.clone(), Some("access_token")),
+        (Presents::AccessToken, _) => (tokens.access_token.clone(), None),
+        (Presents::AppToken, _) => (app_token(credentials), None),
+    }
 }
 
 /// The status says it all (§2.2), except where a platform hides its no in a 200. A platform that
 /// does not know the token any more (against §2.2, but seen) has nothing left to revoke.
-fn read(status: http::StatusCode, body: &[u8]) -> Revoked {
+fn read(platform: &Platform, status: http::StatusCode, body: &[u8]) -> Revoked {
     let said = Refusal::inside(body);
     if status.is_success() && said.is_none() {
         return Revoked::Yes { status: status.as_u16() };
@@ -80,6 +130,9 @@ fn read(status: http::StatusCode, body: &[u8]) -> Revoked {
     match refusal.code.as_str() {
         "unsupported_token_type" => Revoked::Unsupported,
         "invalid_token" | "invalid_grant" => Revoked::Yes { status: status.as_u16() },
+        _ if refusal.class(platform) == FailureClass::Dead => {
+            Revoked::Yes { status: status.as_u16() }
+        }
         _ => Revoked::Refused(refusal),
     }
 }
@@ -97,12 +150,15 @@ fn basic(credentials: &Credentials) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::refusal::tests::platforms;
     use super::*;
 
     #[test]
     fn what_platforms_answer_to_a_revocation() {
+        let platforms = platforms();
+        let sandbox = platforms.get("SANDBOX").unwrap();
         let answer = |status: u16, body: &str| {
-            read(http::StatusCode::from_u16(status).unwrap(), body.as_bytes())
+            read(sandbox, http::StatusCode::from_u16(status).unwrap(), body.as_bytes())
         };
         for (status, body) in [
             (200, ""),

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use latchkey_shared::credentials::Credentials;
-use latchkey_shared::platforms::{ClientAuth, Endpoints, Platform, RefreshModel};
+use latchkey_shared::platforms::quirks::Wire;
+use latchkey_shared::platforms::{ClientAuth, Platform, RefreshModel};
 use latchkey_shared::tokens::TokenSet;
 use oauth2::basic::{
-    BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
+    BasicErrorResponse, BasicRevocationErrorResponse,
     BasicTokenIntrospectionResponse, BasicTokenType,
 };
 use oauth2::{
@@ -17,13 +18,16 @@ use oauth2::{
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
+use url::Url;
+
 use super::refusal::{Refusal, TokenError};
-use super::{CallError, PlatformHttp};
+use super::{CallError, PlatformHttp, wire};
 
 /// What platforms add to RFC 6749 §5.1.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Extra {
     refresh_token_expires_in: Option<u64>,
+    subject: Option<String>,
 }
 
 impl oauth2::ExtraTokenFields for Extra {}
@@ -50,18 +54,15 @@ pub struct Answer {
     pub tokens: TokenSet,
     /// How long the access token lives, if the platform said so.
     pub access_lifetime: Option<Duration>,
-    /// How long it usually lives at this platform, if that is known.
-    pub usual_lifetime: Option<Duration>,
     /// How long the refresh token lives.
     pub refresh_lifetime: Option<Duration>,
+    /// Whether the refresh token is the one that was presented.
+    pub refresh_token_stayed: bool,
     /// What was granted, if the platform said so.
     pub scopes: Option<Vec<String>>,
 }
 
-pub(super) fn client(
-    (platform, endpoints): (&Platform, &Endpoints),
-    credentials: &Credentials,
-) -> Client {
+pub(super) fn client(platform: &Platform, url: &Url, credentials: &Credentials) -> Client {
     let secret = ClientSecret::new(credentials.client_secret.expose_secret().to_owned());
     oauth2::Client::new(ClientId::new(credentials.client_id.clone()))
         .set_client_secret(secret)
@@ -69,31 +70,27 @@ pub(super) fn client(
             ClientAuth::Basic => AuthType::BasicAuth,
             ClientAuth::Body => AuthType::RequestBody,
         })
-        .set_token_uri(TokenUrl::from_url(endpoints.token_url.clone()))
+        .set_token_uri(TokenUrl::from_url(url.clone()))
 }
 
-/// Our HTTP client as the `oauth2` crate wants it: one call, one deadline.
+/// Our HTTP client as the `oauth2` crate wants it: one call, one deadline, in the vendor's form.
 pub(super) struct OneCall<'a> {
     pub http: &'a PlatformHttp,
+    pub platform: &'a Platform,
+    pub wire: &'a Wire,
     pub deadline: Duration,
 }
 
 impl<'c> AsyncHttpClient<'c> for OneCall<'_> {
-    type Error = CallError;
-    type Future = futures_util::future::BoxFuture<'c, Result<HttpResponse, CallError>>;
+    type Error = TokenError;
+    type Future = futures_util::future::BoxFuture<'c, Result<HttpResponse, TokenError>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async {
-            let mut response = self.http.send(request, self.deadline).await?;
-            let status = response.status();
-            if status.is_client_error() && Refusal::inside(response.body()).is_none() {
-                return Err(CallError::Status { status: status.as_u16(), retry_after: None });
-            }
-            // The crate takes tokens from a 200 alone; those of a 201 are as good.
-            if status.is_success() {
-                *response.status_mut() = http::StatusCode::OK;
-            }
-            Ok(response)
+            let request = wire::dress(self.platform, self.wire, request)
+                .map_err(|error| CallError::Unreadable(error.to_string()))?;
+            let answer = self.http.send(self.platform, request, self.deadline).await?;
+            wire::undress(self.platform, answer)
         })
     }
 }
@@ -118,30 +115,27 @@ pub(super) fn answer(platform: &Platform, response: &TokenAnswer) -> Result<Answ
         tokens: TokenSet {
             access_token: access_token.clone().into(),
             refresh_token: refresh_token.filter(|t| !t.is_empty()).map(|t| t.clone().into()),
+            subject: response.extra_fields().subject.clone(),
+            host: None,
         },
         access_lifetime: response.expires_in(),
-        usual_lifetime: platform.token_lifetime,
         refresh_lifetime: response.extra_fields().refresh_token_expires_in.map(Duration::from_secs),
+        refresh_token_stayed: false,
         scopes: Some(scopes).filter(|scopes| !scopes.is_empty()),
     })
 }
 
 /// What the crate's error means to us.
-pub(super) fn token_error(error: RequestTokenError<CallError, BasicErrorResponse>) -> TokenError {
+pub(super) fn token_error(error: RequestTokenError<TokenError, BasicErrorResponse>) -> TokenError {
     match error {
+        RequestTokenError::Request(error) => error,
         RequestTokenError::ServerResponse(response) => {
             let description = response.error_description().map(String::as_str);
-            TokenError::Refused(Refusal::new(word(response.error()), description))
+            TokenError::Refused(Refusal::new(response.error().as_ref(), description))
         }
-        RequestTokenError::Request(error) => TokenError::Call(error),
-        RequestTokenError::Parse(error, body) => match Refusal::inside(&body) {
-            Some(refusal) => TokenError::Refused(refusal),
-            None => TokenError::Call(CallError::Unreadable(format!("at `{}`", error.path()))),
-        },
-        RequestTokenError::Other(what) => TokenError::Call(CallError::Unreadable(what)),
+        RequestTokenError::Parse(error, _) => {
+            CallError::Unreadable(format!("at `{}`", error.path())).into()
+        }
+        RequestTokenError::Other(what) => CallError::Unreadable(what).into(),
     }
-}
-
-fn word(error: &BasicErrorResponseType) -> &str {
-    error.as_ref()
 }

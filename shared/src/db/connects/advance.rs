@@ -57,7 +57,7 @@ impl<'a> Advance<'a> {
     }
 }
 
-/// Takes a step, stamps it on the timeline, and wipes code and verifier when the connect has ended.
+/// Takes a step, stamps it on the timeline, and wipes what is sealed when the connect has ended.
 /// `None` when it was not in one of the steps before, so that of two callers one wins.
 ///
 /// # Errors
@@ -78,6 +78,7 @@ pub async fn advance(
              reason_code = coalesce($3, reason_code), platform_error = coalesce($4, platform_error),
              sealed_code = CASE WHEN {wipe} THEN NULL ELSE coalesce($5, sealed_code) END,
              sealed_verifier = CASE WHEN {wipe} THEN NULL ELSE sealed_verifier END,
+             sealed_candidates = CASE WHEN {wipe} THEN NULL ELSE sealed_candidates END,
              page_hash = coalesce($6, page_hash),
              lease_until = moment($1) + $7,
              account_ids = $8

@@ -25,8 +25,8 @@ impl From<Open> for CallbackReceived {
     }
 }
 
-/// Connects whose code waits for longer than `patience`, or whose worker has not come back from an
-/// exchange. Across tenants: for the sweep.
+/// Connects whose code waits for longer than `patience`, whose worker has not come back from an
+/// exchange, or whose person has chosen. Across tenants: for the sweep.
 ///
 /// # Errors
 /// When the query fails.
@@ -40,6 +40,7 @@ pub async fn left_behind(
         "SELECT workspace_id, id FROM connects
          WHERE (status = 'authorized' AND status_at < moment($1) - $2)
             OR (status = 'exchanging' AND status_at < moment($1) - $2 AND (lease_until IS NULL OR lease_until < moment($1)))
+            OR (status = 'selecting' AND selection IS NOT NULL AND lease_until < moment($1))
          ORDER BY status_at LIMIT $3",
     )
     .bind::<Interval, _>(clock.offset())
@@ -48,7 +49,7 @@ pub async fn left_behind(
     Ok(query.load::<Open>(conn).await?.into_iter().map(CallbackReceived::from).collect())
 }
 
-/// Connects that nobody finished in time: pending past their end, or stuck behind the code for
+/// Connects that nobody finished in time: pending or without a choice past their end, or stuck behind the code for
 /// `stuck` beyond it. Across tenants: for the sweep.
 ///
 /// # Errors
@@ -61,7 +62,7 @@ pub async fn overdue(
 ) -> Result<Vec<CallbackReceived>, DbError> {
     let query = sql_query(
         "SELECT workspace_id, id FROM connects
-         WHERE (status = 'pending' AND expires_at <= moment($1))
+         WHERE (status IN ('pending', 'selecting') AND expires_at <= moment($1))
             OR (status IN ('authorized', 'exchanging') AND expires_at <= moment($1) - $2)
          LIMIT $3",
     )

@@ -14,9 +14,11 @@ use crate::keyring::Place;
 
 mod advance;
 mod due;
+mod selection;
 
 pub use advance::{Advance, advance, set_lease, set_page_hash, store_grant};
 pub use due::{left_behind, overdue};
+pub use selection::{candidates_place, select, set_candidates};
 
 text_enum! {
     /// How far a connect is.
@@ -27,6 +29,8 @@ text_enum! {
         Authorized = "authorized",
         /// The code was presented, or is about to be.
         Exchanging = "exchanging",
+        /// The person chooses what to connect.
+        Selecting = "selecting",
         /// The account is connected.
         Connected = "connected",
         /// It ended without an account; the reason says why.
@@ -39,10 +43,14 @@ text_enum! {
 }
 
 impl ConnectStatus {
+    /// Those that a connect may still leave.
+    pub const OPEN: [Self; 4] =
+        [Self::Pending, Self::Authorized, Self::Exchanging, Self::Selecting];
+
     /// Whether nothing will change any more.
     #[must_use]
     pub fn is_final(self) -> bool {
-        !matches!(self, Self::Pending | Self::Authorized | Self::Exchanging)
+        !Self::OPEN.contains(&self)
     }
 }
 
@@ -82,8 +90,12 @@ pub struct Connect {
     pub metadata: Value,
     /// The PKCE verifier.
     pub sealed_verifier: Option<Vec<u8>>,
-    /// The code.
+    /// The code, or the app password.
     pub sealed_code: Option<Vec<u8>>,
+    /// What the person may choose from.
+    pub sealed_candidates: Option<Vec<u8>>,
+    /// What was chosen.
+    pub selection: Option<Vec<String>>,
     /// SHA-256 of the cookie that may see the page.
     pub page_hash: Option<Vec<u8>>,
     /// The accounts that it connected.
@@ -305,11 +317,7 @@ pub async fn count_open(
 ) -> Result<i64, DbError> {
     let open = connects::table
         .filter(connects::workspace_id.eq(workspace))
-        .filter(connects::status.eq_any([
-            ConnectStatus::Pending,
-            ConnectStatus::Authorized,
-            ConnectStatus::Exchanging,
-        ]))
+        .filter(connects::status.eq_any(ConnectStatus::OPEN))
         .filter(connects::expires_at.gt(now(clock)));
     Ok(open.count().get_result(conn).await?)
 }

@@ -88,6 +88,8 @@ pub async fn store_answer(
                 grants::refresh_expires_at.eq(tokens.refresh_expires_at),
                 grants::refresh_at.eq(tokens.refresh_at),
                 grants::next_attempt_at.eq(tokens.refresh_at),
+                grants::reauth_at.eq(tokens.reauth.map(|reauth| reauth.at)),
+                grants::reauth_notice_at.eq(tokens.reauth.and_then(|reauth| reauth.notice_at)),
             ),
             (
                 grants::attempts.eq(0),
@@ -111,6 +113,34 @@ pub async fn store_answer(
         note_refresh(conn, clock, (&grant.workspace_id, &grant.id), ending).await?;
     }
     Ok(status)
+}
+
+/// Puts a long-lived token set in the place of the one that the exchange brought. False when the grant
+/// is not waiting for it any more.
+///
+/// # Errors
+/// When the query fails.
+pub async fn trade_in(
+    conn: &mut AsyncPgConnection,
+    grant: &Grant,
+    tokens: &NewTokens,
+) -> Result<bool, DbError> {
+    let rows = one!(&grant.workspace_id, &grant.id)
+        .filter(grants::status.eq(GrantStatus::Pending))
+        .filter(grants::generation.eq(grant.generation))
+        .set((
+            grants::generation.eq(grant.generation + 1),
+            grants::sealed_tokens.eq(&tokens.sealed),
+            grants::renewable.eq(tokens.renewable),
+            grants::issued_at.eq(tokens.issued_at),
+            grants::access_expires_at.eq(tokens.access_expires_at),
+            grants::refresh_expires_at.eq(tokens.refresh_expires_at),
+            grants::refresh_at.eq(tokens.refresh_at),
+            grants::reauth_at.eq(tokens.reauth.map(|reauth| reauth.at)),
+            grants::reauth_notice_at.eq(tokens.reauth.and_then(|reauth| reauth.notice_at)),
+        ))
+        .execute(conn);
+    Ok(rows.await? == 1)
 }
 
 fn as_text(at: DateTime<Utc>) -> String {

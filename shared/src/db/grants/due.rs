@@ -31,7 +31,7 @@ pub struct DueGrant {
     pub grant: GrantRef,
 }
 
-/// Takes due grants in the order of their deadlines, each moved 2 min ahead, doubling: a lost
+/// Takes due grants of apps that are not paused, in the order of their deadlines, each moved 2 min ahead, doubling: a lost
 /// message comes due again. Across tenants: for the planner.
 ///
 /// # Errors
@@ -44,6 +44,8 @@ pub async fn take_due(
     let query = sql_query(
         "WITH due AS (
              SELECT id FROM grants WHERE status = 'active' AND next_attempt_at <= moment($1)
+               AND NOT EXISTS (SELECT FROM app_pauses pause WHERE pause.platform = grants.platform
+                   AND pause.app_id = coalesce(grants.app_id, '') AND pause.until > moment($1))
              ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED)
          UPDATE grants SET dispatches = dispatches + 1,
              next_attempt_at = moment($1) + interval '2 min' * power(2, least(dispatches, 6))

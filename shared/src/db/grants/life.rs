@@ -10,7 +10,26 @@ use super::{Grant, GrantStatus};
 use crate::clock::Clock;
 use crate::ids::{GrantId, WorkspaceId};
 
-/// Whose grant it is, once the platform has said so; it is in use from now on.
+/// Whose grant it is, once the platform has said so, with its tokens sealed anew: they hold whatever of
+/// the person calls must name. False when it is not waiting for that any more.
+///
+/// # Errors
+/// When the query fails.
+pub async fn name_holder(
+    conn: &mut AsyncPgConnection,
+    grant: &Grant,
+    holder_hash: &[u8],
+    sealed: &[u8],
+) -> Result<bool, DbError> {
+    let rows = one!(&grant.workspace_id, &grant.id)
+        .filter(grants::status.eq(GrantStatus::Pending))
+        .filter(grants::generation.eq(grant.generation))
+        .set((grants::holder_hash.eq(holder_hash), grants::sealed_tokens.eq(sealed)))
+        .execute(conn);
+    Ok(rows.await? == 1)
+}
+
+/// A grant whose holder is known is in use from now on.
 ///
 /// # Errors
 /// When the query fails.
@@ -18,13 +37,11 @@ pub async fn activate(
     conn: &mut AsyncPgConnection,
     workspace: &WorkspaceId,
     id: &GrantId,
-    holder_hash: &[u8],
 ) -> Result<bool, DbError> {
     let rows = one!(workspace, id)
         .filter(grants::status.eq(GrantStatus::Pending))
         .set((
             grants::status.eq(GrantStatus::Active),
-            grants::holder_hash.eq(holder_hash),
             grants::next_attempt_at.eq(grants::refresh_at),
         ))
         .execute(conn);

@@ -3,7 +3,7 @@
 //! The lease says who may call the platform, the generation says who may store. A refresh commits
 //! its intent before it calls, so that a call whose answer nobody read is known as in doubt.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -26,14 +26,18 @@ mod calls;
 mod due;
 mod holders;
 mod life;
+mod reauth;
 
-pub use calls::{FailedCall, begin_call, give_back, make_due, note_overdue, put_off, store_answer};
+pub use calls::{
+    FailedCall, begin_call, give_back, make_due, note_overdue, put_off, store_answer, trade_in,
+};
 pub use due::{DueGrant, ended, take_due};
 pub use holders::{holder_has_another, lock_holder, releasing_of_holder};
 pub use life::{
-    activate, adopt_refresh_token, expire, finish_release, note_revocation_sent, release, revive,
-    supersede,
+    activate, adopt_refresh_token, expire, finish_release, name_holder, note_revocation_sent,
+    release, revive, supersede,
 };
+pub use reauth::{noticeable, set_reauth, take_notice};
 
 text_enum! {
     /// Where a grant is in its life.
@@ -71,7 +75,7 @@ pub struct Grant {
     pub generation: i64,
     /// The token set of this generation.
     pub sealed_tokens: Option<Vec<u8>>,
-    /// Whether it holds a refresh token.
+    /// Whether it holds what a refresh presents.
     pub renewable: bool,
     /// What the person granted.
     pub scopes: Vec<String>,
@@ -103,6 +107,8 @@ pub struct Grant {
     pub last_error_at: Option<DateTime<Utc>>,
     /// When it was released.
     pub released_at: Option<DateTime<Utc>>,
+    /// By when the person must consent again, where no refresh moves that end.
+    pub reauth_at: Option<DateTime<Utc>>,
 }
 
 impl Grant {
@@ -135,7 +141,7 @@ pub fn tokens_place<'a>(workspace: &'a WorkspaceId, id: &'a GrantId, generation:
 pub struct NewTokens {
     /// Sealed for its place.
     pub sealed: Vec<u8>,
-    /// Whether it holds a refresh token.
+    /// Whether it holds what a refresh presents.
     pub renewable: bool,
     /// What the person granted.
     pub scopes: Vec<String>,
@@ -147,6 +153,29 @@ pub struct NewTokens {
     pub refresh_expires_at: Option<DateTime<Utc>>,
     /// When to refresh.
     pub refresh_at: Option<DateTime<Utc>>,
+    /// By when the person must consent again, and when applications are told of it first.
+    pub reauth: Option<Reauth>,
+}
+
+/// An end that no refresh moves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Reauth {
+    /// By when the person must consent again.
+    pub at: DateTime<Utc>,
+    /// When applications are told of it next.
+    pub notice_at: Option<DateTime<Utc>>,
+}
+
+impl Reauth {
+    /// How many days before the end applications are told.
+    const NOTICE_DAYS: [i64; 3] = [14, 7, 1];
+
+    /// An end, seen from a moment: what should have been told before it is told no more.
+    #[must_use]
+    pub fn new(at: DateTime<Utc>, seen_from: DateTime<Utc>) -> Self {
+        let notices = Self::NOTICE_DAYS.map(|days| at - TimeDelta::days(days));
+        Self { at, notice_at: notices.into_iter().find(|notice| *notice > seen_from) }
+    }
 }
 
 /// A grant about to be added.
@@ -197,6 +226,8 @@ pub async fn insert(
                 grants::access_expires_at.eq(tokens.access_expires_at),
                 grants::refresh_expires_at.eq(tokens.refresh_expires_at),
                 grants::refresh_at.eq(tokens.refresh_at),
+                grants::reauth_at.eq(tokens.reauth.map(|reauth| reauth.at)),
+                grants::reauth_notice_at.eq(tokens.reauth.and_then(|reauth| reauth.notice_at)),
             ),
         ))
         .execute(conn)

@@ -5,6 +5,7 @@ mod consent;
 mod faults;
 mod grants;
 mod ledger;
+mod wears;
 
 use std::collections::HashMap;
 use std::time::Duration;

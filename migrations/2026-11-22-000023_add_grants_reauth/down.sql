@@ -1,0 +1,2 @@
+DROP INDEX grants_reauth_idx;
+ALTER TABLE grants DROP COLUMN reauth_at, DROP COLUMN reauth_notice_at;

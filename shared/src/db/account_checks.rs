@@ -1,0 +1,105 @@
+//! Accounts that live by tokens of their own: the token, and when the platform is asked whether it
+//! still works.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Interval, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::accounts::{Account, AccountStatus};
+use super::schema::accounts;
+use super::{DbError, now};
+use crate::clock::Clock;
+use crate::ids::{AccountId, WorkspaceId};
+use crate::keyring::Place;
+use crate::messages::CheckDue;
+
+/// Where an account's own token stands.
+#[must_use]
+pub fn token_place<'a>(workspace: &'a WorkspaceId, id: &'a AccountId) -> Place<'a> {
+    Place {
+        column: "accounts.sealed_token",
+        tenant: workspace.as_str(),
+        row: id.as_str(),
+        generation: 0,
+    }
+}
+
+/// Gives an account its own token, which is checked at once.
+///
+/// # Errors
+/// When the query fails.
+pub async fn set_token(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    account: &Account,
+    sealed: &[u8],
+) -> Result<(), DbError> {
+    diesel::update(accounts::table)
+        .filter(accounts::workspace_id.eq(&account.workspace_id))
+        .filter(accounts::id.eq(&account.id))
+        .set((
+            accounts::sealed_token.eq(sealed),
+            accounts::next_check_at.eq(now(clock).nullable()),
+            accounts::check_failures.eq(0),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Puts off the next check; `failures` counts those in a row that brought no answer. False when the
+/// account is not what it was: checked by somebody else, or connected anew.
+///
+/// # Errors
+/// When the query fails.
+pub async fn reschedule(
+    conn: &mut AsyncPgConnection,
+    seen: &Account,
+    next_check_at: DateTime<Utc>,
+    failures: i32,
+) -> Result<bool, DbError> {
+    let rows = diesel::update(accounts::table)
+        .filter(accounts::workspace_id.eq(&seen.workspace_id))
+        .filter(accounts::id.eq(&seen.id))
+        .filter(accounts::status.eq(AccountStatus::Connected))
+        .filter(accounts::sealed_token.eq(&seen.sealed_token))
+        .set((accounts::next_check_at.eq(next_check_at), accounts::check_failures.eq(failures)))
+        .execute(conn);
+    Ok(rows.await? == 1)
+}
+
+#[derive(QueryableByName)]
+struct Due {
+    #[diesel(sql_type = Text)]
+    workspace_id: WorkspaceId,
+    #[diesel(sql_type = Text)]
+    id: AccountId,
+}
+
+/// Takes the accounts whose check is due, each moved 2 min ahead: a lost message comes due again.
+/// Across tenants: for the planner.
+///
+/// # Errors
+/// When the query fails.
+pub async fn take_due(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    limit: i64,
+) -> Result<Vec<CheckDue>, DbError> {
+    let query = sql_query(
+        "WITH due AS (
+             SELECT id FROM accounts WHERE status = 'connected' AND next_check_at <= moment($1)
+               AND NOT EXISTS (SELECT FROM app_pauses pause WHERE pause.platform = accounts.platform
+                   AND pause.app_id = coalesce(accounts.app_id, '') AND pause.until > moment($1))
+             ORDER BY next_check_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+         UPDATE accounts SET next_check_at = moment($1) + interval '2 min'
+         FROM due WHERE accounts.id = due.id RETURNING workspace_id, accounts.id",
+    )
+    .bind::<Interval, _>(clock.offset())
+    .bind::<BigInt, _>(limit);
+    let rows: Vec<Due> = query.load(conn).await?;
+    let check = |row: Due| CheckDue { workspace_id: row.workspace_id, account_id: row.id };
+    Ok(rows.into_iter().map(check).collect())
+}

@@ -1,0 +1,59 @@
+//! `BLUESKY`, by app password: sessions of the AT Protocol, at whatever host the person's data live.
+//!
+//! <https://atproto.com/specs/xrpc>
+//! <https://docs.bsky.app/docs/api/com-atproto-server-create-session>
+//! <https://docs.bsky.app/docs/advanced-guides/entryway>
+//! <https://docs.bsky.app/docs/advanced-guides/rate-limits>
+
+use std::time::Duration;
+
+use super::quirks::{Codes, ErrorRule, Meaning, RateLimit};
+use super::vocabulary::pointers;
+use super::{Flow, Pkce, Quirks, Reach, RefreshModel, Spec, Urls};
+
+/// Each refresh brings a new pair; for 2 h the spent refresh token brings the same pair again.
+/// Lifetimes stand in the tokens. The endpoints' host is that of the person. Deleting the session does
+/// not delete the app password: that can be done by the person alone.
+pub const BLUESKY: Spec = Spec {
+    id: "BLUESKY",
+    name: "Bluesky",
+    flow: Flow::AppPassword,
+    version: None,
+    urls: Urls {
+        refresh: Some("https://bsky.social/xrpc/com.atproto.server.refreshSession"),
+        revoke: Some("https://bsky.social/xrpc/com.atproto.server.deleteSession"),
+        ..Urls::new(
+            "https://bsky.app/settings/app-passwords",
+            "https://bsky.social/xrpc/com.atproto.server.createSession",
+            "https://bsky.social/xrpc/app.bsky.actor.getProfile",
+        )
+    },
+    client_auth: None,
+    pkce: Pkce::None,
+    scope_separator: " ",
+    default_scopes: &[],
+    authorize_parameters: &[],
+    token_lifetime: Some(Duration::from_secs(2 * 3600)),
+    refresh: RefreshModel::Rotating { grace: Some(Duration::from_secs(2 * 3600)) },
+    reach: Reach::Token,
+    identity_mapping: pointers("/did", "/handle", "/displayName", "/avatar"),
+    quirks: Quirks {
+        own_host: true,
+        identity: super::quirks::Ask { subject: Some("actor"), ..super::quirks::Ask::STANDARD },
+        rate_limit: Some(RateLimit::Reset("ratelimit-reset")),
+        errors: ERRORS,
+        ..Quirks::STANDARD
+    },
+};
+
+/// The directory of `did:plc`.
+pub(super) const PLC: &str = "https://plc.directory/";
+
+/// Whatever else a host answers is taken to pass.
+const ERRORS: &[ErrorRule] = &[
+    ErrorRule::of(
+        Codes::Is(&["ExpiredToken", "InvalidToken", "AuthenticationRequired", "AccountTakedown"]),
+        Meaning::Dead,
+    ),
+    ErrorRule::of(Codes::Any, Meaning::Transient),
+];

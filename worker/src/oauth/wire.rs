@@ -1,0 +1,164 @@
+//! Between the standard and a vendor's way of writing it: a request of RFC 6749 goes out in the
+//! vendor's form, and its answer comes in as one of RFC 6749.
+
+use latchkey_shared::platforms::Platform;
+use latchkey_shared::platforms::quirks::{Encoding, Wire};
+use latchkey_shared::random;
+use oauth2::{HttpRequest, HttpResponse};
+use serde_json::{Map, Value, json};
+use url::form_urlencoded::{self, Serializer};
+
+use super::refusal::{Refusal, TokenError};
+use super::{CallError, rate_limit};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The same request in the vendor's form.
+///
+/// # Errors
+/// When no request can be made of it: nothing was sent.
+pub fn dress(platform: &Platform, wire: &Wire, request: HttpRequest) -> http::Result<HttpRequest> {
+    let (parts, body) = request.into_parts();
+    let pairs: Vec<(String, String)> = form_urlencoded::parse(&body)
+        .filter_map(|(name, value)| {
+            let value = match (name.as_ref(), wire.grant_type) {
+                ("grant_type", Some(grant_type)) => grant_type.to_owned(),
+                _ => value.into_owned(),
+            };
+            Some((name_of(platform, wire, &name)?, value))
+        })
+        .chain(wire.parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())))
+        .collect();
+    let (content_type, body) = match wire.encoding {
+        Encoding::Form => (Some(FORM.to_owned()), form(&pairs).into_bytes()),
+        Encoding::Json => (Some("application/json".to_owned()), object(&pairs).into_bytes()),
+        Encoding::Multipart => {
+            let boundary = random::token();
+            let body = multipart(&pairs, &boundary).into_bytes();
+            (Some(format!("multipart/form-data; boundary={boundary}")), body)
+        }
+        Encoding::Query => (None, Vec::new()),
+    };
+    let mut request = match wire.encoding {
+        Encoding::Query => http::Request::get(with_query(&parts.uri.to_string(), &pairs)),
+        _ => http::Request::post(parts.uri),
+    };
+    if let Some(headers) = request.headers_mut() {
+        *headers = parts.headers;
+        headers.remove(http::header::CONTENT_TYPE);
+    }
+    match content_type {
+        Some(content_type) => request.header(http::header::CONTENT_TYPE, content_type).body(body),
+        None => request.body(body),
+    }
+}
+
+/// What the vendor calls a parameter; `None`: it wants none.
+fn name_of(platform: &Platform, wire: &Wire, name: &str) -> Option<String> {
+    let theirs = wire.names.iter().find(|(standard, _)| *standard == name);
+    let theirs = match theirs {
+        Some((_, theirs)) => theirs,
+        None if name == "client_id" => platform.quirks.client_id,
+        None => name,
+    };
+    (!theirs.is_empty()).then(|| theirs.to_owned())
+}
+
+fn form(pairs: &[(String, String)]) -> String {
+    Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+fn object(pairs: &[(String, String)]) -> String {
+    let members = pairs.iter().map(|(name, value)| (name.clone(), json!(value)));
+    Value::Object(members.collect::<Map<_, _>>()).to_string()
+}
+
+/// RFC 7578. The boundary is random, so that no value can hold it; our own parameters' names need no
+/// escaping.
+fn multipart(pairs: &[(String, String)], boundary: &str) -> String {
+    let part = |(name, value): &(String, String)| {
+        format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+        )
+    };
+    pairs.iter().map(part).collect::<String>() + &format!("--{boundary}--\r\n")
+}
+
+fn with_query(uri: &str, pairs: &[(String, String)]) -> String {
+    let joint = if uri.contains('?') { '&' } else { '?' };
+    format!("{uri}{joint}{}", form(pairs))
+}
+
+/// The answer as RFC 6749 §5.1 would have it.
+///
+/// # Errors
+/// [`TokenError`]: it holds no tokens.
+pub fn undress(platform: &Platform, mut answer: HttpResponse) -> Result<HttpResponse, TokenError> {
+    let status = answer.status();
+    let body: Option<Value> = serde_json::from_slice(answer.body()).ok();
+    if status.is_success()
+        && let Some(tokens) = body.as_ref().and_then(|body| tokens(platform, body))
+    {
+        *answer.body_mut() = tokens.to_string().into_bytes();
+        // Those of a 201 are as good, and our reader takes them from a 200 alone.
+        *answer.status_mut() = http::StatusCode::OK;
+        return Ok(answer);
+    }
+    match body.as_ref().and_then(super::errors::read) {
+        Some(refusal) => {
+            let wait = rate_limit::wait(platform, answer.headers());
+            Err(TokenError::Refused(Refusal { wait, ..refusal }))
+        }
+        None if status.is_success() => Ok(answer),
+        None => {
+            let retry_after = rate_limit::wait(platform, answer.headers());
+            Err(CallError::Status { status: status.as_u16(), retry_after }.into())
+        }
+    }
+}
+
+/// The object that holds the access token, its members under the standard's names.
+fn tokens(platform: &Platform, body: &Value) -> Option<Value> {
+    let reply = &platform.quirks.reply;
+    let theirs = body.pointer(reply.at).unwrap_or(body);
+    theirs["access_token"].as_str()?;
+    let mut tokens = json!({
+        "access_token": theirs["access_token"],
+        "token_type": theirs["token_type"].as_str().unwrap_or("bearer"),
+    });
+    let mut copy = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            tokens[name] = value;
+        }
+    };
+    copy("refresh_token", theirs["refresh_token"].as_str().map(Into::into));
+    copy("expires_in", seconds(&theirs["expires_in"]));
+    copy("refresh_token_expires_in", seconds(&theirs[reply.refresh_lifetime]));
+    copy("scope", scopes(platform, &theirs[reply.scopes]).map(Into::into));
+    copy("subject", reply.subject.and_then(|member| text(&theirs[member])).map(Into::into));
+    Some(tokens)
+}
+
+/// A number, or one in quotes. What is neither is left out, as if it had not been said.
+fn seconds(value: &Value) -> Option<Value> {
+    let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
+    number.or_else(|| value.as_f64().filter(|number| *number >= 0.0).map(|number| number as u64)).map(Into::into)
+}
+
+fn scopes(platform: &Platform, value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+        _ => return None,
+    };
+    Some(if platform.quirks.scopes_by_comma { text.replace(',', " ") } else { text })
+}
+
+/// Ids may be numbers beyond what a double holds: they are kept to the digit.
+pub(super) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
