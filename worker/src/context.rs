@@ -12,6 +12,7 @@ use latchkey_shared::work::Store;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::atproto::Directory;
 use crate::oauth::PlatformHttp;
 use crate::outcome::Failure;
 
@@ -24,6 +25,8 @@ pub struct Context {
     pub platforms: Arc<Platforms>,
     /// To platforms.
     pub http: PlatformHttp,
+    /// Where persons' own hosts are found, if a platform has such.
+    pub directory: Option<Directory>,
     /// To webhook receivers.
     pub webhooks: reqwest::Client,
     /// Which addresses webhooks may go to.

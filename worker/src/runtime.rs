@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::atproto::Directory;
 use crate::context::Context;
 use crate::executor::Executor;
 use crate::handlers::WEBHOOK_TIMEOUT;
@@ -88,10 +89,14 @@ async fn context(
     let timeouts =
         CallTimeouts { rotating: settings.call_timeout_rotating, other: settings.call_timeout };
     let guard = NetGuard::new(&common.outbound_allow);
+    let directory =
+        platforms.directory().map(|settings| Directory::new(settings.clone(), guard.clone()));
+    let directory = directory.transpose()?;
     Ok(Context {
         store: Store::new(db, vault, publisher, publishing.clone()),
         platforms,
-        http: PlatformHttp::new(timeouts)?,
+        http: PlatformHttp::new(timeouts, &guard)?,
+        directory,
         webhooks: guard.client(WEBHOOK_TIMEOUT)?,
         guard,
         in_doubt_lead: TimeDelta::from_std(settings.in_doubt_lead)?,

@@ -8,7 +8,7 @@ use super::section::Section;
 
 /// Where is asked whose handle is whose, and where somebody's data live.
 #[derive(Clone, Debug)]
-pub struct Directory {
+pub struct DirectorySettings {
     /// The directory of `did:plc`.
     pub plc_url: Url,
     /// Where a handle's own server is, `{handle}` standing for it; `None`: `https://{handle}`.
@@ -18,7 +18,7 @@ pub struct Directory {
 }
 
 /// Reads the keys of the directory; `plc_url` unless the operator says otherwise.
-pub(super) fn read(section: &mut Section<'_>, plc_url: Option<Url>) -> Option<Directory> {
+pub(super) fn read(section: &mut Section<'_>, plc_url: Option<Url>) -> Option<DirectorySettings> {
     let given = section.url("plc_url");
     let handle_url: Option<String> =
         section.take("handle_url", "must be a URL with {handle} in it");
@@ -29,5 +29,5 @@ pub(super) fn read(section: &mut Section<'_>, plc_url: Option<Url>) -> Option<Di
         section.wrong("handle_url", "must be https, or http on loopback, with {handle} in it");
     }
     let dns_server = section.take("dns_server", "must be an address with a port, in quotes");
-    Some(Directory { plc_url: given.or(plc_url)?, handle_url, dns_server })
+    Some(DirectorySettings { plc_url: given.or(plc_url)?, handle_url, dns_server })
 }

@@ -9,7 +9,7 @@ use url::Url;
 use super::endpoints::{EndpointSource, Endpoints};
 use super::provider::{self, AUTHORIZE_RESERVED};
 use super::section::Section;
-use super::{ClientAuth, Directory, Flow, Pkce, Platform, Spec, atproto, bluesky};
+use super::{ClientAuth, DirectorySettings, Flow, Pkce, Platform, Spec, atproto, bluesky};
 
 /// Reads the section; `None` when it has problems, which are noted there.
 pub(super) fn read(spec: &'static Spec, section: &mut Section<'_>) -> Option<Platform> {
@@ -131,7 +131,7 @@ fn endpoints(spec: &Spec, section: &mut Section<'_>, places: &Places) -> Option<
     })
 }
 
-fn directory(spec: &Spec, section: &mut Section<'_>, places: &Places) -> Option<Directory> {
+fn directory(spec: &Spec, section: &mut Section<'_>, places: &Places) -> Option<DirectorySettings> {
     if spec.flow != Flow::AppPassword {
         return None;
     }

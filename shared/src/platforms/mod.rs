@@ -28,7 +28,7 @@ mod vocabulary;
 mod x;
 mod youtube;
 
-pub use atproto::Directory;
+pub use atproto::DirectorySettings;
 pub use discovery::{DEADLINE as DISCOVERY_DEADLINE, DiscoveryError};
 pub use endpoints::{Endpoints, with_subject};
 pub use quirks::Quirks;

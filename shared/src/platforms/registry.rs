@@ -16,7 +16,10 @@ use toml::{Table, Value};
 
 use super::endpoints::EndpointSource;
 use super::section::Section;
-use super::{BUILT_IN, DiscoveryError, Endpoints, Platform, built_in, discovery, provider, scopes};
+use super::{
+    BUILT_IN, DirectorySettings, DiscoveryError, Endpoints, Platform, built_in, discovery,
+    provider, scopes,
+};
 use crate::clock::Clock;
 
 /// Why the platforms file cannot be used.
@@ -108,6 +111,12 @@ impl Platforms {
     #[must_use]
     pub fn is_known(&self, id: &str) -> bool {
         is_built_in(id) || self.configured.contains_key(id)
+    }
+
+    /// Where persons' own hosts are found, if a configured platform has such.
+    #[must_use]
+    pub fn directory(&self) -> Option<&DirectorySettings> {
+        self.configured.values().find_map(|platform| platform.directory.as_ref())
     }
 
     /// Where a platform's endpoints are. May ask the platform: never call it in a transaction.

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::atproto::Directory;
+use super::atproto::DirectorySettings;
 use super::endpoints::EndpointSource;
 use super::quirks::{Accounts, Quirks};
 
@@ -85,6 +86,17 @@ impl RefreshModel {
     #[must_use]
     pub fn rotates(self) -> bool {
         matches!(self, Self::Rotating { .. })
+    }
+
+    /// When a token of this age may be refreshed at the earliest, if that is not at once.
+    #[must_use]
+    pub fn earliest(self, issued_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::SelfExtending { not_before } => {
+                issued_at.checked_add_signed(TimeDelta::from_std(not_before).ok()?)
+            }
+            _ => None,
+        }
     }
 
     /// One word for the API.
@@ -281,7 +293,7 @@ pub struct Platform {
     /// How it departs from the standards.
     pub quirks: &'static Quirks,
     /// How a person's host is found, where persons have hosts of their own.
-    pub directory: Option<Directory>,
+    pub directory: Option<DirectorySettings>,
     /// The installation's own OAuth client there; empty where no client is registered.
     pub client_id: String,
     /// Its secret.

@@ -54,11 +54,11 @@ impl GuardedHttp {
         Ok(Self { guard, client })
     }
 
-    pub(super) fn guard(&self) -> &NetGuard {
+    pub(crate) fn guard(&self) -> &NetGuard {
         &self.guard
     }
 
-    pub(super) fn client(&self) -> &reqwest::Client {
+    pub(crate) fn client(&self) -> &reqwest::Client {
         &self.client
     }
 

@@ -16,5 +16,5 @@ pub mod session;
 mod tests;
 
 pub use http::{GuardedHttp, NotSent};
-pub use resolve::{Directory, DirectoryError, DirectorySettings, ResolveError, Resolved};
+pub use resolve::{Directory, DirectoryError, ResolveError, Resolved};
 pub use session::{Session, SessionError};

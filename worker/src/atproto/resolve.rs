@@ -1,11 +1,11 @@
 //! From a handle or DID to the account's server, in both directions: a handle counts only if the DID
 //! document claims it (<https://atproto.com/specs/handle>, <https://atproto.com/specs/did>).
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use hickory_resolver::net::NetError;
 use latchkey_shared::net_guard::{NetGuard, Refused};
+use latchkey_shared::platforms::DirectorySettings;
 use reqwest::StatusCode;
 use url::Url;
 
@@ -22,18 +22,6 @@ const MAX_DOCUMENT: usize = 64 * 1024;
 const MAX_WELL_KNOWN: usize = 2 * 1024;
 /// Where a handle stands in [`DirectorySettings::handle_url`].
 const HANDLE: &str = "{handle}";
-
-/// Where to look.
-#[derive(Clone, Debug)]
-pub struct DirectorySettings {
-    /// The directory of `did:plc`, such as `https://plc.directory`.
-    pub plc_url: Url,
-    /// Where handles' well-known files are, `{handle}` standing for the handle; none is
-    /// `https://{handle}`.
-    pub handle_url: Option<String>,
-    /// The name server to ask; none is the system's.
-    pub dns_server: Option<SocketAddr>,
-}
 
 /// Why there is no [`Directory`].
 #[derive(Debug, thiserror::Error)]

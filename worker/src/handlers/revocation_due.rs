@@ -93,7 +93,8 @@ pub async fn handle(context: &Context, message: &RevocationDue) -> Result<Outcom
 async fn tell(context: &Context, platform: &Platform, call: &Call) -> Result<Revoked, CallError> {
     let Call { endpoint, client, tokens, .. } = call;
     let answer = revoke(&context.http, platform, (endpoint, client), tokens).await?;
-    let refused = matches!(&answer, Revoked::Refused(refusal) if refusal.is_of_the_client());
+    let refused =
+        matches!(&answer, Revoked::Refused(refusal) if refusal.is_of_the_client(platform));
     match client.older().filter(|_| refused) {
         Some(older) => {
             note_refused_secret(&older);

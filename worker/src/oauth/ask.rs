@@ -30,6 +30,18 @@ pub enum AskError {
     Call(#[from] CallError),
 }
 
+impl AskError {
+    /// How long the platform wants to be left alone.
+    #[must_use]
+    pub fn patience(&self, platform: &Platform) -> Option<Duration> {
+        match self {
+            Self::Said(refusal) => refusal.patience(platform),
+            Self::Call(error) => error.asked_patience(),
+            Self::Refused(_) | Self::Lacks(_) => None,
+        }
+    }
+}
+
 /// A question to a platform.
 pub(super) struct Question<'a> {
     /// Where.

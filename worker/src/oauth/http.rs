@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
 use futures_util::StreamExt as _;
-use latchkey_shared::net_guard::{NetGuard, outbound_client};
+use latchkey_shared::net_guard::{NetGuard, Refused, outbound_client};
 use latchkey_shared::platforms::{DiscoveryError, Platform, RefreshModel};
 
 use super::rate_limit;
+use crate::atproto::GuardedHttp;
 
 /// Answers are read up to this; a platform's real answers are far below.
 const MAX_BODY: usize = 256 * 1024;
@@ -89,10 +89,9 @@ impl CallError {
     #[must_use]
     pub fn may_have_acted(&self) -> bool {
         match self {
-            Self::NotSent(_)
-            | Self::Undiscovered(_)
-            | Self::Unresolved(_)
-            | Self::Busy { .. } => false,
+            Self::NotSent(_) | Self::Undiscovered(_) | Self::Unresolved(_) | Self::Busy { .. } => {
+                false
+            }
             Self::Status { status, .. } => (300..400).contains(status),
             Self::Unreadable(_) => true,
         }
@@ -113,7 +112,7 @@ impl CallError {
 pub struct PlatformHttp {
     client: reqwest::Client,
     /// To hosts that persons choose.
-    guarded: reqwest::Client,
+    guarded: GuardedHttp,
     timeouts: CallTimeouts,
 }
 
@@ -128,12 +127,16 @@ impl PlatformHttp {
         let connect = MAX_CONNECT.min(rotating.min(other) / 2);
         let longest = rotating.max(other);
         let client = outbound_client(longest).connect_timeout(connect).build()?;
-        Ok(Self { client, guarded: guard.client(longest)?, timeouts })
+        Ok(Self {
+            client,
+            guarded: GuardedHttp::new(guard.clone(), rotating.min(other))?,
+            timeouts,
+        })
     }
 
     /// The client to hosts that persons choose: public addresses, and what the operator allows.
     #[must_use]
-    pub fn guarded(&self) -> &reqwest::Client {
+    pub fn guarded(&self) -> &GuardedHttp {
         &self.guarded
     }
 
@@ -155,7 +158,14 @@ impl PlatformHttp {
         deadline: Duration,
     ) -> Result<http::Response<Vec<u8>>, CallError> {
         let request = reqwest::Request::try_from(request).map_err(unsent)?;
-        let client = if platform.quirks.own_host { &self.guarded } else { &self.client };
+        let client = match platform.quirks.own_host {
+            true => {
+                let refused = |error: Refused| CallError::Unresolved(error.to_string());
+                self.guarded.guard().check(request.url()).map_err(refused)?;
+                self.guarded.client()
+            }
+            false => &self.client,
+        };
         let exchange = async {
             let response = client.execute(request).await.map_err(unanswered)?;
             let status = response.status();

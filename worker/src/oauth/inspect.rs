@@ -88,7 +88,9 @@ mod tests {
             let data = json!({ "is_valid": true, "expires_at": expires, "data_access_expires_at": data_access });
             assert_eq!(seen(data), Some(Inspected::Valid { reauth_at }));
         }
-        let dead = seen(json!({ "is_valid": false, "error": { "code": 190, "subcode": 492, "message": "m" } }));
+        let dead = seen(
+            json!({ "is_valid": false, "error": { "code": 190, "subcode": 492, "message": "m" } }),
+        );
         match dead {
             Some(Inspected::Invalid(refusal)) => assert_eq!(refusal.code, "190"),
             other => panic!("{other:?}"),

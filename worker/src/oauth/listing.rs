@@ -48,11 +48,16 @@ pub async fn list(
             }
         };
         let read = items.iter().filter_map(|item| candidate(listing, item));
-        candidates.extend(read.filter(|new| !candidates.iter().any(|old| old.id == new.id)).collect::<Vec<_>>());
+        candidates.extend(
+            read.filter(|new| !candidates.iter().any(|old| old.id == new.id)).collect::<Vec<_>>(),
+        );
         next = after(listing.paging, &body, (candidates.len(), items.len()));
     }
     if next.is_some() {
-        tracing::warn!(platform.id = platform.id, "a list has more than {MAX_PAGES} pages: the rest is left out");
+        tracing::warn!(
+            platform.id = platform.id,
+            "a list has more than {MAX_PAGES} pages: the rest is left out"
+        );
     }
     Ok(candidates)
 }
@@ -116,7 +121,8 @@ mod tests {
     fn a_page_that_cannot_be_connected_says_why() {
         let listing = listing("FACEBOOK_PAGE");
         let page = |page: Value| candidate(&listing, &page).unwrap().ineligible;
-        let good = json!({ "id": "1", "tasks": ["ANALYZE", "CREATE_CONTENT"], "access_token": "t" });
+        let good =
+            json!({ "id": "1", "tasks": ["ANALYZE", "CREATE_CONTENT"], "access_token": "t" });
         assert_eq!(page(good), None);
         let reader = json!({ "id": "1", "tasks": ["ANALYZE"], "access_token": "t" });
         assert_eq!(page(reader).as_deref(), Some("ROLE_NOT_ENOUGH"));

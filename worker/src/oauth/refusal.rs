@@ -13,8 +13,8 @@
 
 use std::time::Duration;
 
-use latchkey_shared::platforms::quirks::{ErrorRule, Meaning};
 use latchkey_shared::platforms::Platform;
+use latchkey_shared::platforms::quirks::{ErrorRule, Meaning};
 use serde_json::{Value, json};
 
 use super::CallError;
@@ -212,7 +212,6 @@ impl TokenError {
     }
 }
 
-
 /// Platforms have been seen to repeat the token in their complaint about it: words that long are
 /// no words.
 fn redact(description: &str) -> String {
@@ -269,9 +268,8 @@ pub(super) mod tests {
     #[test]
     fn silence_is_doubt_only_where_tokens_rotate() {
         let platforms = platforms();
-        let class = |id: &str, error: CallError| {
-            TokenError::Call(error).class(platforms.get(id).unwrap())
-        };
+        let class =
+            |id: &str, error: CallError| TokenError::Call(error).class(platforms.get(id).unwrap());
         let silence = || CallError::Unreadable("cut".to_owned());
         assert_eq!(class("X", silence()), FailureClass::InDoubt);
         assert_eq!(class("YOUTUBE", silence()), FailureClass::Transient);

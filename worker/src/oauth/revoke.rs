@@ -72,8 +72,12 @@ fn request(
         ClientAuth::Basic => authorization = Some(basic(credentials)),
         ClientAuth::Body => {
             let secret = credentials.client_secret.expose_secret();
-            let id = if call.form == RevokeForm::Json { "client_id" } else { platform.quirks.client_id };
-            pairs.extend([(id, credentials.client_id.clone()), ("client_secret", secret.to_owned())]);
+            let id =
+                if call.form == RevokeForm::Json { "client_id" } else { platform.quirks.client_id };
+            pairs.extend([
+                (id, credentials.client_id.clone()),
+                ("client_secret", secret.to_owned()),
+            ]);
         }
     }
     let (method, content_type, body) = match call.form {
@@ -130,7 +134,9 @@ fn read(platform: &Platform, status: http::StatusCode, body: &[u8]) -> Revoked {
     match refusal.code.as_str() {
         "unsupported_token_type" => Revoked::Unsupported,
         "invalid_token" | "invalid_grant" => Revoked::Yes { status: status.as_u16() },
-        _ if refusal.class(platform) == FailureClass::Dead => {
+        _ if platform.quirks.revocation.presents != Presents::AppToken
+            && refusal.class(platform) == FailureClass::Dead =>
+        {
             Revoked::Yes { status: status.as_u16() }
         }
         _ => Revoked::Refused(refusal),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_shared::backoff::Policy;
 use latchkey_shared::db::grants::Grant;
-use latchkey_shared::ids::GrantId;
+use latchkey_shared::ids::{AccountId, GrantId};
 use latchkey_shared::platforms::RefreshModel;
 use sha2::{Digest as _, Sha256};
 
@@ -17,9 +17,11 @@ const RETRY_WHEN_LAPSED: Policy = Policy::new(Duration::from_secs(3600), Duratio
 
 /// Expiry minus a margin, the margin being the larger of a tenth of the lifetime and 5 min but never
 /// more than half the lifetime; then earlier by up to a fifth of the margin, the same for one grant
-/// every time, so that grants which began together do not stay together.
+/// every time, so that grants which began together do not stay together. A token that extends itself
+/// waits until it is old enough.
 #[must_use]
 pub fn refresh_at(
+    model: RefreshModel,
     grant: &GrantId,
     issued_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
@@ -27,8 +29,9 @@ pub fn refresh_at(
     let lifetime = (expires_at - issued_at).max(TimeDelta::zero());
     let least = TimeDelta::from_std(LEAST_MARGIN).unwrap_or_default();
     let margin = (lifetime / 10).max(least).min(lifetime / 2);
-    let jitter = (margin / 5).as_seconds_f64() * share(grant);
-    expires_at - margin - TimeDelta::milliseconds((jitter * 1000.0) as i64)
+    let jitter = (margin / 5).as_seconds_f64() * share(grant.as_str());
+    let at = expires_at - margin - TimeDelta::milliseconds((jitter * 1000.0) as i64);
+    model.earliest(issued_at).map_or(at, |earliest| at.max(earliest))
 }
 
 /// When to try again after a failure that did not spend the token.
@@ -57,9 +60,18 @@ pub fn second_try_at(
     grant.access_expires_at.map_or(now, |end| (end - lead).max(now))
 }
 
+/// When an account's own token is looked at next: `every` so often, earlier by up to a tenth, the same
+/// for one account every time.
+#[must_use]
+pub fn check_at(account: &AccountId, now: DateTime<Utc>, every: Duration) -> DateTime<Utc> {
+    let early = every.as_secs_f64() / 10.0 * share(account.as_str());
+    let wait = every.saturating_sub(Duration::from_secs_f64(early));
+    now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::days(1))
+}
+
 /// Between 0 and 1, from the id alone.
-fn share(grant: &GrantId) -> f64 {
-    let digest = Sha256::digest(grant.as_str().as_bytes());
+fn share(id: &str) -> f64 {
+    let digest = Sha256::digest(id.as_bytes());
     f64::from(u16::from_be_bytes([digest[0], digest[1]])) / f64::from(u16::MAX)
 }
 
@@ -73,7 +85,7 @@ mod tests {
         let clock = Clock::system();
         let issued = clock.now();
         let expires = issued + lifetime;
-        expires - refresh_at(&GrantId::new(&clock), issued, expires)
+        expires - refresh_at(RefreshModel::Stable, &GrantId::new(&clock), issued, expires)
     }
 
     #[test]
@@ -97,7 +109,8 @@ mod tests {
         let clock = Clock::system();
         let (issued, grants) =
             (clock.now(), [GrantId::new(&clock), GrantId::new(&clock), GrantId::new(&clock)]);
-        let at = |grant| refresh_at(grant, issued, issued + TimeDelta::hours(1));
+        let at =
+            |grant| refresh_at(RefreshModel::Stable, grant, issued, issued + TimeDelta::hours(1));
         assert_eq!(at(&grants[0]), at(&grants[0]));
         assert!(grants.iter().any(|grant| at(grant) != at(&grants[0])));
     }

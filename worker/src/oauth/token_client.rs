@@ -7,8 +7,8 @@ use latchkey_shared::platforms::quirks::Wire;
 use latchkey_shared::platforms::{ClientAuth, Platform, RefreshModel};
 use latchkey_shared::tokens::TokenSet;
 use oauth2::basic::{
-    BasicErrorResponse, BasicRevocationErrorResponse,
-    BasicTokenIntrospectionResponse, BasicTokenType,
+    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
+    BasicTokenType,
 };
 use oauth2::{
     AsyncHttpClient, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest,
@@ -60,6 +60,8 @@ pub struct Answer {
     pub refresh_token_stayed: bool,
     /// What was granted, if the platform said so.
     pub scopes: Option<Vec<String>>,
+    /// Why the account cannot be connected although there are tokens, if so: as a reason code.
+    pub unfit: Option<&'static str>,
 }
 
 pub(super) fn client(platform: &Platform, url: &Url, credentials: &Credentials) -> Client {
@@ -122,6 +124,7 @@ pub(super) fn answer(platform: &Platform, response: &TokenAnswer) -> Result<Answ
         refresh_lifetime: response.extra_fields().refresh_token_expires_in.map(Duration::from_secs),
         refresh_token_stayed: false,
         scopes: Some(scopes).filter(|scopes| !scopes.is_empty()),
+        unfit: None,
     })
 }
 

@@ -142,7 +142,9 @@ fn tokens(platform: &Platform, body: &Value) -> Option<Value> {
 /// A number, or one in quotes. What is neither is left out, as if it had not been said.
 fn seconds(value: &Value) -> Option<Value> {
     let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
-    number.or_else(|| value.as_f64().filter(|number| *number >= 0.0).map(|number| number as u64)).map(Into::into)
+    number
+        .or_else(|| value.as_f64().filter(|number| *number >= 0.0).map(|number| number as u64))
+        .map(Into::into)
 }
 
 fn scopes(platform: &Platform, value: &Value) -> Option<String> {

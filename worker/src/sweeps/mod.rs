@@ -3,12 +3,14 @@
 //! Any number of processes may run the same sweep at once.
 
 mod dead_letters;
+mod due_checks;
 mod due_deliveries;
 mod expire_connects;
 mod expire_grants;
 mod partitions;
 mod plan_refreshes;
 mod prune;
+mod reauth_notices;
 mod relay;
 mod take_authorized;
 
@@ -29,6 +31,10 @@ pub enum Sweep {
     Relay,
     /// Publishes `refresh_due` for the grants whose time has come.
     PlanRefreshes,
+    /// Publishes `check_due` for the accounts whose own token is to be looked at.
+    DueChecks,
+    /// Tells of ends that no refresh moves.
+    ReauthNotices,
     /// Takes connects whose code waits although the broker should have brought them.
     TakeAuthorized,
     /// Ends connects that nobody finished.
@@ -45,9 +51,11 @@ pub enum Sweep {
 
 impl Sweep {
     /// Every sweep with its default schedule (seconds first).
-    pub const ALL: [(Self, &'static str); 8] = [
+    pub const ALL: [(Self, &'static str); 10] = [
         (Self::Relay, "* * * * * *"),
         (Self::PlanRefreshes, "* * * * * *"),
+        (Self::DueChecks, "*/2 * * * * *"),
+        (Self::ReauthNotices, "*/30 * * * * *"),
         (Self::TakeAuthorized, "* * * * * *"),
         (Self::ExpireConnects, "*/5 * * * * *"),
         (Self::ExpireGrants, "*/10 * * * * *"),
@@ -62,6 +70,8 @@ impl Sweep {
         match self {
             Self::Relay => "relay",
             Self::PlanRefreshes => "plan_refreshes",
+            Self::DueChecks => "due_checks",
+            Self::ReauthNotices => "reauth_notices",
             Self::TakeAuthorized => "take_authorized",
             Self::ExpireConnects => "expire_connects",
             Self::ExpireGrants => "expire_grants",
@@ -79,6 +89,8 @@ impl Sweep {
         match self {
             Self::Relay => relay::run(context).await,
             Self::PlanRefreshes => plan_refreshes::run(context).await,
+            Self::DueChecks => due_checks::run(context).await,
+            Self::ReauthNotices => reauth_notices::run(context).await,
             Self::TakeAuthorized => take_authorized::run(context).await,
             Self::ExpireConnects => expire_connects::run(context).await,
             Self::ExpireGrants => expire_grants::run(context).await,

@@ -6,8 +6,9 @@ use hickory_resolver::proto::op::ResponseCode;
 use latchkey_shared::net_guard::NetGuard;
 use tokio::net::{TcpListener, UdpSocket};
 
-use super::super::{Directory, DirectoryError, DirectorySettings, ResolveError, Resolved};
+use super::super::{Directory, DirectoryError, ResolveError, Resolved};
 use super::servers::{NameServer, Page, Web, document};
+use latchkey_shared::platforms::DirectorySettings;
 
 const SAM: &str = "did:plc:ewvi7nxzyoun6zhxrhs64oiz";
 const EVE: &str = "did:plc:eveeveeveeveeveeveeveeve";

@@ -1,10 +1,10 @@
-//! The code is presented, once (where the platform refuses the client's newest secret, once more with
-//! the older one); the answer is stored before anything else happens to it.
+//! The code, or the app password, is presented, once (where the platform refuses the client's newest
+//! secret, once more with the older one); the answer is stored before anything else happens to it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use latchkey_shared::credentials::{self, Credentials};
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
@@ -14,16 +14,18 @@ use latchkey_shared::failpoint;
 use latchkey_shared::ids::GrantId;
 use latchkey_shared::keyring::{DataKey, Owner, Place, SealError};
 use latchkey_shared::messages::{Command, RevocationDue};
-use latchkey_shared::platforms::{Endpoints, Platform};
-use secrecy::SecretString;
+use latchkey_shared::platforms::{Endpoints, Flow, Platform};
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 
-use super::{Reason, fail, identity_lease};
+use super::{Reason, fail, give_up, identity_lease};
 use crate::context::Context;
+use crate::handlers::new_tokens::{Origin, new_tokens};
 use crate::handlers::{note_refused_secret, until_stored};
+use crate::oauth::app_password::{self, AppPassword};
 use crate::oauth::exchange::{CodeExchange, exchange};
 use crate::oauth::refusal::{FailureClass, TokenError};
-use crate::oauth::{Answer, CallError, schedule};
+use crate::oauth::{Answer, CallError};
 use crate::outcome::Failure;
 
 /// Exchanges the code of a connect that this worker has just taken. Answers the connect when it is
@@ -43,13 +45,17 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Option<Connect>
     let answer = present(context, platform, &prepared).await;
     failpoint::reach("exchange_answered", || connect.id.to_string()).await;
     match answer {
-        Ok(answer) => store(context, connect, &prepared.key, (answer, prepared.called_at)).await,
-        Err(TokenError::Call(CallError::NotSent(error))) => {
-            not_presented(context, connect).await?;
-            let error = anyhow::Error::new(error.without_url());
-            Err(Failure::Later(error.context("the platform could not be reached")))
+        Ok(answer) => {
+            let stored = (answer, prepared.called_at);
+            store(context, connect, (platform, &prepared.key), stored).await
         }
-        Err(error) => refused(context, connect, &error).await.map(|()| None),
+        Err(TokenError::Call(
+            error @ (CallError::NotSent(_) | CallError::Undiscovered(_) | CallError::Unresolved(_)),
+        )) => {
+            not_presented(context, connect).await?;
+            Err(Failure::Later(error.into()))
+        }
+        Err(error) => refused(context, connect, platform, &error).await.map(|()| None),
     }
 }
 
@@ -64,17 +70,30 @@ async fn present(
     prepared: &Prepared<'_>,
 ) -> Result<Answer, TokenError> {
     let Prepared { endpoints, client, presented, begun, .. } = prepared;
+    let code = match presented {
+        Presented::Code(code) => code,
+        Presented::AppPassword(given) => {
+            let unknown = || CallError::Unresolved("there is no directory of hosts".to_owned());
+            let directory = context.directory.as_ref().ok_or_else(unknown)?;
+            return app_password::begin(&context.http, directory, given).await;
+        }
+    };
     let at = (platform, endpoints.as_ref());
-    let called = exchange(&context.http, at, client, presented.clone()).await;
-    let refused = called.as_ref().is_err_and(TokenError::refuses_the_client);
+    let called = exchange(&context.http, at, client, code.clone()).await;
+    let refused = called.as_ref().is_err_and(|error| error.refuses_the_client(platform));
     let in_time = begun.elapsed() < SECOND_CALL_WITHIN;
     match client.older().filter(|_| refused && in_time) {
         Some(older) => {
             note_refused_secret(&older);
-            exchange(&context.http, at, &older, presented.clone()).await
+            exchange(&context.http, at, &older, code.clone()).await
         }
         None => called,
     }
+}
+
+enum Presented<'a> {
+    Code(CodeExchange<'a>),
+    AppPassword(AppPassword),
 }
 
 struct Prepared<'a> {
@@ -82,7 +101,7 @@ struct Prepared<'a> {
     endpoints: Arc<Endpoints>,
     client: Credentials,
     key: Arc<DataKey>,
-    presented: CodeExchange<'a>,
+    presented: Presented<'a>,
     called_at: DateTime<Utc>,
 }
 
@@ -103,10 +122,17 @@ async fn prepare<'a>(
     let key = vault.sealing_key(&mut conn, owner).await?;
     let code = (&connect.sealed_code, connects::code_place(workspace, &connect.id));
     let verifier = (&connect.sealed_verifier, connects::verifier_place(workspace, &connect.id));
-    let presented = CodeExchange {
-        code: open(&mut conn, context, owner, code).await?.ok_or(SealError::UnknownFormat)?,
-        verifier: open(&mut conn, context, owner, verifier).await?,
-        redirect_uri: &connect.redirect_uri,
+    let code = open(&mut conn, context, owner, code).await?.ok_or(SealError::UnknownFormat)?;
+    let presented = match platform.flow {
+        Flow::AuthorizationCode => Presented::Code(CodeExchange {
+            code,
+            verifier: open(&mut conn, context, owner, verifier).await?,
+            redirect_uri: &connect.redirect_uri,
+        }),
+        Flow::AppPassword => {
+            let given = serde_json::from_str(code.expose_secret());
+            Presented::AppPassword(given.map_err(|_| SealError::UnknownFormat)?)
+        }
     };
     let called_at = db::read_now(&mut conn, context.clock()).await?;
     let prepared = Prepared { begun, endpoints, client, key, presented, called_at };
@@ -131,57 +157,30 @@ async fn open(
 async fn store(
     context: &Context,
     connect: &Connect,
-    key: &DataKey,
+    (platform, key): (&Platform, &DataKey),
     (answer, called_at): (Answer, DateTime<Utc>),
 ) -> Result<Option<Connect>, Failure> {
     let id = GrantId::new(context.clock());
     let place = grants::tokens_place(&connect.workspace_id, &id, 1);
     let sealed = answer.tokens.seal(key, place)?;
-    let tokens = new_tokens(&id, &answer, sealed, (called_at, &connect.scopes));
-    Ok(until_stored(|| insert(context, connect, &id, &tokens)).await?)
-}
-
-/// What a platform's answer becomes in a row. Expiry counts from before the call.
-pub(in crate::handlers) fn new_tokens(
-    id: &GrantId,
-    answer: &Answer,
-    sealed: Vec<u8>,
-    (called_at, asked): (DateTime<Utc>, &[String]),
-) -> NewTokens {
-    let after = |lifetime: Option<Duration>| {
-        lifetime
-            .and_then(|lifetime| called_at.checked_add_signed(TimeDelta::from_std(lifetime).ok()?))
-    };
-    let renewable = answer.tokens.refresh_token.is_some();
-    // What the platform does not say is never the end of an account, only time for a refresh.
-    let usual_lifetime = answer.usual_lifetime.filter(|_| renewable);
-    let access_expires_at = after(answer.access_lifetime.or(usual_lifetime));
-    NewTokens {
-        sealed,
-        renewable,
-        // RFC 6749 §5.1: no scope in the answer means what was asked for.
-        scopes: answer.scopes.clone().unwrap_or_else(|| asked.to_vec()),
-        issued_at: called_at,
-        access_expires_at,
-        refresh_expires_at: after(answer.refresh_lifetime),
-        refresh_at: access_expires_at
-            .filter(|_| renewable)
-            .map(|end| schedule::refresh_at(id, called_at, end)),
-    }
+    let origin = Origin { called_at, scopes: &connect.scopes, refresh_end: None };
+    let tokens = new_tokens(platform, &id, (&answer, sealed), &origin);
+    let unfit = answer.unfit;
+    Ok(until_stored(|| insert(context, connect, platform, (&id, &tokens, unfit))).await?)
 }
 
 async fn insert(
     context: &Context,
     connect: &Connect,
-    id: &GrantId,
-    tokens: &NewTokens,
+    platform: &Platform,
+    (id, tokens, unfit): (&GrantId, &NewTokens, Option<&'static str>),
 ) -> Result<Option<Connect>, DbError> {
     let workspace = &connect.workspace_id;
     let mut work = context.store.begin().await?;
     work.make_durable().await?;
     let now = connects::lock(&mut work, workspace, &connect.id).await?;
     if let Some(now) = now.as_ref().filter(|now| now.grant_id.as_ref() == Some(id)) {
-        return Ok(Some(now.clone()));
+        return Ok(Some(now.clone()).filter(|now| !now.status.is_final()));
     }
     let wanted =
         now.is_some_and(|now| now.status == ConnectStatus::Exchanging && now.grant_id.is_none());
@@ -198,17 +197,16 @@ async fn insert(
     let mut stored = None;
     if wanted {
         connects::store_grant(&mut work, workspace, &connect.id, id).await?;
-        connects::set_lease(
-            &mut work,
-            context.clock(),
-            (workspace, &connect.id),
-            Some(identity_lease(context)),
-        )
-        .await?;
+        let lease = Some(identity_lease(context, platform));
+        connects::set_lease(&mut work, context.clock(), (workspace, &connect.id), lease).await?;
         stored = connects::find(&mut work, workspace, &connect.id).await?;
     } else {
         let command = RevocationDue { workspace_id: workspace.clone(), grant_id: id.clone() };
         work.send(&Command::RevocationDue(command)).await?;
+    }
+    if let (Some(reason), Some(unfit)) = (unfit, &stored) {
+        fail(&mut work, context, unfit, &Reason::new(reason)).await?;
+        stored = None;
     }
     work.commit().await?;
     Ok(stored)
@@ -230,20 +228,26 @@ pub(super) async fn not_presented(context: &Context, connect: &Connect) -> Resul
     .await
 }
 
-async fn refused(context: &Context, connect: &Connect, error: &TokenError) -> Result<(), Failure> {
-    let reason = match error {
-        TokenError::Refused(refusal) => Reason {
-            code: match refusal.class() {
-                FailureClass::OurFault => "PLATFORM_MISCONFIGURED",
-                _ => "EXCHANGE_REFUSED",
-            },
-            platform_error: Some(refusal.to_json()),
-        },
-        TokenError::Call(_) => Reason {
-            code: "EXCHANGE_FAILED",
-            platform_error: Some(serde_json::json!({ "cause": error.code() })),
-        },
+async fn refused(
+    context: &Context,
+    connect: &Connect,
+    platform: &Platform,
+    error: &TokenError,
+) -> Result<(), Failure> {
+    let code = match error {
+        TokenError::Refused(_) if error.class(platform) == FailureClass::OurFault => {
+            "PLATFORM_MISCONFIGURED"
+        }
+        TokenError::Refused(_) => "EXCHANGE_REFUSED",
+        TokenError::Unfit(reason, _) => reason,
+        TokenError::Call(_) => "EXCHANGE_FAILED",
     };
+    let platform_error = match error {
+        TokenError::Call(_) => serde_json::json!({ "cause": error.code() }),
+        _ => error.to_json(),
+    };
+    let platform_error = Some(platform_error).filter(|said| !said.is_null());
+    let reason = Reason { code, platform_error };
     if reason.code == "PLATFORM_MISCONFIGURED" {
         tracing::error!(
             platform.id = connect.platform,
@@ -251,48 +255,5 @@ async fn refused(context: &Context, connect: &Connect, error: &TokenError) -> Re
             "the platform refuses our client: check its credentials"
         );
     }
-    let mut work = context.store.begin().await?;
-    let Some(now) = connects::lock(&mut work, &connect.workspace_id, &connect.id).await? else {
-        return Ok(());
-    };
-    fail(&mut work, context, &now, &reason).await?;
-    Ok(work.commit().await?)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use latchkey_shared::clock::Clock;
-    use latchkey_shared::tokens::TokenSet;
-
-    use super::*;
-
-    fn stored(access_lifetime: Option<u64>, refresh_token: Option<&str>) -> NewTokens {
-        let clock = Clock::system();
-        let answer = Answer {
-            tokens: TokenSet {
-                access_token: "a".into(),
-                refresh_token: refresh_token.map(SecretString::from),
-            },
-            access_lifetime: access_lifetime.map(Duration::from_secs),
-            usual_lifetime: Some(Duration::from_secs(7200)),
-            refresh_lifetime: None,
-            scopes: None,
-        };
-        new_tokens(&GrantId::new(&clock), &answer, Vec::new(), (clock.now(), &[]))
-    }
-
-    #[test]
-    fn the_usual_lifetime_brings_a_refresh_and_never_an_end() {
-        let lives = |tokens: &NewTokens| tokens.access_expires_at.map(|end| end - tokens.issued_at);
-        let told = stored(Some(60), Some("r"));
-        assert_eq!(lives(&told), Some(TimeDelta::minutes(1)), "what the platform says counts");
-        let usual = stored(None, Some("r"));
-        assert_eq!(lives(&usual), Some(TimeDelta::hours(2)));
-        assert!(usual.refresh_at < usual.access_expires_at && usual.refresh_at.is_some());
-        let not_renewable = stored(None, None);
-        assert_eq!(lives(&not_renewable), None, "nobody said when it ends");
-        assert_eq!(not_renewable.refresh_at, None);
-    }
+    give_up(context, connect, &reason).await.map(drop)
 }

@@ -1,8 +1,12 @@
-//! The last step of a connect: one transaction that gives the account its new grant.
+//! The last step of a connect: one transaction that gives the accounts their new grant.
 //!
 //! Locks are taken in one order everywhere: connect, holder, grants, accounts.
 
+use std::collections::BTreeMap;
+
+use latchkey_shared::candidates::Candidate;
 use latchkey_shared::credentials;
+use latchkey_shared::db::account_checks;
 use latchkey_shared::db::accounts::{self, Account, Upsert};
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::grants::{self, Grant, GrantStatus};
@@ -13,88 +17,140 @@ use latchkey_shared::messages::{Command, RevocationDue};
 use latchkey_shared::platforms::{Platform, Reach};
 use latchkey_shared::tokens::TokenSet;
 use latchkey_shared::work::Work;
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::{Reason, fail};
 use crate::context::Context;
-use crate::oauth::identity::Identity;
 use crate::oauth::schedule;
 use crate::outcome::{Failure, Outcome};
 use crate::receipt;
 
-/// Connects the account.
+/// The person who consented.
+pub struct Holder {
+    /// What the consent brought, naming the person where calls must.
+    pub tokens: TokenSet,
+    /// The same for every grant of one person through one OAuth client, in the whole installation.
+    pub hash: Vec<u8>,
+}
+
+/// The hash of a person.
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn run(
-    context: &Context,
-    connect: &Connect,
-    grant: &Grant,
-    (identity, tokens): (&Identity, &TokenSet),
-) -> Result<Outcome, Failure> {
-    let platform = context.platform(&connect.platform)?;
-    let holder = holder_hash(context, connect, platform, identity).await?;
-    let mut work = context.store.begin().await?;
-    let Some(connect) = connects::lock(&mut work, &connect.workspace_id, &connect.id).await? else {
-        return Ok(Outcome::Stale("no such connect"));
-    };
-    if connect.status != ConnectStatus::Exchanging || connect.grant_id.as_ref() != Some(&grant.id) {
-        return Ok(Outcome::Stale("ended meanwhile"));
-    }
-    grants::lock_holder(&mut work, &holder).await?;
-    let before =
-        accounts::find_by_identity(&mut work, &connect.workspace_id, &platform.id, &identity.id)
-            .await?;
-    if connect
-        .account_id
-        .as_ref()
-        .is_some_and(|wanted| before.as_ref().map(|account| &account.id) != Some(wanted))
-    {
-        fail(&mut work, context, &connect, &Reason::new("IDENTITY_MISMATCH")).await?;
-        work.commit().await?;
-        return Ok(Outcome::Done);
-    }
-    if !grants::activate(&mut work, &grant.workspace_id, &grant.id, &holder).await? {
-        return Ok(Outcome::Stale("its grant has moved on"));
-    }
-    spare_releasing(&mut work, context, &holder, platform).await?;
-    let old = lock_old_grant(&mut work, before.as_ref(), &grant.id).await?;
-    if let Some(old) = &old {
-        keep_refresh_token(&mut work, context, (old, grant), tokens).await?;
-    }
-    let account = upsert(&mut work, context, &connect, (grant, identity)).await?;
-    if let Some(old) = &old {
-        retire(&mut work, context, old, platform).await?;
-    }
-    let ids = [account.id.to_string()];
-    let step = Advance {
-        account_ids: &ids,
-        ..Advance::to(ConnectStatus::Connected, &[ConnectStatus::Exchanging])
-    };
-    connects::advance(&mut work, context.clock(), (&connect.workspace_id, &connect.id), &step)
-        .await?;
-    work.emit(connected(&connect, &account, before.as_ref())).await?;
-    if let Some(before) = before.filter(|before| before.profile_id != account.profile_id) {
-        work.emit(updated(&account, &before)).await?;
-    }
-    work.commit().await?;
-    tracing::info!(connect.id = %connect.id, account.id = %account.id, platform.id = platform.id, "account connected");
-    Ok(Outcome::Done)
-}
-
-/// The same for every grant of one person through one OAuth client, in the whole installation.
-async fn holder_hash(
+pub async fn holder(
     context: &Context,
     connect: &Connect,
     platform: &Platform,
-    identity: &Identity,
+    person: &str,
 ) -> Result<Vec<u8>, Failure> {
     let mut conn = context.store.conn().await?;
     let vault = context.store.vault();
     let app = (&connect.workspace_id, connect.app_id.as_ref());
     let client = credentials::resolve(&mut conn, vault, platform, app).await?;
     let key = vault.sealing_key(&mut conn, Owner::Installation).await?;
-    Ok(key.hash(&[&platform.id, &client.client_id, &identity.id]))
+    Ok(key.hash(&[platform.vendor(), &client.client_id, person]))
+}
+
+/// Writes down whose grant it is, and spares what was released of the same person. The holder must be
+/// locked. False when the grant is not waiting for it any more.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn name_holder(
+    work: &mut Work,
+    context: &Context,
+    (grant, holder): (&Grant, &Holder),
+) -> Result<bool, Failure> {
+    let owner = Owner::workspace(&grant.workspace_id);
+    let key = context.store.vault().sealing_key(work, owner).await?;
+    let sealed = holder.tokens.seal(&key, grant.tokens_place())?;
+    if !grants::name_holder(work, grant, &holder.hash, &sealed).await? {
+        return Ok(false);
+    }
+    let platform = context.platform(&grant.platform)?;
+    spare_releasing(work, context, &holder.hash, platform).await?;
+    Ok(true)
+}
+
+/// Connects what was chosen.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn run(
+    context: &Context,
+    connect: &Connect,
+    (grant, holder): (&Grant, &Holder),
+    chosen: &[Candidate],
+) -> Result<Outcome, Failure> {
+    let platform = context.platform(&connect.platform)?;
+    let mut work = context.store.begin().await?;
+    let Some(connect) = connects::lock(&mut work, &connect.workspace_id, &connect.id).await? else {
+        return Ok(Outcome::Stale("no such connect"));
+    };
+    let waiting = matches!(connect.status, ConnectStatus::Exchanging | ConnectStatus::Selecting);
+    if !waiting || connect.grant_id.as_ref() != Some(&grant.id) {
+        return Ok(Outcome::Stale("ended meanwhile"));
+    }
+    grants::lock_holder(&mut work, &holder.hash).await?;
+    let before = before(&mut work, &connect, chosen).await?;
+    let known = |wanted: &AccountId| before.values().any(|account| account.id == *wanted);
+    if connect.account_id.as_ref().is_some_and(|wanted| !known(wanted)) {
+        fail(&mut work, context, &connect, &Reason::new("IDENTITY_MISMATCH")).await?;
+        work.commit().await?;
+        return Ok(Outcome::Done);
+    }
+    if !name_holder(&mut work, context, (grant, holder)).await?
+        || !grants::activate(&mut work, &grant.workspace_id, &grant.id).await?
+    {
+        return Ok(Outcome::Stale("its grant has moved on"));
+    }
+    let olds = lock_old_grants(&mut work, before.values(), &grant.id).await?;
+    keep_refresh_token(&mut work, context, (&olds, grant), holder).await?;
+    let mut ids = Vec::new();
+    // In one order: two persons may administer the same pages.
+    for one in in_order(chosen) {
+        let account = upsert(&mut work, context, &connect, (grant, one)).await?;
+        tell(&mut work, &connect, &account, before.get(&one.id)).await?;
+        tracing::info!(connect.id = %connect.id, account.id = %account.id, platform.id = platform.id, "account connected");
+        ids.push(account.id.to_string());
+    }
+    for old in &olds {
+        retire(&mut work, context, old, platform).await?;
+    }
+    let step = Advance {
+        account_ids: &ids,
+        ..Advance::to(
+            ConnectStatus::Connected,
+            &[ConnectStatus::Exchanging, ConnectStatus::Selecting],
+        )
+    };
+    connects::advance(&mut work, context.clock(), (&connect.workspace_id, &connect.id), &step)
+        .await?;
+    work.commit().await?;
+    Ok(Outcome::Done)
+}
+
+fn in_order(chosen: &[Candidate]) -> Vec<&Candidate> {
+    let mut chosen: Vec<_> = chosen.iter().collect();
+    chosen.sort_by(|one, other| one.id.cmp(&other.id));
+    chosen
+}
+
+/// The accounts that are there already, by the platform's id.
+async fn before(
+    work: &mut Work,
+    connect: &Connect,
+    chosen: &[Candidate],
+) -> Result<BTreeMap<String, Account>, Failure> {
+    let (workspace, platform) = (&connect.workspace_id, &connect.platform);
+    let mut before = BTreeMap::new();
+    for Candidate { id, .. } in chosen {
+        if let Some(account) = accounts::find_by_identity(work, workspace, platform, id).await? {
+            before.insert(id.clone(), account);
+        }
+    }
+    Ok(before)
 }
 
 /// A new consent of the same person stops a revocation that was not sent yet, where the platform
@@ -121,35 +177,39 @@ fn reaches_one_token(platform: &Platform) -> bool {
     platform.reach == Reach::Token
 }
 
-async fn lock_old_grant(
+/// The grants that the accounts had, locked in one order.
+async fn lock_old_grants(
     work: &mut Work,
-    before: Option<&Account>,
+    before: impl Iterator<Item = &Account>,
     new: &GrantId,
-) -> Result<Option<Grant>, Failure> {
-    let Some((workspace, id)) =
-        before.and_then(|account| Some((&account.workspace_id, account.grant_id.as_ref()?)))
-    else {
-        return Ok(None);
-    };
-    if id == new {
-        return Ok(None);
+) -> Result<Vec<Grant>, Failure> {
+    let had = before.filter_map(|account| Some((account.grant_id.as_ref()?, account)));
+    let had: BTreeMap<&str, _> = had.map(|(id, account)| (id.as_str(), (id, account))).collect();
+    let mut olds = Vec::new();
+    for (id, account) in had.into_values().filter(|(id, _)| *id != new) {
+        olds.extend(grants::lock(work, &account.workspace_id, id).await?);
     }
-    let old = grants::lock(work, workspace, id).await?;
-    Ok(old.filter(|old| matches!(old.status, GrantStatus::Active | GrantStatus::Expired)))
+    olds.retain(|old| matches!(old.status, GrantStatus::Active | GrantStatus::Expired));
+    Ok(olds)
 }
 
 /// Some platforms give a refresh token with the first consent only: an answer without one never
-/// takes the place of one that is stored.
+/// takes the place of one that is stored. Only of the same person's: another may have connected the
+/// account before.
 async fn keep_refresh_token(
     work: &mut Work,
     context: &Context,
-    (old, new): (&Grant, &Grant),
-    tokens: &TokenSet,
+    (olds, new): (&[Grant], &Grant),
+    holder: &Holder,
 ) -> Result<(), Failure> {
-    let Some(sealed) = old
-        .sealed_tokens
-        .as_ref()
-        .filter(|_| old.renewable && !new.renewable && old.app_id == new.app_id)
+    let same = |old: &&Grant| {
+        old.renewable
+            && !new.renewable
+            && old.app_id == new.app_id
+            && old.holder_hash.as_ref() == Some(&holder.hash)
+    };
+    let Some((old, sealed)) =
+        olds.iter().find(same).and_then(|old| Some((old, old.sealed_tokens.as_ref()?)))
     else {
         return Ok(());
     };
@@ -157,9 +217,10 @@ async fn keep_refresh_token(
     let key = context.store.vault().opening_key(work, owner, sealed).await?;
     let kept = TokenSet::open(&key, old.tokens_place(), sealed)?.refresh_token;
     let key = context.store.vault().sealing_key(work, owner).await?;
-    let both = TokenSet { access_token: tokens.access_token.clone(), refresh_token: kept };
+    let both = TokenSet { refresh_token: kept, ..holder.tokens.clone() };
+    let model = context.platform(&new.platform)?.refresh;
     let refresh_at =
-        new.access_expires_at.map(|end| schedule::refresh_at(&new.id, new.issued_at, end));
+        new.access_expires_at.map(|end| schedule::refresh_at(model, &new.id, new.issued_at, end));
     let sealed = both.seal(&key, new.tokens_place())?;
     grants::adopt_refresh_token(work, new, &sealed, (old.refresh_expires_at, refresh_at)).await?;
     Ok(())
@@ -169,7 +230,7 @@ async fn upsert(
     work: &mut Work,
     context: &Context,
     connect: &Connect,
-    (grant, identity): (&Grant, &Identity),
+    (grant, one): (&Grant, &Candidate),
 ) -> Result<Account, Failure> {
     let missing: Vec<String> =
         connect.scopes.iter().filter(|scope| !grant.scopes.contains(scope)).cloned().collect();
@@ -177,10 +238,10 @@ async fn upsert(
         workspace_id: &connect.workspace_id,
         platform: &connect.platform,
         identity: accounts::Identity {
-            platform_user_id: &identity.id,
-            username: identity.username.as_deref(),
-            display_name: identity.display_name.as_deref(),
-            avatar_url: identity.avatar_url.as_deref(),
+            platform_user_id: &one.id,
+            username: one.username.as_deref(),
+            display_name: one.display_name.as_deref(),
+            avatar_url: one.avatar_url.as_deref(),
         },
         app_id: connect.app_id.as_ref(),
         profile_id: connect.profile_id.as_ref(),
@@ -189,7 +250,14 @@ async fn upsert(
         missing_scopes: &missing,
         metadata: &connect.metadata,
     };
-    Ok(accounts::upsert(work, context.clock(), &new).await?)
+    let account = accounts::upsert(work, context.clock(), &new).await?;
+    if let Some(token) = &one.token {
+        let key = context.store.vault().sealing_key(work, Owner::workspace(&account.workspace_id));
+        let place = account_checks::token_place(&account.workspace_id, &account.id);
+        let sealed = key.await?.seal(place, token.expose_secret().as_bytes())?;
+        account_checks::set_token(work, context.clock(), &account, &sealed).await?;
+    }
+    Ok(account)
 }
 
 /// The grant that a reconnect left without accounts: revoked where that ends it alone, else only
@@ -214,13 +282,25 @@ async fn retire(
     Ok(())
 }
 
+async fn tell(
+    work: &mut Work,
+    connect: &Connect,
+    account: &Account,
+    before: Option<&Account>,
+) -> Result<(), Failure> {
+    work.emit(connected(connect, account, before)).await?;
+    if let Some(before) = before.filter(|before| before.profile_id != account.profile_id) {
+        work.emit(updated(account, before)).await?;
+    }
+    Ok(())
+}
+
 fn connected(connect: &Connect, account: &Account, before: Option<&Account>) -> NewEvent {
-    let account_id: AccountId = account.id.clone();
     NewEvent {
         workspace_id: connect.workspace_id.clone(),
         kind: EventType::AccountConnected,
         data: json!({
-            "accountId": account_id,
+            "accountId": account.id,
             "connectId": connect.id,
             "platform": account.platform,
             "platformUserId": account.platform_user_id,
@@ -233,7 +313,7 @@ fn connected(connect: &Connect, account: &Account, before: Option<&Account>) -> 
             "reconnected": before.is_some(),
             "metadata": account.metadata,
         }),
-        account_id: Some(account_id),
+        account_id: Some(account.id.clone()),
     }
 }
 

@@ -1,22 +1,23 @@
-//! Who the person is, asked with the tokens that are stored already.
+//! Who the person is, and what there is to connect: asked with the tokens that are stored already.
 
-use chrono::TimeDelta;
-use latchkey_shared::db::connects::{self, Connect};
+use latchkey_shared::candidates::Candidate;
+use latchkey_shared::db::connects::Connect;
 use latchkey_shared::db::grants::{self, Grant};
 use latchkey_shared::keyring::Owner;
+use latchkey_shared::platforms::quirks::Accounts;
+use latchkey_shared::platforms::{Endpoints, Platform};
 use latchkey_shared::tokens::TokenSet;
 use serde_json::json;
 
-use super::{Reason, fail, finish};
+use super::finish::Holder;
+use super::{Reason, ask_again, choose, finish, give_up, trade_in};
 use crate::context::Context;
-use crate::oauth::CallError;
-use crate::oauth::identity::{IdentityError, identify};
+use crate::oauth::identity::{Identity, identify};
+use crate::oauth::listing::list;
+use crate::oauth::{AskError, CallError};
 use crate::outcome::{Failure, Outcome};
 
-/// Until then, or for as long as the platform asked, neither a redelivery nor the sweep asks again.
-const ASK_AGAIN: TimeDelta = TimeDelta::seconds(2);
-
-/// Finds out who it is and connects the account.
+/// Finds out who it is, and connects the accounts or asks which.
 ///
 /// # Errors
 /// [`Failure`].
@@ -25,39 +26,70 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Outcome, Failur
     let Some((grant, tokens)) = load(context, connect).await? else {
         return Ok(Outcome::Stale("its tokens are gone"));
     };
-    let identified = match context.endpoints(platform).await {
-        Ok(endpoints) => identify(&context.http, (platform, &endpoints), &tokens).await,
-        Err(error) => Err(CallError::from(error).into()),
+    let endpoints = match context.endpoints(platform).await {
+        Ok(endpoints) => endpoints,
+        Err(error) => return Err(ask_again(context, connect, CallError::from(error)).await?),
     };
-    match identified {
-        Ok(identity) => finish::run(context, connect, &grant, (&identity, &tokens)).await,
-        Err(IdentityError::Call(error)) => {
-            let asked = error.asked_patience().and_then(|wait| TimeDelta::from_std(wait).ok());
-            let lease = asked.unwrap_or(ASK_AGAIN).max(ASK_AGAIN);
-            let mut conn = context.store.conn().await?;
-            let key = (&connect.workspace_id, &connect.id);
-            connects::set_lease(&mut conn, context.clock(), key, Some(lease)).await?;
-            Err(Failure::Later(error.into()))
+    let at = (platform, endpoints.as_ref());
+    let (grant, tokens) = match trade_in::run(context, connect, at, (grant, tokens)).await? {
+        trade_in::Step::On(grant, tokens) => (*grant, tokens),
+        trade_in::Step::Over(outcome) => return Ok(outcome),
+    };
+    match ask(context, at, &tokens).await {
+        Ok((identity, listed)) => {
+            let holder = finish::holder(context, connect, platform, &identity.id).await?;
+            let holder = Holder { tokens: with_subject(tokens, &identity), hash: holder };
+            match listed {
+                None => finish::run(context, connect, (&grant, &holder), &[identity.into()]).await,
+                Some(candidates) => {
+                    choose::run(context, connect, (&grant, &holder), candidates).await
+                }
+            }
         }
+        Err(AskError::Call(error)) => Err(ask_again(context, connect, error).await?),
         Err(error) => {
             let platform_error = Some(match &error {
-                IdentityError::Said(refusal) => refusal.to_json(),
+                AskError::Said(refusal) => refusal.to_json(),
                 other => json!({ "cause": other.to_string() }),
             });
-            let mut work = context.store.begin().await?;
-            let Some(now) = connects::lock(&mut work, &connect.workspace_id, &connect.id).await?
-            else {
-                return Ok(Outcome::Stale("no such connect"));
-            };
-            fail(&mut work, context, &now, &Reason { code: "IDENTITY_REFUSED", platform_error })
-                .await?;
-            work.commit().await?;
-            Ok(Outcome::Done)
+            give_up(context, connect, &Reason { code: "IDENTITY_REFUSED", platform_error }).await
         }
     }
 }
 
-async fn load(context: &Context, connect: &Connect) -> Result<Option<(Grant, TokenSet)>, Failure> {
+/// The person, and what they may choose from where that is not the person alone.
+async fn ask(
+    context: &Context,
+    (platform, endpoints): (&Platform, &Endpoints),
+    tokens: &TokenSet,
+) -> Result<(Identity, Option<Vec<Candidate>>), AskError> {
+    let identity = identify(&context.http, (platform, endpoints), tokens).await?;
+    let listed = match (&platform.quirks.accounts, &endpoints.accounts_url) {
+        (Accounts::Listed(listing), Some(url)) => {
+            Some(list(&context.http, platform, (url, listing), tokens).await?)
+        }
+        _ => None,
+    };
+    Ok((identity, listed))
+}
+
+fn with_subject(tokens: TokenSet, identity: &Identity) -> TokenSet {
+    let subject = tokens.subject.or_else(|| Some(identity.id.clone()));
+    TokenSet { subject, ..tokens }
+}
+
+impl From<Identity> for Candidate {
+    fn from(identity: Identity) -> Self {
+        let Identity { id, username, display_name, avatar_url } = identity;
+        Self { id, username, display_name, avatar_url, token: None, ineligible: None }
+    }
+}
+
+/// The grant that a connect brought, with its tokens.
+pub(super) async fn load(
+    context: &Context,
+    connect: &Connect,
+) -> Result<Option<(Grant, TokenSet)>, Failure> {
     let Some(grant_id) = &connect.grant_id else {
         return Ok(None);
     };

@@ -1,14 +1,14 @@
 //! A person approved: exchange the code, store the answer before anything else, find out who it
-//! is, connect the account.
+//! is and what there is to connect, let the person choose where there is a choice, connect the accounts.
 //!
 //! A code is presented once, ever: `exchanging` commits before the call, and who finds it without
 //! an answer and without a worker waiting for one ends the connect.
 
+mod choose;
 mod exchange;
 mod finish;
 mod identify;
-
-pub(super) use exchange::new_tokens;
+mod trade_in;
 
 use std::time::Duration;
 
@@ -18,11 +18,13 @@ use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::{self, DbError, grants};
 use latchkey_shared::events::EventType;
 use latchkey_shared::messages::{CallbackReceived, Command, RevocationDue};
-use latchkey_shared::platforms::DISCOVERY_DEADLINE;
+use latchkey_shared::platforms::quirks::Accounts;
+use latchkey_shared::platforms::{DISCOVERY_DEADLINE, Platform};
 use latchkey_shared::work::Work;
 use serde_json::Value;
 
 use crate::context::Context;
+use crate::oauth::{CallError, listing};
 use crate::outcome::{Failure, Outcome, Terms};
 
 /// The person is waiting in front of a browser.
@@ -40,9 +42,15 @@ fn exchange_lease(context: &Context) -> TimeDelta {
     lease(DISCOVERY_DEADLINE + context.http.timeouts().other)
 }
 
-/// How long the question who it is, and what follows, holds its connect.
-fn identity_lease(context: &Context) -> TimeDelta {
-    lease(context.http.timeouts().identity())
+/// How long all that is asked with the new token holds its connect.
+fn identity_lease(context: &Context, platform: &Platform) -> TimeDelta {
+    let timeouts = context.http.timeouts();
+    let trade_in = platform.quirks.long_lived.map(|_| timeouts.other).unwrap_or_default();
+    let listing = match platform.quirks.accounts {
+        Accounts::Listed(_) => listing::DEADLINE,
+        Accounts::Holder => Duration::ZERO,
+    };
+    lease(trade_in + timeouts.identity() + listing)
 }
 
 fn lease(call: Duration) -> TimeDelta {
@@ -52,6 +60,7 @@ fn lease(call: Duration) -> TimeDelta {
 enum Step {
     Exchange(Connect),
     Identify(Connect),
+    Connect(Connect),
     Over(Outcome),
 }
 
@@ -69,6 +78,7 @@ pub async fn handle(context: &Context, message: &CallbackReceived) -> Result<Out
             None => Ok(Outcome::Done),
         },
         Step::Identify(connect) => identify::run(context, &connect).await,
+        Step::Connect(connect) => choose::resume(context, &connect).await,
         Step::Over(outcome) => Ok(outcome),
     }
 }
@@ -98,14 +108,16 @@ async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Fai
             Step::Over(Outcome::Snooze(left.to_std().unwrap_or_default() + Duration::from_secs(1)))
         }
         (ConnectStatus::Exchanging, None) if connect.grant_id.is_some() => {
-            connects::set_lease(&mut work, clock, key, Some(identity_lease(context))).await?;
+            let lease = identity_lease(context, context.platform(&connect.platform)?);
+            connects::set_lease(&mut work, clock, key, Some(lease)).await?;
             Step::Identify(connect)
         }
         (ConnectStatus::Exchanging, None) => {
             fail(&mut work, context, &connect, &Reason::new("EXCHANGE_INTERRUPTED")).await?;
             Step::Over(Outcome::Done)
         }
-        _ => Step::Over(Outcome::Stale("not waiting for an exchange")),
+        (ConnectStatus::Selecting, _) if connect.selection.is_some() => Step::Connect(connect),
+        _ => Step::Over(Outcome::Stale("not waiting for a worker")),
     };
     match (work.commit().await, step) {
         (Ok(()), step) => Ok(step),
@@ -130,6 +142,38 @@ impl Reason {
     }
 }
 
+/// Until then, or for as long as the platform asked, neither a redelivery nor the sweep asks again.
+const ASK_AGAIN: TimeDelta = TimeDelta::seconds(2);
+
+/// What is asked with the new token brought no answer: it is asked again.
+async fn ask_again(
+    context: &Context,
+    connect: &Connect,
+    error: CallError,
+) -> Result<Failure, Failure> {
+    let asked = error.asked_patience().and_then(|wait| TimeDelta::from_std(wait).ok());
+    let lease = asked.unwrap_or(ASK_AGAIN).max(ASK_AGAIN);
+    let mut conn = context.store.conn().await?;
+    let key = (&connect.workspace_id, &connect.id);
+    connects::set_lease(&mut conn, context.clock(), key, Some(lease)).await?;
+    Ok(Failure::Later(error.into()))
+}
+
+/// Ends a connect without an account.
+async fn give_up(
+    context: &Context,
+    connect: &Connect,
+    reason: &Reason,
+) -> Result<Outcome, Failure> {
+    let mut work = context.store.begin().await?;
+    let Some(now) = connects::lock(&mut work, &connect.workspace_id, &connect.id).await? else {
+        return Ok(Outcome::Stale("no such connect"));
+    };
+    fail(&mut work, context, &now, reason).await?;
+    work.commit().await?;
+    Ok(Outcome::Done)
+}
+
 /// Ends a connect without an account, in the caller's transaction: what it brought is disposed of.
 async fn fail(
     work: &mut Work,
@@ -140,10 +184,7 @@ async fn fail(
     let step = Advance {
         reason_code: Some(reason.code),
         platform_error: reason.platform_error.as_ref(),
-        ..Advance::to(
-            ConnectStatus::Failed,
-            &[ConnectStatus::Authorized, ConnectStatus::Exchanging],
-        )
+        ..Advance::to(ConnectStatus::Failed, &ConnectStatus::OPEN)
     };
     let key = (&connect.workspace_id, &connect.id);
     let Some(failed) = connects::advance(work, context.clock(), key, &step).await? else {
@@ -186,11 +227,15 @@ pub async fn expire(context: &Context, message: &CallbackReceived) -> Result<Out
         return Ok(Outcome::Stale("not over yet"));
     }
     match connect.status {
-        ConnectStatus::Pending => {
-            let step = Advance::to(ConnectStatus::Expired, &[ConnectStatus::Pending]);
+        ConnectStatus::Pending | ConnectStatus::Selecting => {
+            let step = Advance::to(
+                ConnectStatus::Expired,
+                &[ConnectStatus::Pending, ConnectStatus::Selecting],
+            );
             let key = (&connect.workspace_id, &connect.id);
             if let Some(expired) = connects::advance(&mut work, context.clock(), key, &step).await?
             {
+                dispose(&mut work, context, &expired, "connect_expired").await?;
                 work.emit(expired.event(EventType::ConnectExpired)).await?;
             }
         }

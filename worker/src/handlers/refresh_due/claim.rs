@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_shared::credentials::{self, Credentials};
 use latchkey_shared::db::grants::{self, FailedCall, Grant, GrantStatus};
-use latchkey_shared::db::{self, DbError};
+use latchkey_shared::db::{self, DbError, app_pauses};
 use latchkey_shared::keyring::{DataKey, Owner};
 use latchkey_shared::messages::GrantRef;
 use latchkey_shared::platforms::Platform;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::context::Context;
-use crate::oauth::schedule;
+use crate::oauth::{refresh, schedule};
 use crate::outcome::Failure;
 
 /// Whether this worker may call.
@@ -35,7 +35,9 @@ pub struct Claimed {
     pub key: Arc<DataKey>,
     /// Who calls.
     pub client: Credentials,
-    /// What is presented.
+    /// What it holds.
+    pub tokens: TokenSet,
+    /// What is presented of that.
     pub token: SecretString,
     /// The database's time before the call: lifetimes count from it.
     pub called_at: DateTime<Utc>,
@@ -77,8 +79,12 @@ pub async fn claim(
         return Ok(Claim::Stale("no such grant"));
     };
     let now = db::read_now(&mut work, clock).await?;
-    if let Some(why) = not_due(&grant, now) {
+    if let Some(why) = not_due(platform, &grant, now) {
         return Ok(Claim::Stale(why));
+    }
+    let app = (platform.id.as_str(), grant.app_id.as_ref());
+    if app_pauses::until(&mut work, clock, app).await?.is_some() {
+        return Ok(Claim::Stale("its app is left alone for a while"));
     }
     if let Some(second_try_at) = must_wait(context, platform, &grant, now) {
         let failed =
@@ -88,9 +94,8 @@ pub async fn claim(
         count_in_doubt(&grant);
         return Ok(Claim::Stale("in doubt: nobody read the last answer"));
     }
-    let token = match open(&mut work, context, &grant).await {
-        Ok(Some(token)) => token,
-        Ok(None) => return Ok(Claim::Stale("nothing to present")),
+    let tokens = match open(&mut work, context, &grant).await {
+        Ok(tokens) => tokens,
         Err(Failure::Never(error)) => {
             tracing::error!(grant.id = %grant.id, "its tokens cannot be opened: {error:#}");
             let retry_at = now + SEAL_BROKEN_PAUSE;
@@ -101,6 +106,9 @@ pub async fn claim(
         }
         Err(failure) => return Err(failure),
     };
+    let Some(token) = refresh::presented(platform, &tokens).cloned() else {
+        return Ok(Claim::Stale("nothing to present"));
+    };
     let (vault, app) = (context.store.vault(), (&grant.workspace_id, grant.app_id.as_ref()));
     let client = credentials::resolve(&mut work, vault, platform, app).await?;
     let key = vault.sealing_key(&mut work, Owner::workspace(&grant.workspace_id)).await?;
@@ -110,31 +118,29 @@ pub async fn claim(
     grants::begin_call(&mut work, clock, &grant, (&holder, lease)).await?;
     work.commit().await?;
     let called_at = now;
-    let claimed = Claimed { grant, key, client, token, called_at, holder, lease_ends };
+    let claimed = Claimed { grant, key, client, tokens, token, called_at, holder, lease_ends };
     Ok(Claim::Taken(Box::new(claimed)))
 }
 
 /// Somebody must look at a row whose seal is broken; meanwhile it is not looked at every second.
 const SEAL_BROKEN_PAUSE: TimeDelta = TimeDelta::hours(1);
 
-async fn open(
-    work: &mut Work,
-    context: &Context,
-    grant: &Grant,
-) -> Result<Option<SecretString>, Failure> {
+async fn open(work: &mut Work, context: &Context, grant: &Grant) -> Result<TokenSet, Failure> {
     let sealed = grant.sealed_tokens.as_deref().unwrap_or_default();
     let owner = Owner::workspace(&grant.workspace_id);
     let key = context.store.vault().opening_key(work, owner, sealed).await?;
-    Ok(TokenSet::open(&key, grant.tokens_place(), sealed)?.refresh_token)
+    Ok(TokenSet::open(&key, grant.tokens_place(), sealed)?)
 }
 
-fn not_due(grant: &Grant, now: DateTime<Utc>) -> Option<&'static str> {
+fn not_due(platform: &Platform, grant: &Grant, now: DateTime<Utc>) -> Option<&'static str> {
     if grant.status != GrantStatus::Active {
         Some("not in use")
     } else if grant.lease_until.is_some_and(|until| until > now) {
         Some("somebody else is calling")
     } else if grant.refresh_at.is_none_or(|at| at > now) {
         Some("not due")
+    } else if platform.refresh.earliest(grant.issued_at).is_some_and(|earliest| earliest > now) {
+        Some("too young to be extended")
     } else {
         None
     }

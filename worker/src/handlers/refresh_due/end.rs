@@ -1,7 +1,5 @@
 //! What a refresh without new tokens leaves behind.
 
-use std::time::Duration;
-
 use latchkey_shared::db::grants::{self, FailedCall, Grant, GrantStatus};
 use latchkey_shared::db::{self, DbError, accounts};
 use latchkey_shared::events::{EventType, NewEvent};
@@ -10,14 +8,13 @@ use latchkey_shared::platforms::Platform;
 use latchkey_shared::work::Work;
 use serde_json::{Value, json};
 
+use super::super::expiry::expire_account;
+use super::super::{OUR_FAULT_PAUSE, pause_app};
 use super::claim::{Claimed, count_in_doubt};
 use crate::context::Context;
 use crate::oauth::refusal::{FailureClass, TokenError};
 use crate::oauth::schedule;
 use crate::outcome::{Failure, Outcome};
-
-/// While we are wrong ourselves, asking more often helps nobody.
-const OUR_FAULT_PAUSE: Duration = Duration::from_secs(300);
 
 /// Schedules the next try.
 ///
@@ -27,27 +24,27 @@ pub async fn put_off(
     context: &Context,
     platform: &Platform,
     claimed: &Claimed,
-    (error, class): (&TokenError, &FailureClass),
+    (error, class): (&TokenError, FailureClass),
 ) -> Result<Outcome, Failure> {
     let clock = context.clock();
     let grant = &claimed.grant;
     let code = error.code();
     let mut work = context.store.begin().await?;
     let now = db::read_now(&mut work, clock).await?;
-    let patience = match (class, error) {
-        (FailureClass::OurFault, _) => Some(OUR_FAULT_PAUSE),
-        (_, TokenError::Call(error)) => error.asked_patience(),
-        _ => None,
-    };
-    let first_doubt = *class == FailureClass::InDoubt && grant.in_doubt_since.is_none();
+    let asked = error.patience(platform);
+    let patience = if class == FailureClass::OurFault { Some(OUR_FAULT_PAUSE) } else { asked };
+    let first_doubt = class == FailureClass::InDoubt && grant.in_doubt_since.is_none();
     let retry_at = if first_doubt {
         schedule::second_try_at(platform.refresh, grant, now, context.in_doubt_lead)
     } else {
         schedule::retry_at(grant, now, patience)
     };
     let failed =
-        FailedCall { error_code: &code, retry_at, in_doubt: *class == FailureClass::InDoubt };
+        FailedCall { error_code: &code, retry_at, in_doubt: class == FailureClass::InDoubt };
     grants::put_off(&mut work, clock, grant, &failed).await?;
+    if let Some(patience) = patience {
+        pause_app(&mut work, clock, (platform, grant.app_id.as_ref()), (patience, &code)).await?;
+    }
     if grant.access_expires_at.is_some_and(|end| end <= now)
         && grants::note_overdue(&mut work, clock, grant).await?
     {
@@ -85,17 +82,14 @@ pub async fn put_off(
 pub async fn die(
     context: &Context,
     grant: &Grant,
-    (error, class): (&TokenError, &FailureClass),
+    (error, class): (&TokenError, FailureClass),
 ) -> Result<Outcome, Failure> {
     let reason = match class {
         FailureClass::NeedsConsent => "consent_required",
         _ if grant.in_doubt_since.is_some() => "refresh_interrupted",
         _ => "refused_by_platform",
     };
-    let platform_error = match error {
-        TokenError::Refused(refusal) => refusal.to_json(),
-        TokenError::Call(_) => Value::Null,
-    };
+    let platform_error = error.to_json();
     let mut work = context.store.begin().await?;
     let current = grants::lock(&mut work, &grant.workspace_id, &grant.id).await?;
     if current.is_none_or(|current| current.generation != grant.generation) {
@@ -122,7 +116,9 @@ pub async fn expire_ended(context: &Context, grant: &GrantRef) -> Result<Outcome
     if grant.status != GrantStatus::Active || calling || end.is_none_or(|end| end > now) {
         return Ok(Outcome::Stale("not ended"));
     }
-    let reason = if grant.renewable { "refresh_token_ended" } else { "access_token_ended" };
+    let itself = grant.refresh_expires_at == grant.access_expires_at;
+    let reason =
+        if grant.renewable && !itself { "refresh_token_ended" } else { "access_token_ended" };
     expire(&mut work, context, &grant, (reason, &Value::Null)).await?;
     work.commit().await?;
     Ok(Outcome::Done)
@@ -138,27 +134,8 @@ async fn expire(
     if !grants::expire(work, clock, grant, reason).await? {
         return Ok(());
     }
-    metrics::counter!("latchkey_accounts_expired_total", "platform" => grant.platform.clone(), "reason" => reason.to_owned())
-        .increment(1);
     for account in accounts::lock_of_grant(work, &grant.workspace_id, &grant.id).await? {
-        if accounts::expire(work, clock, &account, reason).await? {
-            let data = json!({
-                "accountId": account.id,
-                "platform": account.platform,
-                "username": account.username,
-                "profileId": account.profile_id,
-                "reason": reason,
-                "error": platform_error,
-                "whatToDo": "ask the person to connect the account again",
-            });
-            work.emit(NewEvent {
-                workspace_id: grant.workspace_id.clone(),
-                kind: EventType::AccountTokenExpired,
-                account_id: Some(account.id),
-                data,
-            })
-            .await?;
-        }
+        expire_account(work, clock, &account, (reason, platform_error)).await?;
     }
     Ok(())
 }

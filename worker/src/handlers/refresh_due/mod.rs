@@ -14,13 +14,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use latchkey_shared::backoff::Policy;
 use latchkey_shared::db::accounts;
-use latchkey_shared::db::grants::{self, Grant, GrantStatus};
+use latchkey_shared::db::grants::{self, GrantStatus};
 use latchkey_shared::failpoint;
-use latchkey_shared::keyring::{DataKey, SealError};
+use latchkey_shared::keyring::SealError;
 use latchkey_shared::messages::{GrantRef, RefreshDue};
 use latchkey_shared::platforms::{Endpoints, Platform};
 
-use super::callback_received::new_tokens;
+use super::new_tokens::{Origin, new_tokens};
 use super::{note_refused_secret, until_stored};
 use crate::context::Context;
 use crate::oauth::refresh::refresh;
@@ -87,15 +87,15 @@ async fn refresh_one(
         Err(error) => Err(CallError::from(error).into()),
     };
     failpoint::reach("refresh_answered", || claimed.grant.id.to_string()).await;
-    let class = called.as_ref().err().map(|error| error.class(platform.refresh));
+    let class = called.as_ref().err().map(|error| error.class(platform));
     count(platform, class.as_ref());
     match (called, class) {
-        (Ok(answer), _) => store(context, &claimed, answer).await,
+        (Ok(answer), _) => store(context, platform, &claimed, answer).await,
         (Err(error), Some(class @ (FailureClass::Dead | FailureClass::NeedsConsent))) => {
-            end::die(context, &claimed.grant, (&error, &class)).await
+            end::die(context, &claimed.grant, (&error, class)).await
         }
         (Err(error), Some(class)) => {
-            end::put_off(context, platform, &claimed, (&error, &class)).await
+            end::put_off(context, platform, &claimed, (&error, class)).await
         }
         (Err(error), None) => Err(Failure::Later(error.into())),
     }
@@ -107,23 +107,28 @@ async fn present(
     at: (&Platform, &Endpoints),
     claimed: &Claimed,
 ) -> Result<Answer, TokenError> {
-    let called = refresh(&context.http, at, &claimed.client, &claimed.token).await;
-    let refused = called.as_ref().is_err_and(TokenError::refuses_the_client);
+    let presented = (&claimed.tokens, &claimed.token);
+    let called = refresh(&context.http, at, &claimed.client, presented).await;
+    let refused = called.as_ref().is_err_and(|error| error.refuses_the_client(at.0));
     let in_time = claimed.has_time_for(context.http.timeouts().refresh(at.0.refresh));
     match claimed.client.older().filter(|_| refused && in_time) {
         Some(older) => {
             note_refused_secret(&older);
-            refresh(&context.http, at, &older, &claimed.token).await
+            refresh(&context.http, at, &older, presented).await
         }
         None => called,
     }
 }
 
 /// Stores the answer as the next generation. Nothing else happens to it before.
-async fn store(context: &Context, claimed: &Claimed, answer: Answer) -> Result<Outcome, Failure> {
+async fn store(
+    context: &Context,
+    platform: &Platform,
+    claimed: &Claimed,
+    answer: Answer,
+) -> Result<Outcome, Failure> {
     let grant = &claimed.grant;
-    let answer = keep_refresh_token(claimed, answer);
-    let tokens = seal(grant, &claimed.key, claimed, &answer)?;
+    let tokens = seal(platform, claimed, &answer)?;
     let stored = until_stored(|| async {
         let mut work = context.store.begin().await?;
         work.make_durable().await?;
@@ -153,23 +158,19 @@ async fn store(context: &Context, claimed: &Claimed, answer: Answer) -> Result<O
 }
 
 fn seal(
-    grant: &Grant,
-    key: &DataKey,
+    platform: &Platform,
     claimed: &Claimed,
     answer: &Answer,
 ) -> Result<grants::NewTokens, SealError> {
+    let grant = &claimed.grant;
     let place = grants::tokens_place(&grant.workspace_id, &grant.id, grant.generation + 1);
-    let sealed = answer.tokens.seal(key, place)?;
-    let mut tokens = new_tokens(&grant.id, answer, sealed, (claimed.called_at, &grant.scopes));
-    // A refresh token that stays the same keeps its own end, too.
-    tokens.refresh_expires_at = tokens.refresh_expires_at.or(grant.refresh_expires_at);
-    Ok(tokens)
-}
-
-/// An answer without a refresh token leaves the old one in force (RFC 6749 §6).
-fn keep_refresh_token(claimed: &Claimed, mut answer: Answer) -> Answer {
-    answer.tokens.refresh_token.get_or_insert_with(|| claimed.token.clone());
-    answer
+    let sealed = answer.tokens.seal(&claimed.key, place)?;
+    let origin = Origin {
+        called_at: claimed.called_at,
+        scopes: &grant.scopes,
+        refresh_end: grant.refresh_expires_at,
+    };
+    Ok(new_tokens(platform, &grant.id, (answer, sealed), &origin))
 }
 
 fn count(platform: &Platform, class: Option<&FailureClass>) {

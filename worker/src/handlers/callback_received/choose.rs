@@ -1,0 +1,123 @@
+//! One consent, many accounts: what there is to choose from waits, sealed, until somebody has chosen.
+
+use chrono::TimeDelta;
+use latchkey_shared::candidates::{self, Candidate};
+use latchkey_shared::db::accounts;
+use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
+use latchkey_shared::db::grants::{self, Grant};
+use latchkey_shared::events::EventType;
+use latchkey_shared::keyring::Owner;
+use serde_json::json;
+
+use super::finish::{self, Holder};
+use super::{Reason, give_up, identify};
+use crate::context::Context;
+use crate::outcome::{Failure, Outcome};
+
+/// How long a person may take to choose.
+const PATIENCE: TimeDelta = TimeDelta::hours(24);
+
+/// Connects what there is no choice about, or lays the choice before the person.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn run(
+    context: &Context,
+    connect: &Connect,
+    (grant, holder): (&Grant, &Holder),
+    candidates: Vec<Candidate>,
+) -> Result<Outcome, Failure> {
+    if let Some(wanted) = reconnected(context, connect).await? {
+        return match candidates.into_iter().find(|candidate| candidate.id == wanted) {
+            None => give_up(context, connect, &Reason::new("IDENTITY_MISMATCH")).await,
+            Some(Candidate { ineligible: Some(why), .. }) => {
+                let platform_error = Some(json!({ "cause": why }));
+                give_up(context, connect, &Reason { code: "NO_ACCOUNTS", platform_error }).await
+            }
+            Some(wanted) => finish::run(context, connect, (grant, holder), &[wanted]).await,
+        };
+    }
+    let good = candidates.iter().filter(|candidate| candidate.ineligible.is_none()).count();
+    match (good, candidates.len()) {
+        (0, listed) => {
+            let platform_error =
+                Some(json!({ "cause": format!("none of {listed} listed can be connected") }));
+            give_up(context, connect, &Reason { code: "NO_ACCOUNTS", platform_error }).await
+        }
+        (1, 1) => finish::run(context, connect, (grant, holder), &candidates).await,
+        _ => lay_out(context, connect, (grant, holder), &candidates).await,
+    }
+}
+
+/// The platform's id of the account that a connect is to reconnect, if it names one.
+async fn reconnected(context: &Context, connect: &Connect) -> Result<Option<String>, Failure> {
+    let Some(account) = &connect.account_id else {
+        return Ok(None);
+    };
+    let mut conn = context.store.conn().await?;
+    let account = accounts::find(&mut conn, &connect.workspace_id, account).await?;
+    Ok(account.map(|account| account.platform_user_id))
+}
+
+async fn lay_out(
+    context: &Context,
+    connect: &Connect,
+    (grant, holder): (&Grant, &Holder),
+    candidates: &[Candidate],
+) -> Result<Outcome, Failure> {
+    let (workspace, id) = (&connect.workspace_id, &connect.id);
+    let mut work = context.store.begin().await?;
+    let Some(now) = connects::lock(&mut work, workspace, id).await? else {
+        return Ok(Outcome::Stale("no such connect"));
+    };
+    if now.status != ConnectStatus::Exchanging || now.grant_id.as_ref() != Some(&grant.id) {
+        return Ok(Outcome::Stale("ended meanwhile"));
+    }
+    grants::lock_holder(&mut work, &holder.hash).await?;
+    if !finish::name_holder(&mut work, context, (grant, holder)).await? {
+        return Ok(Outcome::Stale("its grant has moved on"));
+    }
+    let key = context.store.vault().sealing_key(&mut work, Owner::workspace(workspace)).await?;
+    let sealed = candidates::seal(candidates, &key, connects::candidates_place(workspace, id))?;
+    let step = Advance::to(ConnectStatus::Selecting, &[ConnectStatus::Exchanging]);
+    let Some(selecting) =
+        connects::advance(&mut work, context.clock(), (workspace, id), &step).await?
+    else {
+        return Ok(Outcome::Stale("ended meanwhile"));
+    };
+    let laid_out = (sealed.as_slice(), PATIENCE);
+    connects::set_candidates(&mut work, context.clock(), (workspace, id), laid_out).await?;
+    work.emit(selecting.event(EventType::ConnectSelecting)).await?;
+    work.commit().await?;
+    Ok(Outcome::Done)
+}
+
+/// Connects what was chosen.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn resume(context: &Context, connect: &Connect) -> Result<Outcome, Failure> {
+    let (Some((grant, tokens)), Some(selection), Some(sealed)) =
+        (identify::load(context, connect).await?, &connect.selection, &connect.sealed_candidates)
+    else {
+        return Ok(Outcome::Stale("its tokens are gone"));
+    };
+    let Some(hash) = grant.holder_hash.clone() else {
+        return Ok(Outcome::Stale("whose it is, is not known"));
+    };
+    let mut chosen = {
+        let mut conn = context.store.conn().await?;
+        let owner = Owner::workspace(&connect.workspace_id);
+        let key = context.store.vault().opening_key(&mut conn, owner, sealed).await?;
+        candidates::open(
+            &key,
+            connects::candidates_place(&connect.workspace_id, &connect.id),
+            sealed,
+        )?
+    };
+    chosen.retain(|candidate| selection.contains(&candidate.id) && candidate.ineligible.is_none());
+    if chosen.is_empty() {
+        return give_up(context, connect, &Reason::new("NO_ACCOUNTS")).await;
+    }
+    finish::run(context, connect, (&grant, &Holder { tokens, hash }), &chosen).await
+}

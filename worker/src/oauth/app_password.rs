@@ -1,0 +1,163 @@
+//! Sessions by app password, at whatever host the person's data live: what an exchange, a refresh and
+//! a revocation are elsewhere. The password goes out once, and is not kept.
+
+use std::time::Duration;
+
+use latchkey_shared::platforms::Platform;
+use latchkey_shared::tokens::TokenSet;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::refusal::{Refusal, TokenError};
+use super::revoke::Revoked;
+use super::{Answer, CallError, PlatformHttp};
+use crate::atproto::session::{self, Session, SessionError};
+use crate::atproto::{Directory, NotSent, ResolveError};
+
+/// What a person gave us.
+#[derive(Debug, Deserialize)]
+pub struct AppPassword {
+    /// A handle, or a DID.
+    pub identifier: String,
+    /// The password that the person made for us.
+    pub password: SecretString,
+}
+
+/// Finds the person's host and begins a session there. What the session shows to be of no use comes
+/// with the answer: it has tokens, which must be disposed of.
+///
+/// # Errors
+/// [`TokenError`].
+pub async fn begin(
+    http: &PlatformHttp,
+    directory: &Directory,
+    given: &AppPassword,
+) -> Result<Answer, TokenError> {
+    let found = directory.resolve(&given.identifier).await.map_err(unresolved)?;
+    let deadline = http.timeouts().other;
+    let begun = session::create(http.guarded(), &found.pds, &found.did, &given.password, deadline);
+    let session = begun.await.map_err(refused)?;
+    let unfit = unfit(&session);
+    let mut answer = answer(session);
+    answer.tokens.host.get_or_insert(found.pds);
+    Ok(Answer { unfit, ..answer })
+}
+
+/// The next pair.
+///
+/// # Errors
+/// [`TokenError`].
+pub async fn refresh(
+    http: &PlatformHttp,
+    platform: &Platform,
+    tokens: &TokenSet,
+    deadline: Duration,
+) -> Result<Answer, TokenError> {
+    let (Some(host), Some(token)) = (&tokens.host, &tokens.refresh_token) else {
+        let what = format!("a grant of {} has no host", platform.id);
+        return Err(CallError::Unresolved(what).into());
+    };
+    let refreshed = session::refresh(http.guarded(), host, token, deadline).await;
+    let session = refreshed.map_err(lost)?;
+    if tokens.subject.as_ref().is_some_and(|did| *did != session.did) {
+        return Err(TokenError::Unfit("ANOTHER_ACCOUNT", None));
+    }
+    Ok(answer(session))
+}
+
+/// Ends the session. The app password stays: only the person can delete it.
+///
+/// # Errors
+/// [`CallError`]: the session must be taken as alive.
+pub async fn end(
+    http: &PlatformHttp,
+    tokens: &TokenSet,
+    deadline: Duration,
+) -> Result<Revoked, CallError> {
+    let (Some(host), Some(token)) = (&tokens.host, &tokens.refresh_token) else {
+        return Ok(Revoked::Unsupported);
+    };
+    match session::delete(http.guarded(), host, token, deadline).await.map_err(lost) {
+        Ok(()) => Ok(Revoked::Yes { status: 200 }),
+        Err(TokenError::Refused(refusal))
+            if matches!(refusal.code.as_str(), "ExpiredToken" | "InvalidToken") =>
+        {
+            Ok(Revoked::Yes { status: 400 })
+        }
+        Err(TokenError::Refused(refusal)) => Ok(Revoked::Refused(refusal)),
+        Err(TokenError::Call(error)) => Err(error),
+        Err(TokenError::Unfit(..)) => Ok(Revoked::Unsupported),
+    }
+}
+
+fn answer(session: Session) -> Answer {
+    Answer {
+        tokens: TokenSet {
+            access_token: session.access_jwt,
+            refresh_token: Some(session.refresh_jwt),
+            subject: Some(session.did),
+            host: session.pds,
+        },
+        access_lifetime: session.access_expires_in,
+        refresh_lifetime: session.refresh_expires_in,
+        refresh_token_stayed: false,
+        scopes: session.scope.map(|scope| vec![scope]),
+        unfit: None,
+    }
+}
+
+/// Why a session is of no use to us, if it is not.
+fn unfit(session: &Session) -> Option<&'static str> {
+    if !session.is_app_password() {
+        return Some("APP_PASSWORD_REQUIRED");
+    }
+    match session.status.as_deref().filter(|_| !session.active)? {
+        "takendown" => Some("ACCOUNT_TAKEN_DOWN"),
+        "suspended" => Some("ACCOUNT_SUSPENDED"),
+        _ => Some("ACCOUNT_DEACTIVATED"),
+    }
+}
+
+fn unresolved(error: ResolveError) -> TokenError {
+    match error {
+        ResolveError::Unavailable(why) => CallError::Unresolved(why).into(),
+        ResolveError::HandleNotClaimed => TokenError::Unfit("HANDLE_MISMATCH", None),
+        ResolveError::NotAllowed(_) => TokenError::Unfit("HOST_NOT_ALLOWED", None),
+        ResolveError::NotAnIdentifier
+        | ResolveError::HandleNotFound
+        | ResolveError::DidNotFound
+        | ResolveError::NoPds => TokenError::Unfit("HANDLE_NOT_FOUND", None),
+    }
+}
+
+/// What a host answers to a password.
+fn refused(error: SessionError) -> TokenError {
+    match lost(error) {
+        TokenError::Refused(refusal) => {
+            let reason = match refusal.code.as_str() {
+                "AuthFactorTokenRequired" => "TWO_FACTOR_REQUIRED",
+                "AccountTakedown" => "ACCOUNT_TAKEN_DOWN",
+                "AuthenticationRequired" => "APP_PASSWORD_REFUSED",
+                _ => return TokenError::Refused(refusal),
+            };
+            TokenError::Unfit(reason, Some(refusal))
+        }
+        other => other,
+    }
+}
+
+fn lost(error: SessionError) -> TokenError {
+    match error {
+        SessionError::NotSent(NotSent::NotAllowed(_)) => {
+            CallError::Unresolved("its address may not be called".to_owned()).into()
+        }
+        SessionError::NotSent(error) => CallError::Unresolved(error.to_string()).into(),
+        SessionError::Status { status, retry_after } => {
+            CallError::Status { status, retry_after }.into()
+        }
+        SessionError::Unreadable(why) => CallError::Unreadable(why).into(),
+        SessionError::Refused { error, message, .. } => {
+            TokenError::Refused(Refusal::new(&error, message.as_deref()))
+        }
+    }
+}
