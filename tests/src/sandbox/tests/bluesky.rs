@@ -4,9 +4,8 @@ use chrono::TimeDelta;
 use latchkey_shared::app_password::looks_like_app_password;
 use latchkey_shared::clock::Clock;
 use latchkey_shared::net_guard::NetGuard;
-use latchkey_worker::atproto::{
-    Directory, DirectorySettings, GuardedHttp, ResolveError, SessionError, session,
-};
+use latchkey_shared::platforms::DirectorySettings;
+use latchkey_worker::atproto::{Directory, GuardedHttp, ResolveError, SessionError, session};
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
