@@ -5,7 +5,7 @@ use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule};
 use latchkey_tests::{Person, TestApp};
 use serde_json::{Value, json};
 
-use super::{a_day_and_more, answer, connect, connected, dressed, refresh, request, text};
+use super::{a_day_and_more, answer, connect, connected, dressed, refresh, text};
 
 /// What follows from an error at a refresh.
 #[derive(Clone, Copy, Debug)]
@@ -498,11 +498,8 @@ async fn an_identity_that_will_come_is_waited_for() -> anyhow::Result<()> {
         ("TIKTOK_BUSINESS", 200, numbered(40100)),
     ] {
         app.sandbox.inject(FaultRule::new(Endpoint::Userinfo, answer(status, &[], &body)).times(1));
-        let started =
-            app.http.post(&app.path("/connects"), &request(&app, platform, "sam", &json!({})));
-        let started = started.await?.expect(201)?.json();
-        let mut person = app.approve(&started, &Person::new("sam")?).await?;
-        person.status = 303;
+        let started = app.start_connect(json!({ "platform": platform })).await?;
+        app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
         app.clock.advance(TimeDelta::seconds(310));
         let ended = app.ended(text(&started["connectId"])).await?;
         assert_eq!(ended["status"], "connected", "{platform}: {ended:#}");
