@@ -14,6 +14,7 @@ mod logs;
 mod options;
 mod process;
 mod rows;
+mod selecting;
 mod servers;
 
 pub use broker::Tap;
@@ -23,6 +24,7 @@ pub use http::{Answer, Http};
 pub use logs::logs;
 pub use options::Options;
 pub use process::{Process, command};
+pub use selecting::{Selecting, candidate};
 pub use servers::{PrivateServers, Server};
 
 use std::net::SocketAddr;
