@@ -6,15 +6,16 @@ use latchkey_shared::ids::ConnectId;
 use latchkey_shared::keyring::{Owner, Vault};
 use latchkey_tests::TestApp;
 use latchkey_tests::app::{Answer, Options, command};
+use latchkey_worker::settings::Pool;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 const PASSWORD: &str = "abcd-efgh-2345-z7z7";
 
-/// Nobody works: what is started stays as it was started.
+/// Nobody connects: what is started stays as it was started.
 async fn idle(platforms: &str) -> anyhow::Result<TestApp> {
-    let platforms = platforms.to_owned();
-    TestApp::start_with(Options { worker: false, platforms, ..Options::default() }).await
+    let (platforms, pools) = (platforms.to_owned(), vec![Pool::Webhook]);
+    TestApp::start_with(Options { pools, platforms, ..Options::default() }).await
 }
 
 fn section(id: &str) -> String {
@@ -77,7 +78,8 @@ async fn an_app_password_waits_sealed_like_a_code() -> anyhow::Result<()> {
     assert!(!app.http.seen().contains("abcd-efgh") && !app.http.seen().contains("shh"));
 
     app.http.delete(&app.path(&format!("/connects/{id}"))).await?.expect(200)?;
-    app.add_worker().await?;
+    let settings = app.worker_settings(vec![Pool::Connect], 8);
+    app.add_worker_with(&settings).await?;
     app.finish().await
 }
 
