@@ -36,7 +36,9 @@ pub const BLUESKY: Spec = Spec {
     token_lifetime: Some(Duration::from_secs(2 * 3600)),
     refresh: RefreshModel::Rotating { grace: Some(Duration::from_secs(2 * 3600)) },
     reach: Reach::Token,
-    identity_mapping: pointers("/did", "/handle", "/displayName", "/avatar"),
+    // Anybody may run a host, which says of itself what it likes: the id is the one that the directory
+    // led there from, and the handle counts only if the directory confirms it.
+    identity_mapping: pointers("", "", "/displayName", "/avatar"),
     quirks: Quirks {
         own_host: true,
         identity: super::quirks::Ask { subject: Some("actor"), ..super::quirks::Ask::STANDARD },

@@ -51,6 +51,20 @@ async fn a_handle_or_a_did_leads_to_the_account() -> anyhow::Result<()> {
     app.finish().await
 }
 
+/// A host may say that it is anybody's: it is believed about nobody but whom the directory sent us for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_impostor_connects_as_nobody_else() -> anyhow::Result<()> {
+    let app = app().await?;
+    let sam = connected(&app, ("BLUESKY", "sam"), &json!({})).await?;
+    let impostor = connected(&app, ("BLUESKY", "impostor-sam"), &json!({})).await?;
+    assert_ne!(sam, impostor);
+    let shown = app.account(&impostor).await?;
+    assert_eq!(text(&shown["platformUserId"]), app.sandbox.did("impostor-sam"));
+    assert_eq!(text(&shown["username"]), "impostor-sam.test");
+    assert_eq!(lives(&app, "sam"), 1, "nothing of the other's was touched");
+    app.finish().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_connected_says_why_and_leaves_no_session() -> anyhow::Result<()> {
     let app = app().await?;

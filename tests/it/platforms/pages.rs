@@ -114,32 +114,40 @@ async fn a_page_that_is_lost_ends_alone() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_without_an_answer_changes_nothing() -> anyhow::Result<()> {
     let app = with_pages().await?;
-    let accounts = three_pages(&app).await?;
-    checked(&app, 3).await?;
-    for fault in [
+    app.sandbox.set_pages("sam", vec![page("7001", &["CREATE_CONTENT"])]);
+    let account = super::connected(&app, FACEBOOK, &json!({})).await?;
+    checked(&app, 1).await?;
+    let of_our_client = json!({ "error": { "code": 190, "message": "of the app token" } });
+    let too_many = json!({ "error": { "code": 4, "message": "too many calls" } });
+    let faults = [
         Fault::Status { status: 503 },
         Fault::Garbage,
-        super::answer(
-            400,
-            &[],
-            &json!({ "error": { "code": 190, "message": "of the app token" } }),
-        ),
-        super::answer(400, &[], &json!({ "error": { "code": 4, "message": "too many calls" } })),
-    ] {
+        super::answer(400, &[], &of_our_client),
+        super::answer(400, &[], &too_many),
+    ];
+    for (failures, fault) in (1..).zip(faults) {
         app.sandbox.clear_faults();
-        let before = looks(&app);
         app.sandbox.inject(FaultRule::new(Endpoint::Inspect, fault));
         app.clock.advance(a_day_and_more());
-        checked(&app, before + 1).await?;
+        put_off(&app, failures).await?;
     }
+    let paused = app.row("SELECT reason FROM app_pauses").await?;
+    assert_eq!(paused["reason"], "check_refused", "what is refused is our client");
     app.sandbox.clear_faults();
-    let before = looks(&app);
-    app.clock.advance(TimeDelta::days(2));
-    checked(&app, before + 3).await?;
-    for account in &accounts {
-        assert_eq!(app.account(account).await?["status"], "connected");
-    }
+    app.clock.advance(a_day_and_more());
+    put_off(&app, 0).await?;
+    assert_eq!(app.account(&account).await?["status"], "connected");
     app.finish().await
+}
+
+/// Waits until checks have failed so often in a row.
+async fn put_off(app: &TestApp, failures: i64) -> anyhow::Result<()> {
+    eventually(|| async {
+        let row = app.row("SELECT check_failures AS n FROM accounts").await?;
+        Ok((row["n"] == failures).then_some(()))
+    })
+    .await
+    .with_context(|| format!("not put off {failures} times"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,6 +186,7 @@ async fn a_reconnect_stops_a_revocation_that_is_pending() -> anyhow::Result<()> 
     let again = super::connected(&app, FACEBOOK, &json!({})).await?;
     assert_eq!(again, account);
     app.sandbox.clear_faults();
+    checked(&app, 1).await?;
     app.clock.advance(a_day_and_more());
     checked(&app, 2).await?;
     assert_eq!(app.account(&account).await?["status"], "connected");

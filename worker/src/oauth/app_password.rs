@@ -43,6 +43,18 @@ pub async fn begin(
     Ok(Answer { unfit, ..answer })
 }
 
+/// The handle that the directory confirms, if there is one: a host may claim any.
+///
+/// # Errors
+/// [`CallError`]: the directory is to be asked again.
+pub async fn handle(directory: &Directory, did: &str) -> Result<Option<String>, CallError> {
+    match directory.resolve(did).await {
+        Ok(found) => Ok(found.handle),
+        Err(error) if error.may_pass() => Err(CallError::Unresolved(error.to_string())),
+        Err(_) => Ok(None),
+    }
+}
+
 /// The next pair.
 ///
 /// # Errors
@@ -65,7 +77,9 @@ pub async fn refresh(
     Ok(answer(session))
 }
 
-/// Ends the session. The app password stays: only the person can delete it.
+/// Ends the session. The app password stays: only the person can delete it. A spent token ends
+/// nothing, and the one that is stored may be spent: the newest is asked for first, which within the
+/// grace window is the pair that took its place.
 ///
 /// # Errors
 /// [`CallError`]: the session must be taken as alive.
@@ -77,7 +91,11 @@ pub async fn end(
     let (Some(host), Some(token)) = (&tokens.host, &tokens.refresh_token) else {
         return Ok(Revoked::Unsupported);
     };
-    match session::delete(http.guarded(), host, token, deadline).await.map_err(lost) {
+    let ended = async {
+        let newest = session::refresh(http.guarded(), host, token, deadline).await?;
+        session::delete(http.guarded(), host, &newest.refresh_jwt, deadline).await
+    };
+    match ended.await.map_err(lost) {
         Ok(()) => Ok(Revoked::Yes { status: 200 }),
         Err(TokenError::Refused(refusal))
             if matches!(refusal.code.as_str(), "ExpiredToken" | "InvalidToken") =>

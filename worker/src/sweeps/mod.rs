@@ -55,7 +55,7 @@ impl Sweep {
         (Self::Relay, "* * * * * *"),
         (Self::PlanRefreshes, "* * * * * *"),
         (Self::DueChecks, "*/2 * * * * *"),
-        (Self::ReauthNotices, "*/30 * * * * *"),
+        (Self::ReauthNotices, "*/5 * * * * *"),
         (Self::TakeAuthorized, "* * * * * *"),
         (Self::ExpireConnects, "*/5 * * * * *"),
         (Self::ExpireGrants, "*/10 * * * * *"),

@@ -14,7 +14,7 @@ use super::{Reason, ask_again, choose, finish, give_up, trade_in};
 use crate::context::Context;
 use crate::oauth::identity::{Identity, identify};
 use crate::oauth::listing::list;
-use crate::oauth::{AskError, CallError};
+use crate::oauth::{AskError, CallError, app_password};
 use crate::outcome::{Failure, Outcome};
 
 /// Finds out who it is, and connects the accounts or asks which.
@@ -63,7 +63,10 @@ async fn ask(
     (platform, endpoints): (&Platform, &Endpoints),
     tokens: &TokenSet,
 ) -> Result<(Identity, Option<Vec<Candidate>>), AskError> {
-    let identity = identify(&context.http, (platform, endpoints), tokens).await?;
+    let mut identity = identify(&context.http, (platform, endpoints), tokens).await?;
+    if let Some(directory) = context.directory.as_ref().filter(|_| platform.quirks.own_host) {
+        identity.username = app_password::handle(directory, &identity.id).await?;
+    }
     let listed = match (&platform.quirks.accounts, &endpoints.accounts_url) {
         (Accounts::Listed(listing), Some(url)) => {
             Some(list(&context.http, platform, (url, listing), tokens).await?)
