@@ -145,6 +145,11 @@ async fn a_token_is_good_at_its_own_platform_alone() {
     let foreign =
         client.form_at(PIN_TOKEN, By::Basic, &with_refresh_token(&standard.refresh)).await;
     assert_eq!(foreign.0, 400);
+    client.revoke(&text(&pinterest["refresh_token"])).await.unwrap();
+    let (status, _) = client
+        .bearer_at("/api.pinterest.com/v5/user_account", &text(&pinterest["access_token"]))
+        .await;
+    assert_eq!((status, client.count(Kind::RevokeIgnored)), (200, 1));
     assert_eq!(client.refresh(&standard.refresh).await.unwrap().status(), 200);
 }
 
