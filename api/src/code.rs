@@ -46,6 +46,12 @@ codes! {
     PlatformUnknown = BAD_REQUEST, "PLATFORM_UNKNOWN", "There is no such platform";
     /// The browser may not be sent there.
     RedirectNotAllowed = BAD_REQUEST, "REDIRECT_NOT_ALLOWED", "The redirect URL is not allowed";
+    /// The platform takes an app password, and none was sent.
+    CredentialsRequired = BAD_REQUEST, "CREDENTIALS_REQUIRED", "The platform is connected by app password";
+    /// The password does not have the form of an app password.
+    AppPasswordRequired = BAD_REQUEST, "APP_PASSWORD_REQUIRED", "An app password is needed";
+    /// The scopes belong to the client: no connect may ask for others.
+    ScopesFixed = BAD_REQUEST, "SCOPES_FIXED", "The scopes cannot be chosen";
     /// The browser came back with a state that is not ours.
     StateUnknown = BAD_REQUEST, "STATE_UNKNOWN", "The link is unknown";
     /// The browser came back with neither a code nor an error.
@@ -58,6 +64,8 @@ codes! {
     ForbiddenRole = FORBIDDEN, "FORBIDDEN_ROLE", "The key's role does not allow this";
     /// The key is limited to one workspace.
     ForbiddenReach = FORBIDDEN, "FORBIDDEN_REACH", "The key's reach does not allow this";
+    /// A form was sent from a page that is not ours.
+    OriginForeign = FORBIDDEN, "ORIGIN_FOREIGN", "The form was sent from another page";
     /// Nothing of this id that the key may see.
     NotFound = NOT_FOUND, "NOT_FOUND", "There is no such thing";
     /// The body names a workspace that is not there.
@@ -74,6 +82,10 @@ codes! {
     RequestTimeout = REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "The body did not arrive in time";
     /// The connect has ended.
     ConnectEnded = CONFLICT, "CONNECT_ENDED", "The connect has ended";
+    /// There is nothing to choose in the connect, not yet or not any more.
+    ConnectNotSelecting = CONFLICT, "CONNECT_NOT_SELECTING", "There is nothing to choose";
+    /// Somebody has chosen already.
+    SelectionMade = CONFLICT, "SELECTION_MADE", "The choice was made already";
     /// The workspace has too many connects open at once.
     TooManyOpenConnects = CONFLICT, "TOO_MANY_OPEN_CONNECTS", "Too many connects are open";
     /// Something that the request names was deleted at this moment.
@@ -84,6 +96,8 @@ codes! {
     ProfileInUse = CONFLICT, "PROFILE_IN_USE", "The profile is in use";
     /// Something that has not ended needs the app.
     AppInUse = CONFLICT, "APP_IN_USE", "The app is in use";
+    /// Another app is the same client and asks for other scopes.
+    ScopesDiffer = CONFLICT, "SCOPES_DIFFER", "The client asks for other scopes already";
     /// The app has an old and a new secret already.
     TooManySecrets = CONFLICT, "TOO_MANY_SECRETS", "The app has too many secrets";
     /// Without it the app would have none.
@@ -92,6 +106,8 @@ codes! {
     AccountNotConnected = CONFLICT, "ACCOUNT_NOT_CONNECTED", "The account is not connected";
     /// The account's tokens cannot be refreshed.
     NothingToRefresh = CONFLICT, "NOTHING_TO_REFRESH", "There is nothing to refresh";
+    /// The platform does not renew a token this young.
+    RefreshTooEarly = CONFLICT, "REFRESH_TOO_EARLY", "It is too early to refresh";
     /// The browser came back a second time, or the connect was taken back.
     StateUsed = CONFLICT, "STATE_USED", "The link was used already";
     /// A request with this `Idempotency-Key` is running.

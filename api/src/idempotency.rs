@@ -35,8 +35,9 @@ const MAX_KEY_LEN: usize = 255;
 /// No answer to a POST comes near this.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
-/// Whether this request runs once, and how to keep its answer. Every POST handler takes it.
-#[derive(Clone, Debug)]
+/// Whether this request runs once, and how to keep its answer. Every POST handler that needs a key takes
+/// it; by default it runs whenever it comes.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Once(Option<Turn>);
 
 #[derive(Clone, Debug)]
@@ -100,7 +101,12 @@ pub(crate) async fn run(
     let body = extract::read(body).await?;
     let asked = {
         let mut conn = app.conn().await?;
-        idempotency_keys::ask(&mut conn, app.clock(), &row, &fingerprint(&parts, &body)).await?
+        // Keyed: a body may hold a password, which a plain hash would let somebody guess.
+        let owner = Owner::Organisation(row.organisation());
+        let key = app.store.vault().sealing_key(&mut conn, owner).await?;
+        let asked = what_is_asked(&parts, &body);
+        let fingerprint = key.hash(&asked.each_ref().map(String::as_str));
+        idempotency_keys::ask(&mut conn, app.clock(), &row, &fingerprint).await?
     };
     let number = match asked {
         Asked::Turn(number) => number,
@@ -163,15 +169,10 @@ fn unquote(value: &str) -> Option<String> {
     }
 }
 
-/// What the key stands for.
-fn fingerprint(parts: &Parts, body: &[u8]) -> Vec<u8> {
+/// What the key stands for. Only ever hashed.
+fn what_is_asked(parts: &Parts, body: &[u8]) -> [String; 3] {
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-    let mut hash = Sha256::new();
-    for part in [parts.method.as_str(), " ", path, "\n"] {
-        hash.update(part.as_bytes());
-    }
-    hash.update(body);
-    hash.finalize().to_vec()
+    [parts.method.to_string(), path.to_owned(), hex::encode(Sha256::digest(body))]
 }
 
 async fn replay(app: &App, row: &Row, turn: i64, sealed: &[u8]) -> Result<Response, Problem> {
@@ -306,10 +307,10 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_tells_path_and_body_apart() {
+    fn path_and_body_are_told_apart() {
         let of = |path: &str, body: &str| {
             let request = axum::http::Request::post(path).body(()).unwrap();
-            fingerprint(&request.into_parts().0, body.as_bytes())
+            what_is_asked(&request.into_parts().0, body.as_bytes())
         };
         assert_eq!(of("/v1/a", "{}"), of("/v1/a", "{}"));
         let all = [of("/v1/a", "{}"), of("/v1/b", "{}"), of("/v1/a", "{ }"), of("/v1/a?x", "{}")];

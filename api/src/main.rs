@@ -3,10 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use latchkey_api::{Cli, DatabaseSettings, Names, Running, ServeConfig, Subcommand};
+use latchkey_api::{
+    Cli, DatabaseSettings, Names, PlatformsSettings, Running, ServeConfig, Subcommand,
+};
 use latchkey_shared::clock::Clock;
 use latchkey_shared::db::{Db, Server, migrate};
 use latchkey_shared::keyring::Vault;
+use latchkey_shared::platforms::Platforms;
 use latchkey_shared::{boot, telemetry};
 
 const BINARY: &str = "latchkey-api";
@@ -21,6 +24,7 @@ async fn main() -> ExitCode {
         Subcommand::Serve(config) => serve(config).await,
         Subcommand::Migrate(settings) => bring_up_to_date(&settings).await,
         Subcommand::Bootstrap { database, names } => bootstrap(&database, &names).await,
+        Subcommand::Platforms(settings) => print_platforms(&settings),
         Subcommand::Openapi => print_document(),
     };
     boot::ended(BINARY, done)
@@ -58,6 +62,12 @@ async fn bootstrap(settings: &DatabaseSettings, names: &Names) -> anyhow::Result
 
 fn server(settings: &DatabaseSettings) -> anyhow::Result<Server> {
     boot::database(&settings.database_url, settings.ca_file.as_deref())
+}
+
+fn print_platforms(settings: &PlatformsSettings) -> anyhow::Result<()> {
+    let platforms = Platforms::load(&settings.platforms_file)?;
+    print!("{}", latchkey_api::platform_table(&platforms));
+    Ok(())
 }
 
 fn print_document() -> anyhow::Result<()> {

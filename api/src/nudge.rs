@@ -1,6 +1,6 @@
-//! Wakes callbacks that wait for their connect to end.
+//! Wakes callbacks that wait for their connect to end, or for the person's turn to choose.
 //!
-//! A queue of this process alone hears the events that end a connect. It may miss some (it dies with
+//! A queue of this process alone hears the events after which a browser goes on. It may miss some (it dies with
 //! its connection): whoever waits reads the row as well.
 
 use std::collections::HashMap;
@@ -19,8 +19,9 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// The events after which nothing happens to a connect any more.
-const ENDINGS: [EventType; 4] = [
+/// The events after which nothing happens to a connect any more, or not without the person.
+const ENDINGS: [EventType; 5] = [
+    EventType::ConnectSelecting,
     EventType::AccountConnected,
     EventType::ConnectFailed,
     EventType::ConnectExpired,
@@ -61,7 +62,7 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    /// Returns when the connect ended since the last call, or since the beginning.
+    /// Returns when something for the browser happened since the last call, or since the beginning.
     pub(crate) async fn woken(&self) {
         self.woken.notified().await;
     }

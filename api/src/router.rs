@@ -34,6 +34,8 @@ fn keyed_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(platforms::list))
         .routes(routes!(connects::create, connects::list))
         .routes(routes!(connects::get, connects::cancel))
+        .routes(routes!(connects::list_candidates))
+        .routes(routes!(connects::select))
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::get, accounts::disconnect))
         .routes(routes!(accounts::history))
@@ -55,6 +57,8 @@ fn open_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(web::callback::callback))
         .route("/v1/connect/{platform}/callback/", get(web::callback::callback))
         .routes(routes!(web::connect_page::show))
+        .routes(routes!(web::picker::choose))
+        .route("/connect/{con}/selection", get(web::picker::look))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
 }

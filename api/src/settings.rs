@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use latchkey_shared::boot::{DatabaseParts, EXIT_CODES};
+use latchkey_shared::boot::{DatabaseParts, EXIT_CODES, platforms_problems};
 use latchkey_shared::config::{
     Check, CommonSettings, LogFormat, NoSettings, Problem, parse_public_url, parse_seconds,
     read_keyring,
@@ -55,6 +55,8 @@ pub enum Subcommand {
         #[command(flatten)]
         names: crate::Names,
     },
+    /// Print what can be connected, and how
+    Platforms(PlatformsSettings),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -86,6 +88,7 @@ impl Check for Cli {
             Subcommand::Migrate(database) | Subcommand::Bootstrap { database, .. } => {
                 database.problems()
             }
+            Subcommand::Platforms(settings) => platforms_problems(&settings.platforms_file),
             Subcommand::Openapi => Vec::new(),
         }
     }
@@ -142,6 +145,14 @@ impl Check for DatabaseSettings {
         };
         parts.problems()
     }
+}
+
+/// Settings of `platforms`: no server is asked.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PlatformsSettings {
+    /// Required. Credentials and endpoints of platforms (TOML)
+    #[arg(long, env = "LATCHKEY_PLATFORMS_FILE")]
+    pub platforms_file: PathBuf,
 }
 
 /// Settings of `serve`.
@@ -292,6 +303,12 @@ mod tests {
     fn migrating_needs_the_database_alone() {
         let cli = read(&["migrate", "--database-url=postgres://u@h/d"]);
         assert!(matches!(cli.command, Subcommand::Migrate(_)));
+    }
+
+    #[test]
+    fn the_table_of_platforms_needs_the_platforms_file_alone() {
+        let cli = read(&["platforms", "--platforms-file=platforms.toml"]);
+        assert!(matches!(cli.command, Subcommand::Platforms(_)));
     }
 
     #[test]

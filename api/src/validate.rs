@@ -6,6 +6,8 @@ use crate::problem::{FieldError, Problem};
 
 const NAME_CHARS: usize = 200;
 const CREDENTIAL_CHARS: usize = 1000;
+const MAX_SCOPES: usize = 100;
+const MAX_SCOPE_BYTES: usize = 200;
 const METADATA_BYTES: usize = 4 * 1024;
 
 /// The fields found wrong so far.
@@ -36,6 +38,20 @@ impl Checks {
         if !(1..=CREDENTIAL_CHARS).contains(&credential.len()) || !visible {
             let message = format!("must be 1 to {CREDENTIAL_CHARS} visible ASCII characters");
             self.wrong(pointer, format!("{message}, without spaces"));
+        }
+    }
+
+    /// What to ask a platform for. RFC 6749 §3.3: printable ASCII without space, `"` and `\`.
+    pub(crate) fn scopes(&mut self, scopes: &[String]) {
+        if !(1..=MAX_SCOPES).contains(&scopes.len()) {
+            self.wrong("/scopes", format!("must be 1 to {MAX_SCOPES}, or left out"));
+        }
+        for (index, scope) in scopes.iter().enumerate() {
+            let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+            if !(1..=MAX_SCOPE_BYTES).contains(&scope.len()) || !scope.bytes().all(plain) {
+                let message = format!("must be 1 to {MAX_SCOPE_BYTES} characters of a scope token");
+                self.wrong(format!("/scopes/{index}"), message);
+            }
         }
     }
 
@@ -86,6 +102,20 @@ mod tests {
         assert_eq!(pointers, expected);
         assert!(!told.to_string().contains("se cret"), "{told}");
         assert!(checks.finish().is_err());
+    }
+
+    #[test]
+    fn scopes_are_tokens() {
+        let wrong = |scopes: &[&str]| {
+            let mut checks = Checks::default();
+            let scopes: Vec<String> = scopes.iter().map(ToString::to_string).collect();
+            checks.scopes(&scopes);
+            checks.finish().is_err()
+        };
+        assert!(!wrong(&["profile", "https://www.example/auth/upload", "a:b.c"]));
+        for scopes in [&[][..], &[""], &["two words"], &["a\"b"], &["ü"], &["a\0"]] {
+            assert!(wrong(scopes), "{scopes:?}");
+        }
     }
 
     #[test]

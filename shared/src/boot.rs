@@ -272,14 +272,18 @@ impl Check for CommonSettings {
         if let Err(why) = broker::Server::new(self.amqp_url.expose_secret(), &trust) {
             problems.push(Problem::of("AMQP_URL", why));
         }
-        match Platforms::load(&self.platforms_file) {
-            Ok(_) => {}
-            Err(PlatformsError::Problems(all)) => {
-                problems.extend(all.into_iter().map(of_platforms));
-            }
-            Err(error) => problems.push(of_platforms(error.to_string())),
-        }
+        problems.extend(platforms_problems(&self.platforms_file));
         problems
+    }
+}
+
+/// What is wrong with the platforms file.
+#[must_use]
+pub fn platforms_problems(file: &Path) -> Vec<Problem> {
+    match Platforms::load(file) {
+        Ok(_) => Vec::new(),
+        Err(PlatformsError::Problems(all)) => all.into_iter().map(of_platforms).collect(),
+        Err(error) => vec![of_platforms(error.to_string())],
     }
 }
 

@@ -1,6 +1,7 @@
 //! `/v1/apps`: OAuth clients that customers registered at a platform themselves. No answer shows a
 //! secret.
 
+mod scopes;
 mod secrets;
 mod view;
 
@@ -11,6 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use latchkey_shared::db::apps::{self, NewApp};
 use latchkey_shared::ids::{AppId, AppSecretId, WorkspaceId};
+use latchkey_shared::platforms::Flow;
 use secrecy::SecretString;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -46,6 +48,11 @@ pub(crate) struct CreateApp {
     /// The one workspace that shall use it; a key that is limited to a workspace implies it.
     #[schema(value_type = Option<String>)]
     workspace_id: Option<WorkspaceId>,
+    /// What connects through it ask for unless they say otherwise, instead of the platform's default
+    /// scopes. It never changes. Apps with one client id on platforms of a vendor whose `scopesFixed` is
+    /// true have one set: what the first has is taken if this is left out.
+    #[schema(min_items = 1, max_items = 100)]
+    scopes: Option<Vec<String>>,
 }
 
 /// What is to be changed; what is left out stays.
@@ -69,18 +76,27 @@ pub(crate) struct AddSecret {
 async fn make(app: &App, caller: &Caller, once: &Once, new: CreateApp) -> Result<AppView, Problem> {
     let platform = connects::find_platform(app, &new.platform)?;
     let mut checks = Checks::default();
+    if platform.flow == Flow::AppPassword {
+        let name = &platform.name;
+        checks.wrong("/platform", format!("has no OAuth clients: {name} takes app passwords"));
+    }
+    if let Some(scopes) = &new.scopes {
+        checks.scopes(scopes);
+    }
     checks.name("/name", &new.name);
     checks.credential("/clientId", &new.client_id);
     secrets::check(&mut checks, &new.client_secret);
     checks.finish()?;
     let mut work = app.store.begin().await?;
-    let workspace = caller.place(&mut work, new.workspace_id).await?;
+    let workspace = caller.place(&mut work, new.workspace_id.clone()).await?;
+    let scopes = scopes::settle(app, &mut work, caller, (platform, &new)).await?;
     let row = NewApp {
         organisation_id: &caller.organisation_id,
         workspace_id: workspace.as_ref(),
         platform: &platform.id,
         name: &new.name,
         client_id: &new.client_id,
+        scopes: scopes.as_deref(),
     };
     let made = apps::insert(&mut work, app.clock(), &row).await?;
     let secret = secrets::store(app, &mut work, &made, &new.client_secret).await?;
@@ -142,7 +158,8 @@ async fn run_deletion(app: &App, caller: &Caller, id: &AppId) -> Result<(), Prob
 }
 
 /// Make an app of an OAuth client of your own. Register
-/// `{public URL}/v1/connect/{platform in lower case}/callback` as its redirect URI.
+/// `{public URL}/v1/connect/{platform in lower case}/callback` as its redirect URI, for TIKTOK_BUSINESS
+/// with a slash at its end.
 #[utoipa::path(
     post, path = "/v1/apps", tag = "apps", operation_id = "createApp",
     security(("apiKey" = ["owner"])),
@@ -151,6 +168,7 @@ async fn run_deletion(app: &App, caller: &Caller, id: &AppId) -> Result<(), Prob
         (status = CREATED, description = "The app", body = AppView),
         (status = BAD_REQUEST, description = "`INVALID_JSON`, `VALIDATION_FAILED`; `PLATFORM_UNKNOWN`", body = ProblemBody, content_type = "application/problem+json"),
         (status = NOT_FOUND, description = "`WORKSPACE_NOT_FOUND`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = CONFLICT, description = "`SCOPES_DIFFER`: another app is the same client and asks for others", body = ProblemBody, content_type = "application/problem+json"),
         (status = UNPROCESSABLE_ENTITY, description = "`PLATFORM_NOT_CONFIGURED`", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]

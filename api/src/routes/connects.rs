@@ -1,7 +1,10 @@
 //! `/v1/workspaces/{ws}/connects`.
 
 mod cancel;
+pub(crate) mod candidates;
+mod credentials;
 mod request;
+pub(crate) mod selection;
 mod start;
 mod view;
 
@@ -13,7 +16,9 @@ use axum::http::StatusCode;
 use latchkey_shared::db::connects;
 use latchkey_shared::ids::{ConnectId, WorkspaceId};
 
+pub(crate) use candidates::CandidateView;
 pub(crate) use request::StartConnect;
+pub(crate) use selection::Selection;
 pub(crate) use start::{StartedConnect, find_platform};
 pub(crate) use view::ConnectView;
 
@@ -24,15 +29,16 @@ use crate::pagination::{List, PageQuery, Wanted};
 use crate::problem::{Problem, ProblemBody};
 use crate::state::App;
 
-/// Start a connect. Send the person's browser to `authorizeUrl`.
+/// Start a connect. Send the person's browser to `authorizeUrl`; with `credentials` there is none, and
+/// the connect goes on by itself.
 #[utoipa::path(
     post, path = "/v1/workspaces/{ws}/connects", tag = "connects", operation_id = "startConnect",
     security(("apiKey" = ["admin"])),
     params(("ws" = String, Path, description = "The workspace")),
     request_body = StartConnect,
     responses(
-        (status = CREATED, description = "The connect waits for the person", body = StartedConnect),
-        (status = BAD_REQUEST, description = "`INVALID_JSON`, `VALIDATION_FAILED`; `PLATFORM_UNKNOWN`; `REDIRECT_NOT_ALLOWED`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = CREATED, description = "The connect waits for the person, or has begun", body = StartedConnect),
+        (status = BAD_REQUEST, description = "`INVALID_JSON`, `VALIDATION_FAILED`; `PLATFORM_UNKNOWN`; `REDIRECT_NOT_ALLOWED`; `SCOPES_FIXED`; `CREDENTIALS_REQUIRED`; `APP_PASSWORD_REQUIRED`", body = ProblemBody, content_type = "application/problem+json"),
         (status = NOT_FOUND, description = "`NOT_FOUND`: no such workspace; `PROFILE_NOT_FOUND`; `APP_NOT_FOUND`; `ACCOUNT_NOT_FOUND`", body = ProblemBody, content_type = "application/problem+json"),
         (status = CONFLICT, description = "`TOO_MANY_OPEN_CONNECTS`; `REFERENCE_GONE`: what it names was deleted at this moment", body = ProblemBody, content_type = "application/problem+json"),
         (status = UNPROCESSABLE_ENTITY, description = "`PLATFORM_NOT_CONFIGURED`", body = ProblemBody, content_type = "application/problem+json"),
@@ -106,4 +112,56 @@ pub(crate) async fn cancel(
     let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
     let connect = cancel::run(&app, &workspace.id, &id).await?;
     Ok(Json(connect.into()))
+}
+
+/// List what the person may choose from, while a connect is `selecting`: pages, organisations, channels.
+/// The person can choose on the page that the browser was led to, or your application does.
+#[utoipa::path(
+    get, path = "/v1/workspaces/{ws}/connects/{con}/candidates", tag = "connects", operation_id = "listCandidates",
+    security(("apiKey" = ["admin"])),
+    params(("ws" = String, Path, description = "The workspace"), ("con" = String, Path, description = "The connect")),
+    responses(
+        (status = OK, description = "All of them, in the platform's order", body = List<CandidateView>),
+        (status = CONFLICT, description = "`CONNECT_NOT_SELECTING`: not yet, or not any more", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn list_candidates(
+    Admin(caller): Admin,
+    State(app): State<Arc<App>>,
+    Ids((workspace, id)): Ids<(WorkspaceId, ConnectId)>,
+) -> Result<Json<List<CandidateView>>, Problem> {
+    let mut conn = app.conn().await?;
+    let workspace = caller.workspace(&mut conn, &workspace).await?;
+    let connect = connects::find(&mut conn, &workspace.id, &id).await?;
+    let connect = connect.ok_or_else(Problem::not_found)?;
+    let data = candidates::open(&app, &mut conn, &connect).await?;
+    Ok(Json(List { data: data.iter().map(Into::into).collect(), next_cursor: None }))
+}
+
+/// Choose what to connect. The accounts follow in a moment, as after any consent.
+#[utoipa::path(
+    post, path = "/v1/workspaces/{ws}/connects/{con}/selection", tag = "connects", operation_id = "select",
+    security(("apiKey" = ["admin"])),
+    params(("ws" = String, Path, description = "The workspace"), ("con" = String, Path, description = "The connect")),
+    request_body = Selection,
+    responses(
+        (status = ACCEPTED, description = "The connect, which goes on", body = ConnectView),
+        (status = CONFLICT, description = "`CONNECT_NOT_SELECTING`: not yet, or not any more; `SELECTION_MADE`: by the person, or by an earlier request", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn select(
+    Admin(caller): Admin,
+    State(app): State<Arc<App>>,
+    Ids((workspace, id)): Ids<(WorkspaceId, ConnectId)>,
+    once: Once,
+    JsonBody(chosen): JsonBody<Selection>,
+) -> Result<(StatusCode, Json<ConnectView>), Problem> {
+    let connect = {
+        let mut conn = app.conn().await?;
+        let workspace = caller.workspace(&mut conn, &workspace).await?;
+        connects::find(&mut conn, &workspace.id, &id).await?
+    };
+    let connect = connect.ok_or_else(Problem::not_found)?;
+    let view = selection::run(&app, &once, &connect, &chosen.candidate_ids).await?;
+    Ok((StatusCode::ACCEPTED, Json(view)))
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use latchkey_shared::platforms::{BUILT_IN, Platform, Reach, Spec};
+use latchkey_shared::platforms::quirks::Accounts;
+use latchkey_shared::platforms::{BUILT_IN, Platform, Platforms, Quirks, Reach, Spec};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,21 +22,27 @@ use crate::state::App;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PlatformView {
     #[schema(example = "SANDBOX")]
-    id: String,
+    pub(crate) id: String,
     /// What people call it.
-    name: String,
-    /// How an account is connected.
+    pub(crate) name: String,
+    /// How an account is connected: `authorization_code` (the person approves in a browser), or
+    /// `app_password` (a connect is started with `credentials`).
     #[schema(example = "authorization_code")]
-    flow: &'static str,
+    pub(crate) flow: &'static str,
     /// Whether the operator has given credentials: only then can it be connected.
-    configured: bool,
+    pub(crate) configured: bool,
     /// What is asked for unless a connect says otherwise.
-    default_scopes: Vec<String>,
+    pub(crate) default_scopes: Vec<String>,
+    /// Whether a connect may not ask for scopes of its own: the set belongs to the client.
+    pub(crate) scopes_fixed: bool,
+    /// What one consent connects: `one` account, or those that are chosen of the ones `listed`.
+    #[schema(example = "one")]
+    pub(crate) accounts: &'static str,
     /// How long an access token usually lives, if that is known.
-    token_lifetime_seconds: Option<u64>,
-    /// How tokens stay alive: `rotating`, `stable` or `reconsent_only`.
-    refresh_model: &'static str,
-    revocation: RevocationView,
+    pub(crate) token_lifetime_seconds: Option<u64>,
+    /// How tokens stay alive: `rotating`, `stable`, `self_extending` or `reconsent_only`.
+    pub(crate) refresh_model: &'static str,
+    pub(crate) revocation: RevocationView,
 }
 
 /// What a disconnect can do at the platform.
@@ -43,41 +50,63 @@ pub(crate) struct PlatformView {
 #[schema(as = Revocation)]
 pub(crate) struct RevocationView {
     /// Whether the platform can be told; null as long as the platform was not asked.
-    supported: Option<bool>,
+    pub(crate) supported: Option<bool>,
     /// What ends when it is told: the `token`, the `grant`, or everything of the `person`.
-    reach: Option<&'static str>,
+    pub(crate) reach: Option<&'static str>,
 }
 
 impl PlatformView {
     /// A built-in platform that nobody has configured.
     fn of_spec(spec: &Spec) -> Self {
-        let reach = spec.revoke.map(|(_, reach)| reach);
         Self {
             id: spec.id.to_owned(),
             name: spec.name.to_owned(),
-            flow: "authorization_code",
+            flow: spec.flow.as_str(),
             configured: false,
             default_scopes: spec.default_scopes.iter().map(ToString::to_string).collect(),
-            token_lifetime_seconds: Some(spec.token_lifetime.as_secs()),
+            scopes_fixed: spec.quirks.scopes_fixed,
+            accounts: accounts(&spec.quirks),
+            token_lifetime_seconds: spec.token_lifetime.map(|lifetime| lifetime.as_secs()),
             refresh_model: spec.refresh.as_str(),
-            revocation: RevocationView::new(Some(reach.is_some()), reach.unwrap_or(Reach::Person)),
+            revocation: RevocationView::new(Some(spec.urls.revoke.is_some()), spec.reach),
         }
     }
 
-    fn of(platform: &Platform, app: &App) -> Self {
-        let known = app.platforms.known_endpoints(platform);
+    fn of(platform: &Platform, platforms: &Platforms) -> Self {
+        let known = platforms.known_endpoints(platform);
         let revocable = known.map(|endpoints| endpoints.revoke_url.is_some());
         Self {
             id: platform.id.clone(),
             name: platform.name.clone(),
-            flow: "authorization_code",
+            flow: platform.flow.as_str(),
             configured: true,
             default_scopes: platform.default_scopes.clone(),
+            scopes_fixed: platform.quirks.scopes_fixed,
+            accounts: accounts(platform.quirks),
             token_lifetime_seconds: platform.token_lifetime.map(|lifetime| lifetime.as_secs()),
             refresh_model: platform.refresh.as_str(),
             revocation: RevocationView::new(revocable, platform.reach),
         }
     }
+}
+
+fn accounts(quirks: &Quirks) -> &'static str {
+    match quirks.accounts {
+        Accounts::Holder => "one",
+        Accounts::Listed(_) => "listed",
+    }
+}
+
+/// Everything that this installation knows, by id: what is built in and the operator's own providers.
+pub(crate) fn all(platforms: &Platforms) -> Vec<PlatformView> {
+    let built_in = BUILT_IN.iter().map(|spec| match platforms.get(spec.id) {
+        Some(platform) => PlatformView::of(platform, platforms),
+        None => PlatformView::of_spec(spec),
+    });
+    let providers = platforms.providers().map(|platform| PlatformView::of(platform, platforms));
+    let mut rows: Vec<_> = built_in.chain(providers).collect();
+    rows.sort_by(|one, other| one.id.cmp(&other.id));
+    rows
 }
 
 impl RevocationView {
@@ -115,13 +144,7 @@ pub(crate) async fn list(
 ) -> Result<Json<List<PlatformView>>, Problem> {
     let wanted = Wanted::of::<PlatformId>(&query)?;
     let page = wanted.page();
-    let built_in = BUILT_IN.iter().map(|spec| match app.platforms.get(spec.id) {
-        Some(platform) => PlatformView::of(platform, &app),
-        None => PlatformView::of_spec(spec),
-    });
-    let providers = app.platforms.providers().map(|platform| PlatformView::of(platform, &app));
-    let mut rows: Vec<_> = built_in.chain(providers).collect();
+    let mut rows = all(&app.platforms);
     rows.retain(|row| page.after.is_none_or(|after| row.id.as_str() > after));
-    rows.sort_by(|one, other| one.id.cmp(&other.id));
     Ok(Json(wanted.list(rows, |row| row.id.clone(), |row| row)))
 }

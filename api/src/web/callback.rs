@@ -11,15 +11,15 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use latchkey_shared::authorize;
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::events::EventType;
-use latchkey_shared::keyring::Owner;
-use latchkey_shared::messages::{CallbackReceived, Command};
 use latchkey_shared::work::Work;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::answer::{Answer, Code as AuthorizationCode, Outcome, redact};
+use super::connect_page;
 use super::cookie::PageCookie;
 use crate::code::Code;
+use crate::handover;
 use crate::nudge::Waiter;
 use crate::problem::Problem;
 use crate::request::RequestId;
@@ -113,22 +113,14 @@ async fn approved(
     code: &AuthorizationCode,
     cookie: &PageCookie,
 ) -> Result<Connect, Problem> {
-    let (workspace, id) = (&connect.workspace_id, &connect.id);
-    let waiter = app.waiters.wait_for(id);
+    let place = (&connect.workspace_id, &connect.id);
+    let waiter = app.waiters.wait_for(&connect.id);
     let mut work = app.store.begin().await?;
-    let owner = Owner::workspace(workspace);
-    let key = app.store.vault().sealing_key(&mut work, owner).await?;
-    let sealed = key.seal(connects::code_place(workspace, id), code.0.as_bytes())?;
     let page_hash = cookie.hash();
-    let mut step = Advance::to(ConnectStatus::Authorized, &[ConnectStatus::Pending]);
-    step.sealed_code = Some(&sealed);
-    step.page_hash = Some(&page_hash);
-    let authorized = consume(app, &mut work, connect, step).await?;
-    let command = Command::CallbackReceived(CallbackReceived {
-        workspace_id: workspace.clone(),
-        connect_id: id.clone(),
-    });
-    work.send(&command).await?;
+    let what = (code.0.as_bytes(), Some(page_hash.as_slice()));
+    let Some(authorized) = handover::authorize(app, &mut work, place, what).await? else {
+        return Err(lost(&mut work, connect).await?);
+    };
     work.commit().await?;
     Ok(wait(app, authorized, &waiter).await)
 }
@@ -146,38 +138,35 @@ async fn fail(
     step.reason_code = Some(reason);
     step.platform_error = Some(&said);
     step.page_hash = Some(&page_hash);
-    let failed = consume(app, &mut work, connect, step).await?;
+    step.in_time = true;
+    let place = (&connect.workspace_id, &connect.id);
+    let Some(failed) = connects::advance(&mut work, app.clock(), place, &step).await? else {
+        return Err(lost(&mut work, connect).await?);
+    };
     work.emit(failed.event(EventType::ConnectFailed)).await?;
     work.commit().await?;
     Ok(failed)
 }
 
-/// Uses the state up: of two callbacks one wins, and none after the connect's end.
-async fn consume(
-    app: &App,
-    work: &mut Work,
-    connect: &Connect,
-    mut step: Advance<'_>,
-) -> Result<Connect, Problem> {
-    step.in_time = true;
-    let place = (&connect.workspace_id, &connect.id);
-    if let Some(connect) = connects::advance(work, app.clock(), place, &step).await? {
-        return Ok(connect);
-    }
-    let now = connects::find(work, place.0, place.1).await?;
-    Err(match now {
+/// Why the state is not good any more: of two callbacks one wins, and none after the connect's end.
+async fn lost(work: &mut Work, connect: &Connect) -> Result<Problem, Problem> {
+    let now = connects::find(work, &connect.workspace_id, &connect.id).await?;
+    Ok(match now {
         Some(connect) if connect.status == ConnectStatus::Pending => refused(Code::StateExpired),
         Some(connect) => too_late(connect.status),
         None => refused(Code::StateUnknown),
     })
 }
 
-/// Waits until the connect has ended, but not for long. From here on nothing may fail: the state is
+/// Waits until the connect has ended or the person must choose, but not for long. From here on nothing may fail: the state is
 /// used, and the person's page goes on wherever this leaves off.
 async fn wait(app: &App, connect: Connect, waiter: &Waiter) -> Connect {
     let until = Instant::now() + app.limits.callback_wait;
     let mut latest = connect;
-    while !latest.status.is_final() && !app.stopping.is_cancelled() {
+    let open = |connect: &Connect| {
+        !connect.status.is_final() && connect.status != ConnectStatus::Selecting
+    };
+    while open(&latest) && !app.stopping.is_cancelled() {
         let next = until.min(Instant::now() + REREAD_EVERY);
         tokio::select! {
             () = waiter.woken() => {}
@@ -209,8 +198,7 @@ fn lead_on(app: &App, connect: &Connect, cookie: &PageCookie) -> Response {
     if let Some(url) = super::result::url(connect).filter(|_| ended) {
         return Redirect::to(url.as_str()).into_response();
     }
-    let page = app.url(&format!("/connect/{}", connect.id));
-    let mut response = Redirect::to(&page).into_response();
+    let mut response = Redirect::to(&connect_page::address(app, &connect.id)).into_response();
     cookie.put(&mut response, &app.public_url);
     response
 }

@@ -1,26 +1,31 @@
-//! A connect's own page: progress while it is open, then on to the application or to the result.
+//! A connect's own page: progress while it is open, the choice while there is one, then on to the
+//! application or to the result.
 
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use latchkey_shared::db::connects::{self, Connect};
 use latchkey_shared::ids::ConnectId;
 
-use super::cookie;
 use super::page::Page;
+use super::{cookie, picker};
 use crate::problem::Problem;
 use crate::request::RequestId;
 use crate::state::App;
 
-/// The page that shows a person how their connect goes. It finishes by itself.
+/// The query by which the page answers a form: it leads nowhere itself, its next look does.
+pub(super) const CHOSEN: &str = "chosen";
+
+/// The page that shows a person how their connect goes, and lets them choose what to connect. Otherwise
+/// it finishes by itself.
 #[utoipa::path(
     get, path = "/connect/{con}", tag = "browser", operation_id = "connectPage", security(()),
     params(("con" = String, Path, description = "The connect")),
     responses(
-        (status = OK, description = "Progress, or the result", content_type = "text/html", body = String),
+        (status = OK, description = "Progress, a choice, or the result", content_type = "text/html", body = String),
         (status = SEE_OTHER, description = "To `redirectUrl`, once the connect has ended"),
         (status = NOT_FOUND, description = "A page: the browser does not hold this connect's cookie", content_type = "text/html", body = String),
     ),
@@ -29,24 +34,48 @@ pub(crate) async fn show(
     State(app): State<Arc<App>>,
     Extension(request_id): Extension<RequestId>,
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    match open(&app, &id, &headers).await {
+    let chosen = query.as_deref() == Some(CHOSEN);
+    match open(&app, &id, &headers, chosen).await {
         Ok(response) => response,
         Err(problem) => super::problem_page(&problem, &request_id),
     }
 }
 
-async fn open(app: &Arc<App>, id: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+async fn open(
+    app: &Arc<App>,
+    id: &str,
+    headers: &HeaderMap,
+    chosen: bool,
+) -> Result<Response, Problem> {
     let connect = find(app, id, headers).await?.ok_or_else(Problem::not_found)?;
+    let platform = super::platform_name(app, &connect.platform);
+    if chosen {
+        let next = address(app, &connect.id);
+        return Ok(Page::progress(&platform).then(next).respond(StatusCode::OK));
+    }
     if connect.status.is_final() {
         return super::end(app, &connect).await;
     }
-    let platform = super::platform_name(app, &connect.platform);
+    if picker::is_open(&connect) {
+        return picker::show(app, &connect, None).await;
+    }
     Ok(Page::progress(&platform).respond(StatusCode::OK))
 }
 
-async fn find(app: &App, id: &str, headers: &HeaderMap) -> Result<Option<Connect>, Problem> {
+/// Where the page is.
+pub(super) fn address(app: &App, id: &ConnectId) -> String {
+    app.url(&format!("/connect/{id}"))
+}
+
+/// The connect whose cookie the browser holds.
+pub(super) async fn find(
+    app: &App,
+    id: &str,
+    headers: &HeaderMap,
+) -> Result<Option<Connect>, Problem> {
     let Ok(id) = id.parse::<ConnectId>() else {
         return Ok(None);
     };

@@ -7,8 +7,8 @@ use axum::response::Response;
 use latchkey_shared::{authorize, random};
 use url::Url;
 
-/// Longer than any connect takes once its browser is back.
-const MAX_AGE_SECONDS: u32 = 3600;
+/// Longer than any connect takes once its browser is back: a person has a day to choose.
+const MAX_AGE_SECONDS: u32 = 25 * 3600;
 
 /// A new cookie. Only its SHA-256 is stored.
 pub(crate) struct PageCookie(String);

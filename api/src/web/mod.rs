@@ -1,4 +1,4 @@
-//! What a person's browser sees: the callback, the progress page, results and errors.
+//! What a person's browser sees: the callback, the progress page, the choice, results and errors.
 //!
 //! No address here may keep a code, and no page shows a token. Whatever stands on a page is escaped by
 //! its template.
@@ -8,7 +8,12 @@ pub(crate) mod callback;
 pub(crate) mod connect_page;
 mod cookie;
 mod page;
+pub(crate) mod picker;
 mod result;
+mod words;
+
+#[cfg(test)]
+pub(crate) use result::tests as result_tests;
 
 use std::sync::Arc;
 

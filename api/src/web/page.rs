@@ -12,18 +12,23 @@ use latchkey_shared::authorize;
 use latchkey_shared::db::accounts::Account;
 use latchkey_shared::db::connects::{Connect, ConnectStatus};
 
+use super::words;
 use crate::code::Code;
 
-const STYLE: &str = include_str!("../../templates/page.css");
+pub(super) const STYLE: &str = include_str!("../../templates/page.css");
 
 /// The one style sheet is allowed by its hash; no script, image or frame ever is.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy("'none'"));
+/// The same for a page with a form.
+pub(super) static FORM_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy("'self'"));
+
+fn policy(form_action: &str) -> HeaderValue {
     let hash = STANDARD.encode(authorize::hash(STYLE));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action {form_action}; frame-ancestors 'none'"
     );
     HeaderValue::from_str(&policy).expect("the policy is plain ASCII")
-});
+}
 
 /// The sign at the head of a page.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,7 +43,10 @@ pub(crate) enum Sign {
 #[template(path = "page.html")]
 pub(crate) struct Page {
     style: &'static str,
+    referrer: &'static str,
     sign: Sign,
+    /// Where it goes by itself, if not to itself again.
+    then: Option<String>,
     title: String,
     /// What happened.
     what: String,
@@ -59,7 +67,9 @@ impl Page {
     fn new(sign: Sign, title: impl Into<String>, what: impl Into<String>, next: &str) -> Self {
         Self {
             style: STYLE,
+            referrer: "no-referrer",
             sign,
+            then: None,
             title: title.into(),
             what: what.into(),
             next: next.to_owned(),
@@ -76,6 +86,11 @@ impl Page {
             format!("{platform} sent you back to us. We are finishing the connection."),
             "This page goes on by itself: there is nothing to do. You can also close it and come back to it.",
         )
+    }
+
+    /// The same, but what it asks for is another page.
+    pub(crate) fn then(self, address: String) -> Self {
+        Self { then: Some(address), ..self }
     }
 
     /// How a connect ended.
@@ -105,38 +120,7 @@ impl Page {
 
     fn not_connected(connect: &Connect) -> Self {
         let reason = connect.reason_code.as_deref().unwrap_or_default();
-        let (title, what, next) = match (connect.status, reason) {
-            (_, "ACCESS_DENIED") => (
-                "You did not give access",
-                "You chose not to give access, so nothing was connected.",
-                "If that was a mistake, go back to the application and connect again.",
-            ),
-            (_, "IDENTITY_MISMATCH") => (
-                "That was another account",
-                "You signed in with another account than the one to be reconnected. Nothing was changed.",
-                "Sign out at the platform, or switch accounts there, then connect again from the application.",
-            ),
-            (_, "ISSUER_MISMATCH") => (
-                "That was not the platform we asked",
-                "You came back with an answer that is not from the platform you were sent to, so nothing was connected.",
-                "Go back to the application and connect again. If it fails again, send the reference below to the people who run the application.",
-            ),
-            (ConnectStatus::Expired, _) => (
-                "It took too long",
-                "The connection was not finished in time, so nothing was connected.",
-                "Go back to the application and connect again.",
-            ),
-            (ConnectStatus::Cancelled, _) => (
-                "The connection was cancelled",
-                "The application took this connection back. Nothing was connected.",
-                "Go back to the application to see why, or to connect again.",
-            ),
-            _ => (
-                "The account was not connected",
-                "The platform did not let us finish the connection.",
-                "Go back to the application and connect again. If it fails again, send the reference below to the people who run the application.",
-            ),
-        };
+        let (title, what, next) = words::of_ending(connect.status, reason);
         Self::new(Sign::Bad, title, what, next)
     }
 
@@ -168,6 +152,11 @@ impl Page {
                 "There is nothing here",
                 "This page can be seen only in the browser that the connection was made with, and only for a while.",
                 "Go back to the application to see your accounts.",
+            ),
+            Code::OriginForeign => (
+                "That form was not ours",
+                "Your choice came from a page that is not ours, so nothing was done.",
+                "Go back to the page where you were to choose, reload it, and choose there.",
             ),
             Code::Unavailable => (
                 "One moment, please",

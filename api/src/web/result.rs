@@ -62,6 +62,8 @@ pub(crate) mod tests {
             metadata: json!({}),
             sealed_verifier: None,
             sealed_code: None,
+            sealed_candidates: None,
+            selection: None,
             page_hash: None,
             account_ids: Vec::new(),
             lease_until: None,

@@ -156,6 +156,23 @@ pub async fn find_by_identity(
     Ok(row.select(Account::as_select()).first(conn).await.optional()?)
 }
 
+/// The accounts of some of a platform's identities.
+///
+/// # Errors
+/// When the query fails.
+pub async fn of_identities(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    platform: &str,
+    platform_user_ids: &[&str],
+) -> Result<Vec<Account>, DbError> {
+    let rows = accounts::table
+        .filter(accounts::workspace_id.eq(workspace))
+        .filter(accounts::platform.eq(platform))
+        .filter(accounts::platform_user_id.eq_any(platform_user_ids));
+    Ok(rows.select(Account::as_select()).load(conn).await?)
+}
+
 /// Adds the account of an identity, or brings it back under the id that it always had.
 ///
 /// # Errors

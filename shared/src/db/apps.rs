@@ -28,6 +28,8 @@ pub struct App {
     pub name: String,
     /// The client id.
     pub client_id: String,
+    /// What connects through it ask for unless they say otherwise; `None`: the platform's.
+    pub scopes: Option<Vec<String>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }
@@ -52,6 +54,8 @@ pub struct NewApp<'a> {
     pub name: &'a str,
     /// The client id.
     pub client_id: &'a str,
+    /// What connects through it ask for; `None`: the platform's.
+    pub scopes: Option<&'a [String]>,
 }
 
 /// Adds an app.
@@ -71,10 +75,36 @@ pub async fn insert(
             apps::platform.eq(app.platform),
             apps::name.eq(app.name),
             apps::client_id.eq(app.client_id),
+            apps::scopes.eq(app.scopes),
             apps::created_at.eq(now(clock)),
         ))
         .returning(App::as_returning());
     Ok(row.get_result(conn).await?)
+}
+
+/// The oldest app of an organisation that is this client at one of these platforms. Until the
+/// transaction ends nobody else asks of the same client: of two that are added one sees the other.
+///
+/// # Errors
+/// When a query fails.
+pub async fn first_of_client(
+    conn: &mut AsyncPgConnection,
+    organisation: &OrganisationId,
+    platforms: &[&str],
+    client_id: &str,
+) -> Result<Option<App>, DbError> {
+    sql_query("SELECT pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 0))")
+        .bind::<Text, _>(organisation)
+        .bind::<Text, _>(client_id)
+        .execute(conn)
+        .await?;
+    let row = apps::table
+        .filter(apps::organisation_id.eq(organisation))
+        .filter(apps::client_id.eq(client_id))
+        .filter(apps::platform.eq_any(platforms))
+        .order(apps::id)
+        .select(App::as_select());
+    Ok(row.first(conn).await.optional()?)
 }
 
 /// An app that this workspace of the organisation may use.

@@ -67,6 +67,7 @@ diesel::table! {
         platform -> Text,
         name -> Text,
         client_id -> Text,
+        scopes -> Nullable<Array<Text>>,
         created_at -> Timestamptz,
     }
 }

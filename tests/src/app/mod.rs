@@ -15,6 +15,7 @@ mod options;
 mod process;
 mod rows;
 mod servers;
+mod wardrobe;
 
 pub use broker::Tap;
 pub use crowd::{Crowd, Seen};
@@ -24,6 +25,7 @@ pub use logs::logs;
 pub use options::Options;
 pub use process::{Process, command};
 pub use servers::{PrivateServers, Server};
+pub use wardrobe::{WORN, worn};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

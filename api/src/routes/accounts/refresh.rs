@@ -1,10 +1,12 @@
 //! Refreshing now: the grant comes due, and a command says so.
 
 use axum::http::StatusCode;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use latchkey_shared::db::accounts::AccountStatus;
 use latchkey_shared::db::grants::{self, Grant, GrantStatus};
 use latchkey_shared::ids::{AccountId, WorkspaceId};
 use latchkey_shared::messages::{Command, GrantRef, RefreshDue};
+use latchkey_shared::platforms::{Platform, RefreshModel};
 
 use super::AccountView;
 use crate::code::Code;
@@ -27,6 +29,9 @@ pub(crate) async fn run(
     }
     let renewable = |grant: &Grant| grant.status == GrantStatus::Active && grant.renewable;
     let grant = grant.filter(renewable).ok_or_else(nothing_to_refresh)?;
+    if let Some(platform) = app.platforms.get(&account.platform) {
+        check_platform(app, platform, &grant)?;
+    }
 
     let mut work = app.store.begin().await?;
     if !grants::make_due(&mut work, app.clock(), workspace, &grant.id).await? {
@@ -41,6 +46,27 @@ pub(crate) async fn run(
     once.keep(app, &mut work, (StatusCode::ACCEPTED, &view)).await?;
     work.commit().await?;
     Ok(view)
+}
+
+/// Whether a refresh would do the account any good.
+fn check_platform(app: &App, platform: &Platform, grant: &Grant) -> Result<(), Problem> {
+    if platform.accounts_have_tokens() {
+        return Err(nothing_to_refresh());
+    }
+    let RefreshModel::SelfExtending { not_before } = platform.refresh else { return Ok(()) };
+    let age = TimeDelta::from_std(not_before).unwrap_or(TimeDelta::MAX);
+    let from = grant.issued_at.checked_add_signed(age).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    if app.clock().now() >= from {
+        return Ok(());
+    }
+    let detail = format!(
+        "{} extends no token before it is {} h old: ask again after {}. It is refreshed in time without \
+         being asked.",
+        platform.name,
+        age.num_hours(),
+        from.to_rfc3339_opts(SecondsFormat::Secs, true)
+    );
+    Err(Problem::new(Code::RefreshTooEarly, detail))
 }
 
 fn nothing_to_refresh() -> Problem {

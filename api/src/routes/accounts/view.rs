@@ -64,6 +64,9 @@ struct TokensView {
     last_refreshed_at: Option<Timestamp>,
     /// Counts token sets: one more with every refresh.
     token_generation: Option<i64>,
+    /// By when the person must connect it again, where no refresh moves that end; `account.reauth_due`
+    /// tells of it in time.
+    reauth_due_at: Option<Timestamp>,
     /// What went wrong last, also when it went well since.
     last_error: Option<LastError>,
 }
@@ -81,10 +84,12 @@ impl TokensView {
         let living = matches!(grant.status, GrantStatus::Active | GrantStatus::Expired);
         let in_use = living && account != AccountStatus::Disconnected;
         let active = in_use && grant.status == GrantStatus::Active;
+        let connected = account == AccountStatus::Connected;
         let last_error = grant.last_error_code.zip(grant.last_error_at);
         Self {
             token_expires_at: grant.access_expires_at.filter(|_| in_use).map(Into::into),
             next_refresh_at: grant.refresh_at.filter(|_| active).map(Into::into),
+            reauth_due_at: grant.reauth_at.filter(|_| connected).map(Into::into),
             last_refreshed_at: grant.last_refreshed_at.map(Into::into),
             token_generation: Some(grant.generation),
             last_error: last_error.map(|(code, at)| LastError { code, at: at.into() }),

@@ -30,6 +30,8 @@ pub(crate) struct AppView {
     name: String,
     /// The platform's id of the client.
     client_id: String,
+    /// What connects through it ask for unless they say otherwise; null: the platform's default scopes.
+    scopes: Option<Vec<String>>,
     /// Its secrets without themselves, the newest first: that one is presented first.
     secrets: Vec<SecretView>,
     created_at: Timestamp,
@@ -59,6 +61,7 @@ impl AppView {
             platform: row.platform,
             name: row.name,
             client_id: row.client_id,
+            scopes: row.scopes,
             secrets: secrets.into_iter().map(Into::into).collect(),
             created_at: row.created_at.into(),
         }

@@ -1,4 +1,5 @@
-//! Taking a connect back. A cancel during the exchange wins: what comes of it is disposed of.
+//! Taking a connect back. A cancel during the exchange, or while the person chooses, wins: what came of
+//! it is disposed of.
 
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::events::EventType;
@@ -8,9 +9,6 @@ use crate::code::Code;
 use crate::problem::Problem;
 use crate::release::release;
 use crate::state::App;
-
-const OPEN: [ConnectStatus; 3] =
-    [ConnectStatus::Pending, ConnectStatus::Authorized, ConnectStatus::Exchanging];
 
 /// Cancels a connect that is open.
 pub(crate) async fn run(
@@ -27,7 +25,7 @@ pub(crate) async fn run(
         return Err(ended(&connect));
     }
     let mut work = app.store.begin().await?;
-    let step = Advance::to(ConnectStatus::Cancelled, &OPEN);
+    let step = Advance::to(ConnectStatus::Cancelled, &ConnectStatus::OPEN);
     let cancelled = connects::advance(&mut work, app.clock(), (workspace, id), &step).await?;
     let cancelled = cancelled.ok_or_else(|| ended(&connect))?;
     if let Some(grant) = &cancelled.grant_id {

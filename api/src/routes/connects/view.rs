@@ -42,7 +42,7 @@ pub(crate) struct ConnectView {
     /// Each status with its moment, oldest first.
     #[schema(value_type = Vec<TimelineStep>)]
     timeline: Value,
-    /// When the person must have come back.
+    /// When the person must have come back, or have chosen.
     expires_at: Timestamp,
     created_at: Timestamp,
 }

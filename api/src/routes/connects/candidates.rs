@@ -1,0 +1,90 @@
+//! What a person may choose from after one consent. The tokens that are sealed beside it are never shown.
+
+use diesel_async::AsyncPgConnection;
+use latchkey_shared::candidates::{self, Candidate};
+use latchkey_shared::db::accounts::{self, Account};
+use latchkey_shared::db::connects::{self, Connect, ConnectStatus};
+use latchkey_shared::ids::AccountId;
+use latchkey_shared::keyring::Owner;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::code::Code;
+use crate::problem::Problem;
+use crate::state::App;
+
+/// Something that the consent can connect.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Candidate)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CandidateView {
+    /// The platform's id of it; what is chosen by.
+    id: String,
+    username: Option<String>,
+    display_name: Option<String>,
+    avatar_url: Option<String>,
+    /// Whether it can be connected.
+    eligible: bool,
+    /// Why not, as a code.
+    #[schema(example = "ROLE_NOT_ENOUGH")]
+    reason: Option<String>,
+    /// The account of this workspace that it is already, whatever that account's status.
+    #[schema(value_type = Option<String>)]
+    account_id: Option<AccountId>,
+}
+
+/// One of the candidates, with the account that it is already.
+pub(crate) struct Choice {
+    /// What the platform says of it.
+    pub(crate) candidate: Candidate,
+    /// The account of this workspace.
+    pub(crate) account: Option<Account>,
+}
+
+impl From<&Choice> for CandidateView {
+    fn from(choice: &Choice) -> Self {
+        let candidate = &choice.candidate;
+        Self {
+            id: candidate.id.clone(),
+            username: candidate.username.clone(),
+            display_name: candidate.display_name.clone(),
+            avatar_url: candidate.avatar_url.clone(),
+            eligible: candidate.ineligible.is_none(),
+            reason: candidate.ineligible.clone(),
+            account_id: choice.account.as_ref().map(|account| account.id.clone()),
+        }
+    }
+}
+
+/// Opens the candidates of a connect.
+///
+/// # Errors
+/// `CONNECT_NOT_SELECTING` when there are none.
+pub(crate) async fn open(
+    app: &App,
+    conn: &mut AsyncPgConnection,
+    connect: &Connect,
+) -> Result<Vec<Choice>, Problem> {
+    let (workspace, id) = (&connect.workspace_id, &connect.id);
+    let sealed = connect.sealed_candidates.as_ref();
+    let sealed = sealed.filter(|_| connect.status == ConnectStatus::Selecting);
+    let sealed = sealed.ok_or_else(|| not_selecting(connect))?;
+    let key = app.store.vault().opening_key(conn, Owner::workspace(workspace), sealed).await?;
+    let all = candidates::open(&key, connects::candidates_place(workspace, id), sealed)?;
+    let ids: Vec<&str> = all.iter().map(|candidate| candidate.id.as_str()).collect();
+    let mut known = accounts::of_identities(conn, workspace, &connect.platform, &ids).await?;
+    let choices = all.into_iter().map(|candidate| {
+        let at = known.iter().position(|account| account.platform_user_id == candidate.id);
+        Choice { account: at.map(|at| known.swap_remove(at)), candidate }
+    });
+    Ok(choices.collect())
+}
+
+pub(super) fn not_selecting(connect: &Connect) -> Problem {
+    let detail = format!(
+        "The connect is `{}`; there is something to choose only while it is `{}`.",
+        connect.status,
+        ConnectStatus::Selecting
+    );
+    Problem::new(Code::ConnectNotSelecting, detail)
+}

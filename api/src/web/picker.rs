@@ -1,0 +1,325 @@
+//! Choosing what to connect, by the person who consented: a form without a script, under the connect's
+//! cookie. What is chosen is checked as that of an application is.
+//!
+//! The answer to the form leads to a page of ours that goes on by itself, and never on to the
+//! application: browsers hold every redirect after a form to the page's `form-action`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_SECURITY_POLICY, ORIGIN, REFERRER_POLICY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{Html, IntoResponse as _, Redirect, Response};
+use latchkey_shared::db::accounts::AccountStatus;
+use latchkey_shared::db::connects::{Connect, ConnectStatus};
+use url::{Url, form_urlencoded};
+use utoipa::ToSchema;
+
+use super::{connect_page, page};
+use crate::code::Code;
+use crate::extract;
+use crate::idempotency::Once;
+use crate::problem::Problem;
+use crate::request::RequestId;
+use crate::routes::connects::candidates::{self, Choice};
+use crate::routes::connects::selection;
+use crate::state::App;
+
+/// The field of the form.
+const FIELD: &str = "candidate";
+/// With `no-referrer` a browser would not say which page the form was on.
+const REFERRER: HeaderValue = HeaderValue::from_static("same-origin");
+
+/// What was chosen on the page.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes for the document what is read as a form")]
+pub(crate) struct SelectionForm {
+    /// Ids of candidates, each once.
+    candidate: Vec<String>,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "picker.html")]
+struct Picker {
+    style: &'static str,
+    referrer: &'static str,
+    title: String,
+    what: String,
+    /// What was wrong with the choice before.
+    complaint: Option<&'static str>,
+    action: String,
+    /// One is wanted, not several.
+    one: bool,
+    items: Vec<Item>,
+    reference: String,
+}
+
+#[derive(Debug)]
+struct Item {
+    id: String,
+    name: String,
+    handle: Option<String>,
+    note: Option<&'static str>,
+    disabled: bool,
+    checked: bool,
+}
+
+/// The person chooses. What comes of it is on the connect's page.
+#[utoipa::path(
+    post, path = "/connect/{con}/selection", tag = "browser", operation_id = "choose", security(()),
+    params(("con" = String, Path, description = "The connect")),
+    request_body(content = SelectionForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = SEE_OTHER, description = "To the connect's page"),
+        (status = BAD_REQUEST, description = "The page again, with what was wrong", content_type = "text/html", body = String),
+        (status = FORBIDDEN, description = "A page: the form was on a page that is not ours", content_type = "text/html", body = String),
+        (status = NOT_FOUND, description = "A page: the browser does not hold this connect's cookie", content_type = "text/html", body = String),
+    ),
+)]
+pub(crate) async fn choose(
+    State(app): State<Arc<App>>,
+    Extension(request_id): Extension<RequestId>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match take(&app, &id, &headers, body).await {
+        Ok(response) => response,
+        Err(problem) => super::problem_page(&problem, &request_id),
+    }
+}
+
+/// Whoever comes to the form's address by hand is led to the page.
+pub(crate) async fn look(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+    match id.parse() {
+        Ok(id) => Redirect::to(&connect_page::address(&app, &id)).into_response(),
+        Err(_) => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn take(
+    app: &Arc<App>,
+    id: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    if !is_ours(headers, &app.public_url) {
+        return Err(Problem::new(Code::OriginForeign, ""));
+    }
+    let connect = connect_page::find(app, id, headers).await?.ok_or_else(Problem::not_found)?;
+    let body = extract::read(body).await?;
+    let chosen: Vec<String> = form_urlencoded::parse(&body)
+        .filter(|(field, _)| field == FIELD)
+        .map(|(_, id)| id.into_owned())
+        .collect();
+    let done = selection::run(app, &Once::default(), &connect, &chosen).await;
+    match done.map_err(|problem| (problem.code(), problem)) {
+        Ok(_) | Err((Code::ConnectNotSelecting | Code::SelectionMade, _)) => {
+            let page = connect_page::address(app, &connect.id);
+            Ok(Redirect::to(&format!("{page}?{}", connect_page::CHOSEN)).into_response())
+        }
+        Err((Code::ValidationFailed, _)) => show(app, &connect, Some(&chosen)).await,
+        Err((_, problem)) => Err(problem),
+    }
+}
+
+/// A form on another site cannot bring the cookie (`SameSite`); this tells one on another port or
+/// subdomain apart, too. Browsers say where a form was; what is no browser need not.
+fn is_ours(headers: &HeaderMap, public_url: &Url) -> bool {
+    let ours = public_url.origin().ascii_serialization();
+    headers.get_all(ORIGIN).iter().all(|origin| origin.as_bytes() == ours.as_bytes())
+}
+
+/// Whether it is the person's turn.
+pub(super) fn is_open(connect: &Connect) -> bool {
+    connect.status == ConnectStatus::Selecting && connect.selection.is_none()
+}
+
+/// The form; again, if something wrong was chosen.
+pub(super) async fn show(
+    app: &Arc<App>,
+    connect: &Connect,
+    chosen: Option<&[String]>,
+) -> Result<Response, Problem> {
+    let choices = candidates::open(app, &mut *app.conn().await?, connect).await?;
+    let platform = super::platform_name(app, &connect.platform);
+    let page = Picker::new(connect, &platform, (&choices, chosen));
+    let page =
+        Picker { action: format!("{}/selection", connect_page::address(app, &connect.id)), ..page };
+    let status = if chosen.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    Ok(page.respond(status))
+}
+
+impl Picker {
+    fn new(
+        connect: &Connect,
+        platform: &str,
+        (choices, chosen): (&[Choice], Option<&[String]>),
+    ) -> Self {
+        let one = connect.account_id.is_some();
+        let mut items: Vec<Item> = choices.iter().map(|choice| Item::of(choice, connect)).collect();
+        if let Some(chosen) = chosen {
+            let chosen: HashSet<&String> = chosen.iter().collect();
+            items.iter_mut().for_each(|item| {
+                item.checked = !item.disabled && chosen.contains(&item.id);
+            });
+        }
+        let mut eligible = items.iter_mut().filter(|item| !item.disabled);
+        if let (Some(only), None, None) = (eligible.next(), eligible.next(), chosen) {
+            only.checked = true;
+        }
+        let what = match (items.iter().all(|item| item.disabled), one) {
+            (true, _) => format!("{platform} lists these, but none of them can be connected."),
+            (false, true) => {
+                format!("Choose the one of your {platform} accounts to be reconnected.")
+            }
+            (false, false) => {
+                format!("{platform} lists these. Choose those that shall be connected.")
+            }
+        };
+        let complaint = chosen.map(|chosen| match (chosen.len(), one) {
+            (0, false) => "Nothing was chosen: choose at least one.",
+            (_, true) => "Choose exactly one that can be connected.",
+            (_, false) => "Something you chose cannot be connected. Choose again.",
+        });
+        Self {
+            style: page::STYLE,
+            referrer: "same-origin",
+            title: "Choose what to connect".to_owned(),
+            what,
+            complaint,
+            action: String::new(),
+            one,
+            items,
+            reference: connect.id.to_string(),
+        }
+    }
+
+    fn is_choosable(&self) -> bool {
+        self.items.iter().any(|item| !item.disabled)
+    }
+
+    fn respond(&self, status: StatusCode) -> Response {
+        let html = self.render().expect("writing into memory does not fail");
+        let mut response = (status, Html(html)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_SECURITY_POLICY, page::FORM_POLICY.clone());
+        headers.insert(REFERRER_POLICY, REFERRER);
+        response
+    }
+}
+
+impl Item {
+    fn of(choice: &Choice, connect: &Connect) -> Self {
+        let candidate = &choice.candidate;
+        let account = choice.account.as_ref();
+        let account = account.filter(|account| account.status != AccountStatus::Disconnected);
+        let why_not = candidate.ineligible.as_deref().map(why_not);
+        let known = account.map(|account| match account.status {
+            AccountStatus::TokenExpired => "Was connected; this connects it again.",
+            _ => "Already connected.",
+        });
+        let wanted = match &connect.account_id {
+            Some(wanted) => choice.account.as_ref().is_some_and(|account| account.id == *wanted),
+            None => account.is_some(),
+        };
+        let name = candidate.display_name.clone().or_else(|| candidate.username.clone());
+        let handle = candidate.username.as_ref().filter(|_| candidate.display_name.is_some());
+        Self {
+            id: candidate.id.clone(),
+            name: name.unwrap_or_else(|| candidate.id.clone()),
+            handle: handle.map(|name| format!("@{}", name.trim_start_matches('@'))),
+            note: why_not.or(known),
+            disabled: why_not.is_some(),
+            checked: wanted && why_not.is_none(),
+        }
+    }
+}
+
+/// In the person's words.
+fn why_not(reason: &str) -> &'static str {
+    match reason {
+        "ROLE_NOT_ENOUGH" => {
+            "Your role there is not enough to publish. Somebody who administers it can change that."
+        }
+        "NO_PAGE_TOKEN" => {
+            "The platform gave no access to it. Connect again, and leave it ticked when you are asked."
+        }
+        _ => "The platform does not let it be connected.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use latchkey_shared::candidates::Candidate;
+
+    use super::super::result_tests::connect;
+    use super::*;
+
+    fn choice(id: &str, ineligible: Option<&str>) -> Choice {
+        let candidate = Candidate {
+            id: id.to_owned(),
+            username: Some(format!("page{id}")),
+            display_name: Some(format!("Page <{id}>")),
+            avatar_url: None,
+            token: Some("page-token".into()),
+            ineligible: ineligible.map(ToOwned::to_owned),
+        };
+        Choice { candidate, account: None }
+    }
+
+    fn html(choices: &[Choice], chosen: Option<&[String]>, reconnect: bool) -> String {
+        let mut connect = connect(ConnectStatus::Selecting, None);
+        connect.account_id = reconnect.then(|| "acc_01JCZ5M2V8Q4T6W8Y0A2B4C6D8".parse().unwrap());
+        Picker::new(&connect, "Sandbox", (choices, chosen)).render().unwrap()
+    }
+
+    #[test]
+    fn what_cannot_be_connected_is_listed_with_the_reason() {
+        let html = html(&[choice("1", None), choice("2", Some("ROLE_NOT_ENOUGH"))], None, false);
+        assert!(html.contains("Page &#60;1&#62;") && html.contains("@page1"), "{html}");
+        assert_eq!(html.matches("type=\"checkbox\"").count(), 2);
+        assert_eq!((html.matches(" disabled").count(), html.matches(" checked").count()), (1, 1));
+        assert!(html.contains("Your role there is not enough"), "{html}");
+        assert!(!html.contains("page-token") && !html.contains("<script"), "{html}");
+    }
+
+    #[test]
+    fn where_one_is_wanted_one_can_be_chosen() {
+        let html = html(&[choice("1", None), choice("2", None)], None, true);
+        assert_eq!(html.matches("type=\"radio\"").count(), 2);
+        assert!(!html.contains(" checked"), "{html}");
+    }
+
+    #[test]
+    fn a_wrong_choice_is_told_and_kept() {
+        let choices = [choice("1", None), choice("2", None)];
+        let again = html(&choices, Some(&["2".to_owned(), "9".to_owned()]), false);
+        assert!(again.contains("Choose again") && again.matches(" checked").count() == 1);
+        assert!(html(&choices, Some(&[]), false).contains("choose at least one"));
+    }
+
+    #[test]
+    fn where_nothing_can_be_chosen_there_is_no_button() {
+        let html = html(&[choice("1", Some("X"))], None, false);
+        assert!(!html.contains("<button") && html.contains("none of them can be connected"));
+    }
+
+    #[test]
+    fn a_form_must_be_on_a_page_of_ours() {
+        let url: Url = "https://a.example/latchkey".parse().unwrap();
+        let from = |origin: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            is_ours(&headers, &url)
+        };
+        assert!(is_ours(&HeaderMap::new(), &url) && from("https://a.example"));
+        for origin in ["null", "https://b.example", "http://a.example", "https://a.example:444"] {
+            assert!(!from(origin), "{origin}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Why a connect ended without an account, in a person's words: what happened, and what to do.
+
+use latchkey_shared::db::connects::ConnectStatus;
+
+const AGAIN: &str = "Go back to the application and connect again.";
+const ASK: &str = "Go back to the application and connect again. If it fails again, send the reference below to the people who run the application.";
+
+/// Title, what happened, what to do next.
+pub(super) fn of_ending(
+    status: ConnectStatus,
+    reason: &str,
+) -> (&'static str, &'static str, &'static str) {
+    match status {
+        ConnectStatus::Expired => (
+            "It took too long",
+            "The connection was not finished in time, so nothing was connected.",
+            AGAIN,
+        ),
+        ConnectStatus::Cancelled => (
+            "The connection was cancelled",
+            "The application took this connection back. Nothing was connected.",
+            "Go back to the application to see why, or to connect again.",
+        ),
+        _ => of_consent(reason).or_else(|| of_app_password(reason)).unwrap_or((
+            "The account was not connected",
+            "The platform did not let us finish the connection.",
+            ASK,
+        )),
+    }
+}
+
+/// What can go wrong where the person approves in a browser.
+fn of_consent(reason: &str) -> Option<(&'static str, &'static str, &'static str)> {
+    Some(match reason {
+        "ACCESS_DENIED" => (
+            "You did not give access",
+            "You chose not to give access, so nothing was connected.",
+            "If that was a mistake, go back to the application and connect again.",
+        ),
+        "IDENTITY_MISMATCH" => (
+            "That was another account",
+            "You signed in with another account than the one to be reconnected. Nothing was changed.",
+            "Sign out at the platform, or switch accounts there, then connect again from the application.",
+        ),
+        "ISSUER_MISMATCH" => (
+            "That was not the platform we asked",
+            "You came back with an answer that is not from the platform you were sent to, so nothing was connected.",
+            ASK,
+        ),
+        "NO_ACCOUNTS" => (
+            "There is nothing to connect",
+            "The platform lists no page, organisation or channel of yours that can be connected.",
+            "Check that you are signed in as the right person, that you gave access to what you want to connect, and that your role there lets you publish. Then connect again.",
+        ),
+        "LONG_LIVED_REFUSED" => (
+            "The access would not have lasted",
+            "The platform gave access for an hour and refused to give it for longer, so nothing was connected.",
+            ASK,
+        ),
+        _ => return None,
+    })
+}
+
+/// What can go wrong where the person gives us an app password.
+fn of_app_password(reason: &str) -> Option<(&'static str, &'static str, &'static str)> {
+    Some(match reason {
+        "APP_PASSWORD_REQUIRED" => (
+            "That was not an app password",
+            "It was the password of your account, which we do not keep. Nothing was connected.",
+            "Make an app password in the platform's settings and connect again with that.",
+        ),
+        "APP_PASSWORD_REFUSED" => (
+            "The app password was refused",
+            "The platform does not know this app password for this account. Nothing was connected.",
+            "Check the handle, or make a new app password in the platform's settings, and connect again.",
+        ),
+        "TWO_FACTOR_REQUIRED" => (
+            "The platform asks for a second factor",
+            "An account with a second factor is connected by an app password, and this was none.",
+            "Make an app password in the platform's settings and connect again with that.",
+        ),
+        "HANDLE_NOT_FOUND" => (
+            "We could not find that handle",
+            "Nobody has this handle at the moment, or it leads nowhere.",
+            "Check how the handle is spelled, with its ending, and connect again.",
+        ),
+        "HANDLE_MISMATCH" => (
+            "That handle belongs to somebody else",
+            "The handle leads to an account that does not say the same of itself. Nothing was connected.",
+            "Check the handle in the platform's settings, and connect again.",
+        ),
+        "HOST_NOT_ALLOWED" => (
+            "Your account's host cannot be used",
+            "Your data are on a host that we may not connect to, so nothing was connected.",
+            "Ask the people who run the application whether they can allow it.",
+        ),
+        "ACCOUNT_TAKEN_DOWN" | "ACCOUNT_SUSPENDED" => (
+            "The platform has suspended this account",
+            "It answers that the account was taken down or suspended, so nothing was connected.",
+            "Settle that with the platform first, then connect again.",
+        ),
+        "ACCOUNT_DEACTIVATED" => (
+            "This account is deactivated",
+            "The platform says that you have deactivated it, so nothing was connected.",
+            "Activate it again at the platform, then connect again.",
+        ),
+        _ => return None,
+    })
+}

@@ -1,0 +1,2 @@
+DROP INDEX apps_client_idx;
+ALTER TABLE apps DROP COLUMN scopes;
