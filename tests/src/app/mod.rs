@@ -380,7 +380,8 @@ fn sandbox_section(sandbox: &Sandbox, options: &Options) -> String {
 fn write_platforms(sandbox: &Sandbox, options: &Options, folder: &Path) -> anyhow::Result<PathBuf> {
     let mut text =
         if options.configured { sandbox_section(sandbox, options) } else { String::new() };
-    text.push_str(&options.platforms.replace("{sandbox}", sandbox.url()));
+    let dns = sandbox.dns_addr().to_string();
+    text.push_str(&options.platforms.replace("{sandbox}", sandbox.url()).replace("{dns}", &dns));
     let path = folder.join("platforms.toml");
     std::fs::write(&path, text)?;
     Ok(path)

@@ -17,7 +17,7 @@ use super::ledger::Outcome;
 /// The size of the body that nobody should read to its end.
 const HUGE_BYTES: usize = 10 * 1024 * 1024;
 
-/// A status and a JSON object; null is no body at all.
+/// A status and a JSON object; a string is plain text, null no body at all.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     status: StatusCode,
@@ -39,6 +39,11 @@ impl Answer {
     pub(super) fn of(status: u16, body: Value) -> Self {
         let status = bare(status);
         Self { status, body, content_type: "application/json", challenge: None }
+    }
+
+    /// 200 and plain text.
+    pub(super) fn plain(text: String) -> Self {
+        Self { content_type: "text/plain", ..Self::ok(Value::String(text)) }
     }
 
     /// An error in the shape of RFC 9457.
@@ -93,14 +98,18 @@ impl Answer {
                 let content_type = [(header::CONTENT_TYPE, content_type)];
                 (self.status, content_type, [NO_STORE], self.text()).into_response()
             }
-            Fault::MissingRefreshToken => self.without("refresh_token").into_response(),
+            Fault::MissingRefreshToken => {
+                self.without("refresh_token").without("refreshJwt").into_response()
+            }
             Fault::ChangedScope { scope } => self.with("scope", scope).into_response(),
             instead => in_place(instead, call),
         }
     }
 
     pub(super) fn with(mut self, member: &str, value: &str) -> Self {
-        self.home(member)[member] = json!(value);
+        if !self.body.is_string() {
+            self.home(member)[member] = json!(value);
+        }
         self
     }
 
@@ -122,6 +131,7 @@ impl Answer {
     fn text(&self) -> String {
         match &self.body {
             Value::Null => String::new(),
+            Value::String(text) => text.clone(),
             body => body.to_string(),
         }
     }
@@ -129,7 +139,11 @@ impl Answer {
     /// The padding sorts before the members of a token answer, so that only a reader of everything
     /// finds them.
     fn padded(self) -> Self {
-        self.with("0", &"x".repeat(HUGE_BYTES))
+        let padding = "x".repeat(HUGE_BYTES);
+        match self.body {
+            Value::String(text) => Self { body: Value::String(padding + &text), ..self },
+            _ => self.with("0", &padding),
+        }
     }
 
     fn drip(self, interval: Duration) -> Response {

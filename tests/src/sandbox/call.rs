@@ -128,7 +128,7 @@ pub(super) async fn run<E>(shared: &Arc<Shared>, link: &Link, call: Call, effect
 where
     E: FnOnce(&mut Books, &Note) -> Answer,
 {
-    let place = shared.books().store.place(&call.presented);
+    let place = shared.books().place(&call.presented);
     let begin = |place: &Place| OpenCall::begin(shared, call.endpoint, &place.family);
     let open = place.as_ref().map(begin);
     let user = place.as_ref().map(|place| place.user.as_str()).or(call.user.as_deref());

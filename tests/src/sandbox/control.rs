@@ -54,7 +54,7 @@ pub(super) async fn families(
     State(shared): State<Arc<Shared>>,
     Query(whose): Query<Whose>,
 ) -> Json<Value> {
-    let families = shared.books().store.families(whose.user.as_deref(), shared.now());
+    let families = shared.books().families(whose.user.as_deref(), shared.now());
     Json(json!({ "families": families }))
 }
 

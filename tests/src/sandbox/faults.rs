@@ -24,6 +24,8 @@ pub enum Endpoint {
     Inspect,
     /// `GET /.well-known/…`: either place.
     Metadata,
+    /// Bluesky alone: who goes by a handle, and where an account lives.
+    Resolve,
 }
 
 /// On which side of the effect a fault strikes.

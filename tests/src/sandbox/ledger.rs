@@ -51,6 +51,8 @@ pub enum Kind {
     Inspected,
     /// Somebody read where the endpoints are.
     Metadata,
+    /// Somebody asked who goes by a handle, or where an account lives.
+    Resolved,
     /// A client failed to prove who it is.
     ClientRefused,
     /// A fault answered in place of the effect: nothing changed.

@@ -9,9 +9,11 @@ use chrono::{DateTime, Utc};
 use super::answer::Answer;
 use super::config::SandboxConfig;
 use super::dialect::{Dialect, Problem};
+use super::family::FamilyView;
 use super::faults::{Endpoint, Faults};
 use super::ledger::{Kind, Ledger, LedgerEntry};
-use super::store::Store;
+use super::store::{Place, Store};
+use super::wears::bluesky::Accounts;
 use super::wears::{Pages, Recorded};
 
 /// The sandbox as its handlers see it.
@@ -26,6 +28,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Books {
     pub(super) store: Store,
+    pub(super) bluesky: Accounts,
     pub(super) ledger: Ledger,
     pub(super) faults: Faults,
     pub(super) pages: Pages,
@@ -40,6 +43,7 @@ impl Shared {
     pub(super) fn new(config: SandboxConfig, url: String) -> anyhow::Result<Self> {
         let books = Books {
             store: Store::default(),
+            bluesky: Accounts::new(),
             ledger: Ledger::open(config.ledger_file.as_deref())?,
             faults: Faults::default(),
             pages: Pages::default(),
@@ -62,18 +66,21 @@ impl Shared {
         self.config.clock.now()
     }
 
-    /// Every text that must never be seen outside: all codes and tokens, and the clients' secrets.
+    /// Every text that must never be seen outside: all codes and tokens, the clients' secrets, and the
+    /// passwords that people were told.
     pub(super) fn secrets(&self) -> Vec<String> {
         let books = self.books();
         let clients = books.clients.values().flatten().map(String::as_str);
-        clients.chain(books.store.issued()).map(str::to_owned).collect()
+        let issued = books.store.issued().chain(books.bluesky.secrets());
+        clients.chain(issued).map(str::to_owned).collect()
     }
 
     /// The person removes the app at the platform; the answer is the families that ended.
     pub(super) fn remove_person(&self, user: &str) -> Vec<String> {
         let now = self.now();
         let mut books = self.books();
-        let ended = books.store.remove_person(user);
+        let mut ended = books.store.remove_person(user);
+        ended.extend(books.bluesky.remove_person(user));
         for ended in &ended {
             books.ledger.append(LedgerEntry {
                 platform: ended.platform.map(str::to_owned),
@@ -102,6 +109,18 @@ impl Shared {
 }
 
 impl Books {
+    /// Where a code or token belongs, good or not.
+    pub(super) fn place(&self, text: &str) -> Option<Place> {
+        self.store.place(text).or_else(|| self.bluesky.place(text))
+    }
+
+    /// Every family, or one person's.
+    pub(super) fn families(&self, user: Option<&str>, now: DateTime<Utc>) -> Vec<FamilyView> {
+        let mut families = self.store.families(user, now);
+        families.extend(self.bluesky.families(user, now));
+        families
+    }
+
     pub(super) fn knows(&self, client: &str, secret: &str) -> bool {
         let secrets = self.clients.get(client);
         secrets.is_some_and(|secrets| secrets.iter().any(|own| own == secret))

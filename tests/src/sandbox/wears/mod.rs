@@ -7,6 +7,7 @@
 
 mod asked;
 mod authorize;
+pub(super) mod bluesky;
 mod facebook;
 mod grants;
 mod instagram;
@@ -49,6 +50,7 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         ("TIKTOK_BUSINESS", tiktok_business::routes()),
         ("YOUTUBE", youtube::routes()),
         ("PINTEREST", pinterest::routes()),
+        ("BLUESKY", bluesky::routes()),
     ];
     worn.into_iter().fold(Router::new(), |all, (platform, routes)| {
         all.merge(recorded(shared, platform, routes))

@@ -299,6 +299,16 @@ async fn silence_is_given_three_seconds() {
 }
 
 #[test]
+fn the_systems_name_servers_do() {
+    let settings = DirectorySettings {
+        plc_url: "https://plc.directory".parse().unwrap(),
+        handle_url: None,
+        dns_server: None,
+    };
+    Directory::new(settings, NetGuard::default()).unwrap();
+}
+
+#[test]
 fn a_template_that_makes_no_url() {
     for template in ["https://handles.test", "{handle}", "ftp://{handle}", ""] {
         let settings = DirectorySettings {
