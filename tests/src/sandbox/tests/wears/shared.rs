@@ -129,8 +129,8 @@ async fn a_person_who_removes_the_app_ends_all_they_have_everywhere() {
     let (_, refusal) =
         client.get_at("/graph.instagram.com/v23.0/me", &[("access_token", &token)]).await;
     assert_eq!(refusal["error"]["error_subcode"], 458);
-    assert_eq!(client.kinds("INSTAGRAM").last(), Some(&Kind::IdentityRefused));
-    assert!(client.kinds("PINTEREST").contains(&Kind::FamilyRevoked));
+    assert_eq!(client.kinds_at("INSTAGRAM").last(), Some(&Kind::IdentityRefused));
+    assert!(client.kinds_at("PINTEREST").contains(&Kind::FamilyRevoked));
 }
 
 #[tokio::test]
