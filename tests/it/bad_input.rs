@@ -30,6 +30,10 @@ async fn assert_refused(app: &TestApp, (body, status, code, pointer): Case) -> a
     Ok(())
 }
 
+fn credentials(identifier: &str, password: &str) -> Value {
+    json!({ "identifier": identifier, "password": password })
+}
+
 fn with(field: &str, value: impl Into<Value>) -> Value {
     json!({ "platform": "SANDBOX", field: value.into() })
 }
@@ -39,7 +43,10 @@ async fn a_connect_request_says_what_is_wrong_with_it() -> anyhow::Result<()> {
     const INVALID: &str = "VALIDATION_FAILED";
     let app = TestApp::start().await?;
     let long = json!({ "x": "y".repeat(5000) });
-    let cases: [Case; 8] = [
+    let cases: [Case; 11] = [
+        (with("credentials", json!({})), 400, INVALID, "/credentials/identifier"),
+        (with("credentials", credentials("a.b", "x")), 400, INVALID, "/credentials"),
+        (with("scopes", json!([])), 400, INVALID, "/scopes"),
         (json!({ "platform": "MYSPACE" }), 400, "PLATFORM_UNKNOWN", "/platform"),
         (json!({ "platform": "sandbox" }), 400, "PLATFORM_UNKNOWN", "/platform"),
         (json!({}), 400, INVALID, "/platform"),
@@ -179,8 +186,11 @@ async fn a_role_that_is_too_low_is_refused() -> anyhow::Result<()> {
     let connects = app.path("/connects");
     viewer.get(&connects).await?.expect(200)?;
     viewer.get(&app.path("/profiles")).await?.expect(200)?;
+    let choice = app.path("/connects/con_01JCZ5M2V8Q4T6W8Y0A2B4C6D8");
+    assert_eq!(viewer.get(&format!("{choice}/candidates")).await?.code(), "FORBIDDEN_ROLE");
     for (http, path, body) in [
         (&viewer, connects.as_str(), json!({ "platform": "SANDBOX" })),
+        (&viewer, &format!("{choice}/selection"), json!({ "candidateIds": ["1"] })),
         (&viewer, "/v1/workspaces", json!({ "name": "x" })),
         (&viewer, "/v1/webhook-endpoints", json!({ "url": "https://example.com" })),
         (&viewer, &app.path("/profiles"), json!({ "name": "x" })),

@@ -11,12 +11,14 @@ use latchkey_shared::db::grants::GrantStatus;
 use latchkey_shared::db::webhook_deliveries::DeliveryStatus;
 use latchkey_shared::events::EventType;
 use latchkey_shared::messages::CommandKind;
+use latchkey_shared::platforms::{BUILT_IN, Flow};
 use latchkey_worker::settings::WorkerSettings;
 use latchkey_worker::sweeps::Sweep;
 
 const README: &str = "README.md";
 const MAP: &str = "docs/ARCHITECTURE.md";
-const DOCUMENTS: [&str; 3] = [README, MAP, "docs/CONTRIBUTING.md"];
+const PLATFORMS: &str = "docs/PLATFORMS.md";
+const DOCUMENTS: [&str; 4] = [README, MAP, "docs/CONTRIBUTING.md", PLATFORMS];
 
 fn path(inside: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(inside)
@@ -288,6 +290,46 @@ fn every_address_that_is_named_is_a_route() {
             assert!(known, "{document} names {path}");
         }
     }
+}
+
+/// "2 h" in seconds; `None` where a token has no end.
+fn lifetime(cell: &str) -> Option<u64> {
+    let (number, unit) = cell.split_once(' ').unwrap_or_default();
+    let unit = match unit {
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.parse::<u64>().ok().map(|number| number * unit)
+}
+
+#[test]
+fn the_tables_of_platforms_are_those_of_the_code() {
+    let rows = rows(PLATFORMS);
+    for spec in BUILT_IN {
+        let id = format!("`{}`", spec.id);
+        let own: Vec<_> = rows.iter().filter(|row| row[0] == id).collect();
+        assert_eq!(own.len(), 2, "{PLATFORMS} has a row in each table for {id}");
+        let row = own[0];
+        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            quoted_in(&row[1]),
+            spec.version.into_iter().map(str::to_owned).collect(),
+            "{id}"
+        );
+        let slash = if spec.quirks.redirect_slash { "/" } else { "" };
+        let redirect = format!("{}/callback{slash}", spec.id.to_ascii_lowercase());
+        let redirect = (spec.flow == Flow::AuthorizationCode).then_some(redirect);
+        assert_eq!(quoted_in(&row[2]), redirect.into_iter().collect(), "{id}");
+        assert_eq!(quoted_in(&row[3]), words(spec.default_scopes), "{id}");
+        assert_eq!(lifetime(&row[4]), spec.token_lifetime.map(|time| time.as_secs()), "{id}");
+        assert_eq!(quoted_in(&row[5]), words(&[spec.refresh.as_str()]), "{id}");
+        let reach = spec.urls.revoke.map(|_| spec.reach.as_str().to_owned());
+        assert_eq!(quoted_in(&row[6]), reach.into_iter().collect(), "{id}");
+    }
+    let ids = BUILT_IN.iter().map(|spec| format!("`{}`", spec.id)).collect::<Vec<_>>();
+    let told = rows.iter().filter(|row| row[0].starts_with('`'));
+    assert!(told.into_iter().all(|row| ids.contains(&row[0])), "{PLATFORMS} knows too many");
 }
 
 /// Whoever can set a variable of such a process could stop it anywhere.

@@ -14,6 +14,7 @@ mod logs;
 mod options;
 mod process;
 mod rows;
+mod selecting;
 mod servers;
 mod wardrobe;
 
@@ -24,6 +25,7 @@ pub use http::{Answer, Http};
 pub use logs::logs;
 pub use options::Options;
 pub use process::{Process, command};
+pub use selecting::{Selecting, candidate};
 pub use servers::{PrivateServers, Server};
 pub use wardrobe::{WORN, worn};
 
