@@ -91,7 +91,7 @@ impl Client {
     }
 
     /// The kinds of the ledger's entries of a platform.
-    fn kinds_at(&self, platform: &str) -> Vec<Kind> {
+    fn kinds(&self, platform: &str) -> Vec<Kind> {
         let ledger = self.sandbox.ledger();
         let here = ledger.iter().filter(|entry| entry.platform.as_deref() == Some(platform));
         here.map(|entry| entry.kind).collect()

@@ -42,9 +42,9 @@ async fn the_good_path() {
     assert_eq!(who["error"]["code"], "ok");
     let (status, lacks) = client.bearer_at(&format!("{INFO},username"), &access).await;
     assert_eq!((status, &lacks["error"]["code"]), (401, &json!("scope_not_authorized")));
-    assert_eq!(client.kinds_at("TIKTOK"), [Kind::Consent]);
+    assert_eq!(client.kinds("TIKTOK"), [Kind::Consent]);
     let kinds = [Kind::CodeExchanged, Kind::Refreshed, Kind::Identity, Kind::Identity];
-    assert_eq!(client.kinds_at("TIKTOK_PERSONAL"), kinds);
+    assert_eq!(client.kinds("TIKTOK_PERSONAL"), kinds);
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ async fn the_good_path() {
         Kind::FamilyRevoked,
         Kind::IdentityRefused,
     ];
-    assert_eq!(client.kinds_at("X"), kinds);
+    assert_eq!(client.kinds("X"), kinds);
 }
 
 #[tokio::test]
