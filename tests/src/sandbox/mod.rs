@@ -150,7 +150,7 @@ impl Sandbox {
         self.shared.books().store.end_page(id);
     }
 
-    /// Every request that came to a vendor's path.
+    /// Every request that came to a platform's path, in order.
     #[must_use]
     pub fn requests(&self) -> Vec<Recorded> {
         self.shared.books().requests.clone()

@@ -37,7 +37,7 @@ pub(super) async fn revoke(
 /// A token that is unknown or already dead is as revoked as one can wish (RFC 7009 §2.2).
 fn take_effect(books: &mut Books, note: &Note) -> Answer {
     let answer = Answer::ok(json!({}));
-    let Some((_, ended)) = books.store.revoke(note.presented()) else {
+    let Some((_, ended)) = books.store.revoke(note.presented(), &STANDARD) else {
         return note.say(books, Kind::RevokeIgnored, answer);
     };
     books.ledger.append(note.entry(Kind::Revoked, answer.outcome()));

@@ -32,7 +32,7 @@ pub(super) struct Books {
     pub(super) ledger: Ledger,
     pub(super) faults: Faults,
     pub(super) pages: Pages,
-    /// Every request to a vendor's path.
+    /// Every request to a platform's path.
     pub(super) requests: Vec<Recorded>,
     /// The secrets of each client.
     pub(super) clients: HashMap<String, Vec<String>>,

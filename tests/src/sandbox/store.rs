@@ -224,12 +224,18 @@ impl Store {
     }
 
     /// Revokes a token (RFC 7009 §2): a refresh token with its family, an access token alone. The
-    /// answer is where it belonged and whether the family ended just now; none if it is unknown.
-    pub(super) fn revoke(&mut self, token: &str) -> Option<(Place, Option<Ending>)> {
+    /// answer is where it belonged and whether the family ended just now; none if this platform does
+    /// not know it.
+    pub(super) fn revoke(
+        &mut self,
+        token: &str,
+        dialect: &Dialect,
+    ) -> Option<(Place, Option<Ending>)> {
         let entry = self.index.get(token).copied()?;
         let place = self.place(token)?;
         let family = &mut self.families[entry.family];
         match entry.held {
+            _ if family.platform != dialect.platform => None,
             Held::Code | Held::Page => None,
             Held::Access => {
                 family.pairs[entry.generation].access_revoked = true;

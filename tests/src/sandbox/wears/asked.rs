@@ -1,4 +1,4 @@
-//! A request to a vendor's path: kept word for word for the tests, and read as vendors read it.
+//! A request to a platform's path: kept word for word for the tests, and read as vendors read it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,14 +31,15 @@ const KEPT: [&str; 5] = [
     "x-restli-protocol-version",
 ];
 
-/// A request to a vendor's path, as it came. It holds secrets.
+/// A request to a platform's path, as it came. It holds secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
-    /// Whose path it is: a platform's id, `LINKEDIN`, or `TIKTOK` for the consent page of its two.
+    /// Whose path it is: a platform's id, `LINKEDIN`, or `TIKTOK` for the consent page of its two; the
+    /// standard routes are `SANDBOX`.
     pub platform: String,
     /// Such as `POST`.
     pub method: String,
-    /// The path, the vendor's host first.
+    /// The path; the vendor's host comes first.
     pub path: String,
     /// The decoded query, in the order it came.
     pub query: Vec<(String, String)>,

@@ -102,14 +102,12 @@ fn approve(
     let entry = |kind| LedgerEntry {
         platform: Some(vendor.name.to_owned()),
         user: Some(user.clone()),
+        outcome: Outcome { status: Some(303), error: None },
         ..LedgerEntry::new(kind, now)
     };
-    books.ledger.append(LedgerEntry {
-        family: Some(family),
-        issued: vec![fingerprint(&code)],
-        outcome: Outcome { status: Some(303), error: None },
-        ..entry(Kind::Consent)
-    });
+    let issued = vec![fingerprint(&code)];
+    let consented = LedgerEntry { family: Some(family), issued, ..entry(Kind::Consent) };
+    books.ledger.append(consented);
     for Ended { family, why, .. } in forgotten {
         let (family, reason) = (Some(family), Some(why));
         books.ledger.append(LedgerEntry { family, reason, ..entry(Kind::FamilyRevoked) });

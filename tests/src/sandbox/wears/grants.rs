@@ -89,7 +89,7 @@ impl Asked {
         let call = Call::new(Endpoint::Revoke, token, dialect);
         call::run(&self.shared, &self.link, call, |books, note| {
             let ours = books.store.is_of(token, client, dialect).is_ok();
-            let revoked = if ours { books.store.revoke(token) } else { None };
+            let revoked = if ours { books.store.revoke(token, dialect) } else { None };
             let Some((_, ended)) = revoked else {
                 return note.say(books, Kind::RevokeIgnored, done);
             };

@@ -90,15 +90,18 @@ async fn faults_reach_into_envelopes() {
 }
 
 #[tokio::test]
-async fn every_request_to_a_vendor_is_recorded_and_no_other() {
+async fn every_request_to_a_platform_is_recorded() {
     let (client, _) = start().await;
     client.connect("sam").await;
-    assert!(client.sandbox.requests().is_empty());
+    let standard = client.sandbox.requests();
+    assert!(standard.iter().all(|request| request.platform == "SANDBOX"));
+    assert_eq!(standard.last().unwrap().path, "/token");
+    client.get_at("/control/ledger", &[]).await;
     let tokens = at_pinterest(&client, "sam").await;
     let account = client.http.get(client.at("/api.pinterest.com/v5/user_account?a=b%20c"));
     let account = account.header("x-other", "1").bearer_auth(text(&tokens["access_token"]));
     account.send().await.unwrap();
-    let requests = client.sandbox.requests();
+    let requests = client.sandbox.requests().split_off(standard.len());
     let paths: Vec<&str> = requests.iter().map(|request| request.path.as_str()).collect();
     let page = "/www.pinterest.com/oauth/";
     assert_eq!(paths, [page, page, PIN_TOKEN, "/api.pinterest.com/v5/user_account"]);
@@ -109,7 +112,7 @@ async fn every_request_to_a_vendor_is_recorded_and_no_other() {
     assert_eq!(requests[3].query, [("a".to_owned(), "b c".to_owned())]);
     assert_eq!(requests[3].headers.keys().collect::<Vec<_>>(), ["authorization"]);
     let told = client.get_at("/control/requests", &[]).await.1;
-    assert_eq!(told["requests"].as_array().unwrap().len(), 4);
+    assert_eq!(told["requests"].as_array().unwrap().len(), standard.len() + 4);
 }
 
 #[tokio::test]
@@ -145,6 +148,11 @@ async fn a_token_is_good_at_its_own_platform_alone() {
     let foreign =
         client.form_at(PIN_TOKEN, By::Basic, &with_refresh_token(&standard.refresh)).await;
     assert_eq!(foreign.0, 400);
+    client.revoke(&text(&pinterest["refresh_token"])).await.unwrap();
+    let (status, _) = client
+        .bearer_at("/api.pinterest.com/v5/user_account", &text(&pinterest["access_token"]))
+        .await;
+    assert_eq!((status, client.count(Kind::RevokeIgnored)), (200, 1));
     assert_eq!(client.refresh(&standard.refresh).await.unwrap().status(), 200);
 }
 
