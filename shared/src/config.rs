@@ -49,8 +49,8 @@ pub struct CommonSettings {
     #[arg(long, env = "LATCHKEY_PLATFORMS_FILE")]
     pub platforms_file: PathBuf,
 
-    /// Networks that webhooks may reach besides public addresses, as CIDR, comma-separated [default:
-    /// none]
+    /// Networks that webhooks, and calls to the servers of Bluesky accounts, may reach besides public
+    /// addresses, as CIDR, comma-separated [default: none]
     #[arg(long, env = "LATCHKEY_OUTBOUND_ALLOW", value_delimiter = ',')]
     pub outbound_allow: Vec<IpNet>,
 

@@ -19,6 +19,7 @@ mod main_job;
 mod migrations;
 mod no_secrets;
 mod outages;
+mod platforms;
 mod poison;
 mod profiles;
 mod refresh_failures;

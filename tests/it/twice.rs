@@ -4,6 +4,7 @@
 //! A step is everything that commits, and everything that follows a commit (`failpoint`). The matches
 //! on `CommandKind` and `Sweep` are exhaustive: a new one without a scene does not compile.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use latchkey_shared::failpoint::cut_at;
 use latchkey_shared::messages::{Command, CommandKind};
-use latchkey_tests::app::{Connected, Options, Tap};
-use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule, Kind, Rotation};
+use latchkey_tests::app::{Connected, Options, Tap, worn};
+use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule, Kind, Page, Rotation};
 use latchkey_tests::{Person, TestApp};
 use latchkey_worker::context::Context;
 use latchkey_worker::handlers;
@@ -37,6 +38,13 @@ enum Scene {
     Due,
     DueAndRefused,
     DueAndAway,
+    /// Two pages, at a platform whose exchange brings a short-lived token.
+    ApprovedPages,
+    Chosen,
+    Checked,
+    CheckedAndDead,
+    CheckedAndAway,
+    EndsSoon,
     Released,
     ReleasedWithoutAnswer,
     Undelivered,
@@ -48,10 +56,15 @@ enum Scene {
 
 fn scenes_of_handler(kind: CommandKind) -> &'static [Scene] {
     match kind {
-        CommandKind::CallbackReceived => {
-            &[Scene::Approved, Scene::ApprovedAndRefused, Scene::ApprovedAndUnknown]
-        }
+        CommandKind::CallbackReceived => &[
+            Scene::Approved,
+            Scene::ApprovedAndRefused,
+            Scene::ApprovedAndUnknown,
+            Scene::ApprovedPages,
+            Scene::Chosen,
+        ],
         CommandKind::RefreshDue => &[Scene::Due, Scene::DueAndRefused, Scene::DueAndAway],
+        CommandKind::CheckDue => &[Scene::Checked, Scene::CheckedAndDead, Scene::CheckedAndAway],
         CommandKind::RevocationDue => &[Scene::Released, Scene::ReleasedWithoutAnswer],
         CommandKind::WebhookDue => &[Scene::Undelivered, Scene::UndeliveredAndGone],
     }
@@ -61,6 +74,8 @@ fn scene_of_sweep(sweep: Sweep) -> Scene {
     match sweep {
         Sweep::Relay | Sweep::TakeAuthorized => Scene::Approved,
         Sweep::PlanRefreshes => Scene::Due,
+        Sweep::DueChecks => Scene::Checked,
+        Sweep::ReauthNotices => Scene::EndsSoon,
         Sweep::DueDeliveries => Scene::Undelivered,
         Sweep::ExpireConnects => Scene::Pending,
         Sweep::ExpireGrants => Scene::Ended,
@@ -72,7 +87,9 @@ fn scene_of_sweep(sweep: Sweep) -> Scene {
 const CLEARED: &str = "
     UPDATE outbox SET done_at = now(), ending = 'done' WHERE done_at IS NULL;
     UPDATE webhook_deliveries SET status = 'delivered', next_attempt_at = NULL WHERE status = 'pending';
-    UPDATE grants SET next_attempt_at = NULL WHERE status = 'active';";
+    UPDATE accounts SET next_check_at = NULL;
+    UPDATE grants SET next_attempt_at = NULL, reauth_notice_at = NULL WHERE status = 'active';
+    DELETE FROM app_pauses;";
 
 /// One app in which everything is done by hand, and a workspace for each run.
 struct Stage {
@@ -99,9 +116,11 @@ impl Stage {
             // So that the lease on an exchange ends while its code is still good.
             call_timeout: Some(Duration::from_secs(10)),
             pools: Vec::new(),
+            platforms: worn(&["FACEBOOK_PAGE", "LINKEDIN_PERSON"]),
             ..Options::default()
         })
         .await?;
+        app.sandbox.set_pages("sam", ["7001", "7002"].map(page).to_vec());
         let running = app.worker_context().clone();
         let store = running.store.over(app.db()?);
         let context = Context { store, calls: Arc::new(Semaphore::new(8)), ..running };
@@ -134,17 +153,17 @@ impl Stage {
         let workspace = self.workspace().await?;
         let command = match scene {
             Scene::Pending => {
-                self.start(&workspace).await?;
+                self.start(&workspace, "SANDBOX").await?;
                 None
             }
-            Scene::Approved => Some(self.approved(&workspace).await?),
+            Scene::Approved => Some(self.approved(&workspace, "SANDBOX").await?),
             Scene::ApprovedAndRefused => {
                 self.inject(Endpoint::TokenCode, Fault::InvalidGrant);
-                Some(self.approved(&workspace).await?)
+                Some(self.approved(&workspace, "SANDBOX").await?)
             }
             Scene::ApprovedAndUnknown => {
                 self.inject(Endpoint::Userinfo, Fault::Status { status: 403 });
-                Some(self.approved(&workspace).await?)
+                Some(self.approved(&workspace, "SANDBOX").await?)
             }
             Scene::Due => Some(self.due(&workspace).await?),
             Scene::DueAndRefused => {
@@ -156,6 +175,24 @@ impl Stage {
                 let command = self.due(&workspace).await?;
                 self.inject(Endpoint::TokenRefresh, Fault::Status { status: 503 });
                 Some(command)
+            }
+            Scene::ApprovedPages => Some(self.approved(&workspace, "FACEBOOK_PAGE").await?),
+            Scene::Chosen => Some(self.chosen(&workspace).await?),
+            Scene::Checked => Some(self.checked(&workspace).await?),
+            Scene::CheckedAndDead => {
+                let command = self.checked(&workspace).await?;
+                self.inject(Endpoint::Inspect, invalid_token());
+                Some(command)
+            }
+            Scene::CheckedAndAway => {
+                let command = self.checked(&workspace).await?;
+                self.inject(Endpoint::Inspect, Fault::Status { status: 503 });
+                Some(command)
+            }
+            Scene::EndsSoon => {
+                self.connected_at(&workspace, "LINKEDIN_PERSON").await?;
+                self.app.clock.advance(TimeDelta::days(352));
+                None
             }
             Scene::Released => Some(self.released(&workspace).await?),
             Scene::ReleasedWithoutAnswer => {
@@ -189,21 +226,46 @@ impl Stage {
         self.app.sandbox.inject(FaultRule::new(endpoint, fault));
     }
 
-    async fn start(&self, workspace: &str) -> anyhow::Result<Value> {
+    async fn start(&self, workspace: &str, platform: &str) -> anyhow::Result<Value> {
         let path = format!("/v1/workspaces/{workspace}/connects");
-        let started = self.app.http.post(&path, &json!({ "platform": "SANDBOX" })).await?;
+        let started = self.app.http.post(&path, &json!({ "platform": platform })).await?;
         Ok(started.expect(201)?.json())
     }
 
-    async fn approved(&self, workspace: &str) -> anyhow::Result<Command> {
-        let started = self.start(workspace).await?;
+    async fn approved(&self, workspace: &str, platform: &str) -> anyhow::Result<Command> {
+        let started = self.start(workspace, platform).await?;
         self.app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
         let ids = json!({ "workspaceId": workspace, "connectId": started["connectId"] });
         command("callback_received", &ids)
     }
 
+    /// A choice of two pages, one of them taken.
+    async fn chosen(&self, workspace: &str) -> anyhow::Result<Command> {
+        let connect = self.approved(workspace, "FACEBOOK_PAGE").await?;
+        ensure!(self.handle(&connect).await, "it lists the pages");
+        let id = connect.body()["connectId"].as_str().unwrap_or_default().to_owned();
+        let path = format!("/v1/workspaces/{workspace}/connects/{id}/selection");
+        self.app.http.post(&path, &json!({ "candidateIds": ["7001"] })).await?.expect(202)?;
+        Ok(connect)
+    }
+
+    /// A page whose token is to be looked at.
+    async fn checked(&self, workspace: &str) -> anyhow::Result<Command> {
+        let chosen = self.chosen(workspace).await?;
+        ensure!(self.handle(&chosen).await, "it connects the page");
+        let row = format!(
+            "SELECT workspace_id AS \"workspaceId\", id AS \"accountId\" FROM accounts
+             WHERE workspace_id = '{workspace}'"
+        );
+        command("check_due", &self.app.row(&row).await?)
+    }
+
     async fn connected(&self, workspace: &str) -> anyhow::Result<Connected> {
-        let connect = self.approved(workspace).await?;
+        self.connected_at(workspace, "SANDBOX").await
+    }
+
+    async fn connected_at(&self, workspace: &str, platform: &str) -> anyhow::Result<Connected> {
+        let connect = self.approved(workspace, platform).await?;
         ensure!(self.handle(&connect).await, "it connects");
         let row = format!(
             "SELECT id, account_ids[1] AS account FROM connects WHERE workspace_id = '{workspace}'"
@@ -230,7 +292,7 @@ impl Stage {
     async fn undelivered(&self, workspace: &str) -> anyhow::Result<Command> {
         // An endpoint that said 410 in another run is asked again in this one.
         self.app.execute("UPDATE webhook_endpoints SET disabled_at = NULL").await?;
-        self.start(workspace).await?;
+        self.start(workspace, "SANDBOX").await?;
         let ids = format!(
             "SELECT d.id AS \"deliveryId\", d.organisation_id AS \"organisationId\"
              FROM webhook_deliveries d JOIN events e ON e.id = d.event_id
@@ -246,6 +308,17 @@ impl Stage {
         );
         command(kind, &self.app.row(&query).await?["body"])
     }
+}
+
+fn page(id: &str) -> Page {
+    let roles = vec!["CREATE_CONTENT".to_owned()];
+    Page { id: id.to_owned(), name: format!("Page {id}"), username: None, roles }
+}
+
+fn invalid_token() -> Fault {
+    let error = json!({ "code": 190, "subcode": 492, "message": "the role on the page is lost" });
+    let body = json!({ "data": { "is_valid": false, "error": error } }).to_string();
+    Fault::Answer { status: 200, headers: BTreeMap::new(), body }
 }
 
 /// For how long others have not done what the sweep is for.
@@ -307,7 +380,10 @@ impl Stage {
                     piece,
                     Piece::Sweep(Sweep::TakeAuthorized)
                         | Piece::Handler(
-                            Scene::Approved | Scene::ApprovedAndRefused | Scene::ApprovedAndUnknown
+                            Scene::Approved
+                                | Scene::ApprovedAndRefused
+                                | Scene::ApprovedAndUnknown
+                                | Scene::ApprovedPages
                         )
                 );
                 self.app.clock.advance(if exchanges { SOON } else { LATER });
@@ -336,6 +412,7 @@ impl Stage {
             Sweep::Relay => "callback_received",
             Sweep::PlanRefreshes => "refresh_due",
             Sweep::DueDeliveries => "webhook_due",
+            Sweep::DueChecks => "check_due",
             _ => return Ok(()),
         };
         let about = match kind {

@@ -53,6 +53,10 @@ const ERRORS: &[ErrorRule] = &[
         says: "authorization grant or refresh token is invalid, expired or revoked",
         ..ErrorRule::of(Codes::Is(&["invalid_request"]), Meaning::Dead)
     },
+    ErrorRule {
+        says: "authorization code not found",
+        ..ErrorRule::of(Codes::Is(&["invalid_request"]), Meaning::Dead)
+    },
     // Tokens that were just issued have been answered so, and worked a moment later.
     ErrorRule::of(Codes::Is(&["65601"]), Meaning::Transient),
 ];

@@ -51,8 +51,12 @@ pub const X: Spec = Spec {
     },
 };
 
-/// A dead refresh token and a malformed request have one code: the words tell them apart.
+/// A dead refresh token, a dead code and a malformed request have one code: the words tell them apart.
 const ERRORS: &[ErrorRule] = &[
+    ErrorRule {
+        says: "value passed for the authorization code was invalid",
+        ..ErrorRule::of(Codes::Is(&["invalid_request"]), Meaning::Dead)
+    },
     ErrorRule {
         says: "value passed for the token was invalid",
         ..ErrorRule::of(Codes::Is(&["invalid_request"]), Meaning::Dead)

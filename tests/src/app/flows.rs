@@ -52,17 +52,44 @@ impl TestApp {
         self.http.browse(callback.as_str()).await
     }
 
-    /// Waits until a connect has ended, and answers it.
+    /// Waits until a connect has ended, or waits for somebody to choose, and answers it.
     ///
     /// # Errors
     /// When it does not end.
     pub async fn ended(&self, connect_id: &str) -> anyhow::Result<Value> {
-        let path = self.path(&format!("/connects/{connect_id}"));
+        self.ended_in(&self.owner.workspace_id.to_string(), connect_id).await
+    }
+
+    /// The same in any workspace.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn ended_in(&self, workspace: &str, connect_id: &str) -> anyhow::Result<Value> {
+        self.connect_that(workspace, connect_id, |status| {
+            !["pending", "authorized", "exchanging"].contains(&status)
+        })
+        .await
+    }
+
+    /// Waits until a connect has connected something, and answers it.
+    ///
+    /// # Errors
+    /// When it never does.
+    pub async fn connected_in(&self, workspace: &str, connect_id: &str) -> anyhow::Result<Value> {
+        self.connect_that(workspace, connect_id, |status| status == "connected").await
+    }
+
+    async fn connect_that(
+        &self,
+        workspace: &str,
+        connect_id: &str,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<Value> {
+        let path = format!("/v1/workspaces/{workspace}/connects/{connect_id}");
         eventually(|| async {
             let connect = self.http.get(&path).await?.expect(200)?.json();
-            let open = ["pending", "authorized", "exchanging"]
-                .contains(&connect["status"].as_str().unwrap_or_default());
-            Ok((!open).then_some(connect))
+            let wanted = is_wanted(connect["status"].as_str().unwrap_or_default());
+            Ok(wanted.then_some(connect))
         })
         .await
     }
@@ -126,13 +153,22 @@ impl TestApp {
     /// # Errors
     /// When it does not come, or its signature is wrong.
     pub async fn event(&self, kind: &str, about: &str) -> anyhow::Result<Value> {
+        self.event_that(kind, |event| event["data"].to_string().contains(about)).await
+    }
+
+    /// Waits for a webhook of a type that is as wanted.
+    ///
+    /// # Errors
+    /// When it does not come, or its signature is wrong.
+    pub async fn event_that(
+        &self,
+        kind: &str,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
         let delivery = self
             .receiver
             .wait_for(
-                |delivery| {
-                    delivery.event["type"] == kind
-                        && delivery.event["data"].to_string().contains(about)
-                },
+                |delivery| delivery.event["type"] == kind && is_wanted(&delivery.event),
                 super::PATIENCE,
             )
             .await?;

@@ -16,6 +16,7 @@ mod process;
 mod rows;
 mod selecting;
 mod servers;
+mod wardrobe;
 
 pub use broker::Tap;
 pub use crowd::{Crowd, Seen};
@@ -26,6 +27,7 @@ pub use options::Options;
 pub use process::{Process, command};
 pub use selecting::{Selecting, candidate};
 pub use servers::{PrivateServers, Server};
+pub use wardrobe::{WORN, worn};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -380,7 +382,8 @@ fn sandbox_section(sandbox: &Sandbox, options: &Options) -> String {
 fn write_platforms(sandbox: &Sandbox, options: &Options, folder: &Path) -> anyhow::Result<PathBuf> {
     let mut text =
         if options.configured { sandbox_section(sandbox, options) } else { String::new() };
-    text.push_str(&options.platforms.replace("{sandbox}", sandbox.url()));
+    let dns = sandbox.dns_addr().to_string();
+    text.push_str(&options.platforms.replace("{sandbox}", sandbox.url()).replace("{dns}", &dns));
     let path = folder.join("platforms.toml");
     std::fs::write(&path, text)?;
     Ok(path)

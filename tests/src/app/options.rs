@@ -38,7 +38,8 @@ pub struct Options {
     pub token_url: Option<String>,
     /// Whether the platforms file names the sandbox.
     pub configured: bool,
-    /// More sections of the platforms file; `{sandbox}` stands for the sandbox's address.
+    /// More sections of the platforms file; `{sandbox}` stands for the sandbox's address, `{dns}` for its
+    /// name server's.
     pub platforms: String,
     /// The rest of the sandbox's settings.
     pub sandbox: SandboxConfig,

@@ -9,6 +9,7 @@ use super::TestApp;
 /// how far a message of the outbox is, which the executor and the relay write.
 const INCIDENTAL: &[(&str, &[&str])] = &[
     ("account_history", &["position"]),
+    ("accounts", &["check_failures"]),
     ("events", &["xid"]),
     ("grants", &["attempts", "dispatches", "lease_holder"]),
     ("webhook_deliveries", &["attempts"]),

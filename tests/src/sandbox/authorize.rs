@@ -10,8 +10,8 @@ use axum::response::{Html, IntoResponse, Response};
 use chrono::TimeDelta;
 use url::{Host, Url};
 
-use super::config::SandboxConfig;
-use super::family::Consent;
+use super::config::{SandboxConfig, delta};
+use super::family::{Consent, Proof, RefreshLife, Terms};
 use super::ledger::{Kind, LedgerEntry, Outcome, fingerprint};
 use super::params::Params;
 use super::state::Shared;
@@ -27,17 +27,24 @@ const CARRIED: [&str; 7] = [
     "code_challenge_method",
 ];
 
+/// Codes end soon: RFC 6749 §4.1.2 allows ten minutes at most, X gives 30 seconds.
+const CODE_LIFETIME: TimeDelta = TimeDelta::seconds(60);
+
 /// The longest lifetime a person can choose: a year.
 const LONGEST_SECS: i64 = 366 * 24 * 3600;
 
 #[derive(Template)]
 #[template(path = "consent.html")]
-struct ConsentPage<'a> {
-    client_id: &'a str,
-    scopes: Vec<&'a str>,
-    lifetime_secs: u64,
-    host: &'a str,
-    carried: Vec<(&'a str, &'a str)>,
+pub(super) struct ConsentPage<'a> {
+    /// Where the form goes.
+    pub(super) action: &'a str,
+    /// The platform that is worn, if any.
+    pub(super) platform: Option<&'a str>,
+    pub(super) client_id: &'a str,
+    pub(super) scopes: Vec<&'a str>,
+    pub(super) lifetime_secs: u64,
+    pub(super) host: &'a str,
+    pub(super) carried: Vec<(&'a str, &'a str)>,
 }
 
 #[derive(Template)]
@@ -47,7 +54,7 @@ struct RefusedPage<'a> {
 }
 
 /// Why an authorization request is not shown to the person.
-enum Refusal {
+pub(super) enum Refusal {
     /// Nobody can be trusted with the answer: the person is told (RFC 6749 §4.1.2.1).
     Page(String),
     /// The client is told.
@@ -59,10 +66,12 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>, RawQuery(query): Raw
     if let Err(refusal) = check(&params, &shared) {
         return refuse(&shared, &params, refusal);
     }
-    let redirect_uri = params.get("redirect_uri").and_then(|uri| Url::parse(uri).ok());
+    let redirect_uri = redirect_uri(&params);
     page(
         StatusCode::OK,
         &ConsentPage {
+            action: "/authorize",
+            platform: None,
             client_id: params.get("client_id").unwrap_or_default(),
             scopes: params.get("scope").unwrap_or_default().split_whitespace().collect(),
             lifetime_secs: shared.config.access_lifetime.as_secs(),
@@ -85,7 +94,7 @@ pub(super) async fn decide(State(shared): State<Arc<Shared>>, body: Bytes) -> Re
 }
 
 fn approve(shared: &Shared, params: &Params) -> Response {
-    let consent = match consent(params) {
+    let consent = match consent(shared, params) {
         Ok(consent) => consent,
         Err(refusal) => return refuse(shared, params, refusal),
     };
@@ -101,25 +110,44 @@ fn approve(shared: &Shared, params: &Params) -> Response {
         ..LedgerEntry::new(Kind::Consent, now)
     });
     drop(books);
-    send_back(shared, params, &[("code", &code)])
+    answer(shared, params, &[("code", &code)])
 }
 
-fn consent(params: &Params) -> Result<Consent, Refusal> {
+fn consent(shared: &Shared, params: &Params) -> Result<Consent, Refusal> {
+    let (user, lifetime) = person(params)?;
+    let text = |name| params.get(name).unwrap_or_default().to_owned();
+    Ok(Consent {
+        vendor: None,
+        client: text("client_id"),
+        user,
+        redirect_uri: text("redirect_uri"),
+        challenge: text("code_challenge"),
+        proof: Proof::Base64Url,
+        scope: text("scope"),
+        terms: terms(&shared.config).chosen(lifetime),
+    })
+}
+
+/// What the settings say.
+fn terms(config: &SandboxConfig) -> Terms {
+    let each = |lifetime| RefreshLife::Each(delta(lifetime));
+    Terms {
+        code: CODE_LIFETIME,
+        access: delta(config.access_lifetime),
+        lasting: None,
+        refresh: config.refresh_lifetime.map_or(RefreshLife::Endless, each),
+    }
+}
+
+/// Who decides, and how long the access tokens are to live if it was said.
+pub(super) fn person(params: &Params) -> Result<(String, Option<TimeDelta>), Refusal> {
     let user = params.get("user").map(str::trim).filter(|user| is_user_name(user));
     let user = user.ok_or_else(|| {
         let problem = "A user name has up to 64 letters, digits, dots, dashes or underscores.";
         Refusal::Page(problem.to_owned())
     })?;
     let access_lifetime = params.get("access_lifetime").map(lifetime).transpose()?;
-    let text = |name| params.get(name).unwrap_or_default().to_owned();
-    Ok(Consent {
-        client: text("client_id"),
-        user: user.to_owned(),
-        redirect_uri: text("redirect_uri"),
-        challenge: text("code_challenge"),
-        scope: text("scope"),
-        access_lifetime,
-    })
+    Ok((user.to_owned(), access_lifetime))
 }
 
 fn lifetime(text: &str) -> Result<TimeDelta, Refusal> {
@@ -136,7 +164,7 @@ fn deny(shared: &Shared, params: &Params) -> Response {
         outcome: Outcome { status: Some(303), error: Some(error.to_owned()) },
         ..LedgerEntry::new(Kind::Deny, shared.now())
     });
-    send_back(shared, params, &[("error", error), ("error_description", "the person declined")])
+    answer(shared, params, &[("error", error), ("error_description", "the person declined")])
 }
 
 /// Whether a person may be called so: such a name is safe in a URL, a page and a picture.
@@ -185,7 +213,7 @@ fn check(params: &Params, shared: &Shared) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn is_registered(uri: &str, config: &SandboxConfig) -> bool {
+pub(super) fn is_registered(uri: &str, config: &SandboxConfig) -> bool {
     if !config.redirect_uris.is_empty() {
         return config.redirect_uris.iter().any(|registered| registered == uri);
     }
@@ -203,23 +231,41 @@ fn is_registered(uri: &str, config: &SandboxConfig) -> bool {
 
 fn refuse(shared: &Shared, params: &Params, refusal: Refusal) -> Response {
     match refusal {
-        Refusal::Page(problem) => page(StatusCode::BAD_REQUEST, &RefusedPage { problem: &problem }),
+        Refusal::Page(problem) => refused_page(&problem),
         Refusal::Redirect { error, description } => {
-            send_back(shared, params, &[("error", error), ("error_description", &description)])
+            answer(shared, params, &[("error", error), ("error_description", &description)])
         }
     }
 }
 
+pub(super) fn refused_page(problem: &str) -> Response {
+    page(StatusCode::BAD_REQUEST, &RefusedPage { problem })
+}
+
+pub(super) fn redirect_uri(params: &Params) -> Option<Url> {
+    params.get("redirect_uri").and_then(|uri| Url::parse(uri).ok())
+}
+
 /// Back to the client, with its state and who answers (RFC 9207).
-fn send_back(shared: &Shared, params: &Params, answer: &[(&str, &str)]) -> Response {
-    let Some(Ok(mut url)) = params.get("redirect_uri").map(Url::parse) else {
-        let problem = "redirect_uri is not a URL.".to_owned();
-        return refuse(shared, params, Refusal::Page(problem));
+fn answer(shared: &Shared, params: &Params, answer: &[(&str, &str)]) -> Response {
+    send_back(params, answer, |url| {
+        url.query_pairs_mut().append_pair("iss", &shared.url);
+    })
+}
+
+/// Back to the client, with its state and whatever is added.
+pub(super) fn send_back(
+    params: &Params,
+    answer: &[(&str, &str)],
+    add: impl FnOnce(&mut Url),
+) -> Response {
+    let Some(mut url) = redirect_uri(params) else {
+        return refused_page("redirect_uri is not a URL.");
     };
     url.query_pairs_mut()
         .extend_pairs(answer)
-        .extend_pairs(params.get("state").map(|state| ("state", state)))
-        .append_pair("iss", &shared.url);
+        .extend_pairs(params.get("state").map(|state| ("state", state)));
+    add(&mut url);
     let headers = [
         (header::LOCATION, url.as_str()),
         (header::CACHE_CONTROL, "no-store"),
@@ -228,7 +274,7 @@ fn send_back(shared: &Shared, params: &Params, answer: &[(&str, &str)]) -> Respo
     (StatusCode::SEE_OTHER, headers).into_response()
 }
 
-fn page(status: StatusCode, template: &impl Template) -> Response {
+pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => (status, [(header::CACHE_CONTROL, "no-store")], Html(html)).into_response(),
         Err(error) => {

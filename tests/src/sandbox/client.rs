@@ -7,6 +7,7 @@ use url::form_urlencoded;
 
 use super::answer::Answer;
 use super::config::ClientAuthentication;
+use super::dialect;
 use super::params::Params;
 use super::state::Shared;
 
@@ -40,19 +41,19 @@ pub(super) fn authenticated(
     };
     let known = named.filter(|(id, secret)| shared.knows(id, secret));
     let Some((client, _)) = known else {
-        shared.note_refused_client();
-        return Err(Answer::refused("invalid_client", "the client is unknown or its secret wrong"));
+        let why = "the client is unknown or its secret wrong";
+        return Err(shared.refuse_client(&dialect::STANDARD, why));
     };
     Ok((client, params))
 }
 
-fn is_form(headers: &HeaderMap) -> bool {
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"))
 }
 
 /// Both halves are form-encoded before they are joined.
-fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+pub(super) fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let joined = STANDARD.decode(value.strip_prefix("Basic ")?).ok()?;
     let joined = String::from_utf8(joined).ok()?;

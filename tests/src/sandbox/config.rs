@@ -58,6 +58,10 @@ pub struct SandboxConfig {
     pub refresh_lifetime: Option<Duration>,
     /// What a refresh does to the refresh token.
     pub rotation: Rotation,
+    /// Whether LinkedIn gives refresh tokens: only apps that it has approved get them.
+    pub linkedin_refresh_tokens: bool,
+    /// Whether Instagram answers a code flat, as seen in the field, and not as its documents say.
+    pub instagram_flat: bool,
     /// Where the ledger is also written, one JSON object a line.
     pub ledger_file: Option<PathBuf>,
     /// The time by which codes and tokens end.
@@ -79,6 +83,8 @@ impl Default for SandboxConfig {
             access_lifetime: Duration::from_secs(3600),
             refresh_lifetime: None,
             rotation: Rotation::Strict,
+            linkedin_refresh_tokens: true,
+            instagram_flat: false,
             ledger_file: None,
             clock: Clock::system(),
         }

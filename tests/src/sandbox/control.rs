@@ -1,4 +1,4 @@
-//! The control API: what the ledger and the families say, faults, and the person who removes the app.
+//! The control API: what the ledger and the families say, faults, and what people do at the platform.
 //! [`HELP`] is its documentation, and `latchkey-sandbox serve --help` shows it.
 
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::faults::FaultRule;
 use super::ledger::{Kind, LedgerEntry};
 use super::state::Shared;
+use super::wears::Page;
 
 /// How to use the control API from a shell.
 pub const HELP: &str = include_str!("control.txt");
@@ -53,7 +54,7 @@ pub(super) async fn families(
     State(shared): State<Arc<Shared>>,
     Query(whose): Query<Whose>,
 ) -> Json<Value> {
-    let families = shared.books().store.families(whose.user.as_deref(), shared.now());
+    let families = shared.books().families(whose.user.as_deref(), shared.now());
     Json(json!({ "families": families }))
 }
 
@@ -79,4 +80,25 @@ pub(super) async fn remove_person(
     Path(user): Path<String>,
 ) -> Json<Value> {
     Json(json!({ "families": shared.remove_person(&user) }))
+}
+
+pub(super) async fn set_pages(
+    State(shared): State<Arc<Shared>>,
+    Path(user): Path<String>,
+    Json(pages): Json<Vec<Page>>,
+) -> StatusCode {
+    shared.books().pages.set(&user, pages);
+    StatusCode::NO_CONTENT
+}
+
+pub(super) async fn end_page(
+    State(shared): State<Arc<Shared>>,
+    Path(page): Path<String>,
+) -> StatusCode {
+    shared.books().store.end_page(&page);
+    StatusCode::NO_CONTENT
+}
+
+pub(super) async fn requests(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    Json(json!({ "requests": shared.books().requests }))
 }

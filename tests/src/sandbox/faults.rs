@@ -1,21 +1,31 @@
 //! How the sandbox misbehaves when told to.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The endpoints that faults apply to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Endpoint {
-    /// `POST /token` with a code.
+    /// `POST /token` with a code, and what vendors have in its place.
     TokenCode,
-    /// `POST /token` with a refresh token.
+    /// `POST /token` with a refresh token, and what vendors have in its place.
     TokenRefresh,
-    /// `POST /revoke`.
+    /// `POST /revoke`, and what vendors have in its place.
     Revoke,
-    /// `GET /userinfo`.
+    /// `GET /userinfo`, and what vendors have in its place.
     Userinfo,
+    /// Vendors alone: a token that lasts, for the short-lived one of the exchange.
+    LongLived,
+    /// Vendors alone: the pages, organisations or channels that a person may act for.
+    Accounts,
+    /// Vendors alone: how a token stands.
+    Inspect,
     /// `GET /.well-known/…`: either place.
     Metadata,
+    /// Bluesky alone: who goes by a handle, and where an account lives.
+    Resolve,
 }
 
 /// On which side of the effect a fault strikes.
@@ -72,9 +82,9 @@ pub enum Fault {
     Drop,
     /// No response ever comes, and the connection stays open.
     Silence,
-    /// 400 `invalid_grant`, although the grant is good.
+    /// 400 `invalid_grant`, or the vendor's own word for a dead grant, although it is good.
     InvalidGrant,
-    /// 401 `invalid_client`, although the client is right.
+    /// 401 `invalid_client`, or the vendor's own word for it, although the client is right.
     InvalidClient,
     /// 200 with an OAuth error as its body.
     ErrorInOk {
@@ -92,6 +102,16 @@ pub enum Fault {
     Redirect {
         /// The `Location`.
         location: String,
+    },
+    /// This answer to the letter.
+    Answer {
+        /// The HTTP status.
+        status: u16,
+        /// Its headers; without a `Content-Type` it is JSON.
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+        /// Its body.
+        body: String,
     },
 }
 
@@ -114,6 +134,7 @@ impl Fault {
             Self::MissingRefreshToken => "missing_refresh_token",
             Self::ChangedScope { .. } => "changed_scope",
             Self::Redirect { .. } => "redirect",
+            Self::Answer { .. } => "answer",
         }
     }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::authorize::is_user_name;
 use super::call::{self, Call};
+use super::dialect::STANDARD;
 use super::faults::Endpoint;
 use super::ledger::Kind;
 use super::state::Shared;
@@ -28,14 +29,15 @@ pub(super) async fn userinfo(
         )
             .into_response();
     };
-    let call = Call { endpoint: Endpoint::Userinfo, presented: token.to_owned() };
+    let call = Call::new(Endpoint::Userinfo, token, &STANDARD);
     call::run(&shared, &link, call, |books, note| {
-        let (kind, answer) = match books.store.identify(token, note.at) {
-            Some(user) => (Kind::Identity, Answer::ok(profile(user, &shared.url))),
-            None => (Kind::IdentityRefused, Answer::invalid_token()),
-        };
-        books.ledger.append(note.entry(kind, answer.outcome()));
-        answer
+        match books.store.access(token, &STANDARD, note.at) {
+            Ok(access) => {
+                let profile = profile(&access.user, &shared.url);
+                note.say(books, Kind::Identity, Answer::ok(profile))
+            }
+            Err(_) => note.say(books, Kind::IdentityRefused, Answer::invalid_token()),
+        }
     })
     .await
 }
@@ -54,7 +56,7 @@ fn profile(user: &str, url: &str) -> Value {
 }
 
 /// `sam` is Sam.
-fn display_name(user: &str) -> String {
+pub(super) fn display_name(user: &str) -> String {
     let mut letters = user.chars();
     letters
         .next()

@@ -43,8 +43,16 @@ pub enum Kind {
     Identity,
     /// An access token was refused.
     IdentityRefused,
+    /// A short-lived token became one that lasts.
+    LongLived,
+    /// The pages that a person may act for were told.
+    Listed,
+    /// It was told how a token stands.
+    Inspected,
     /// Somebody read where the endpoints are.
     Metadata,
+    /// Somebody asked who goes by a handle, or where an account lives.
+    Resolved,
     /// A client failed to prove who it is.
     ClientRefused,
     /// A fault answered in place of the effect: nothing changed.
@@ -56,7 +64,7 @@ pub enum Kind {
 pub struct Outcome {
     /// The HTTP status; none where no response was sent.
     pub status: Option<u16>,
-    /// The OAuth error code.
+    /// The error code, as the platform has it.
     pub error: Option<String>,
 }
 
@@ -69,13 +77,16 @@ pub struct LedgerEntry {
     pub at: DateTime<Utc>,
     /// What happened.
     pub kind: Kind,
+    /// The platform that was worn, such as `X`; `LINKEDIN` for its two, and `TIKTOK` at the consent page of
+    /// its two. None is the standard.
+    pub platform: Option<String>,
     /// The endpoint that was called; none for what the person did.
     pub endpoint: Option<Endpoint>,
     /// Whose consent it concerns.
     pub user: Option<String>,
     /// The consent it concerns.
     pub family: Option<String>,
-    /// 0 for the first pair, one more with each refresh.
+    /// 0 for the first pair, one more with each refresh or swap.
     pub generation: Option<u32>,
     /// The fingerprint of the code or token that was presented.
     pub presented: Option<String>,
@@ -99,6 +110,7 @@ impl LedgerEntry {
             seq: 0,
             at,
             kind,
+            platform: None,
             endpoint: None,
             user: None,
             family: None,

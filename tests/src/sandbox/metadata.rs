@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::call::{self, Call};
 use super::config::ClientAuthentication;
+use super::dialect::STANDARD;
 use super::faults::Endpoint;
 use super::ledger::Kind;
 use super::state::Shared;
@@ -18,11 +19,9 @@ pub(super) async fn metadata(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(link): OnLink,
 ) -> Response {
-    let call = Call { endpoint: Endpoint::Metadata, presented: String::new() };
+    let call = Call::new(Endpoint::Metadata, "", &STANDARD);
     call::run(&shared, &link, call, |books, note| {
-        let answer = Answer::ok(document(&shared));
-        books.ledger.append(note.entry(Kind::Metadata, answer.outcome()));
-        answer
+        note.say(books, Kind::Metadata, Answer::ok(document(&shared)))
     })
     .await
 }

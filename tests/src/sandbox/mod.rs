@@ -1,5 +1,5 @@
 //! A small real OAuth 2.0 authorization server on loopback, which keeps a ledger of every effect and
-//! misbehaves when told to.
+//! misbehaves when told to. Under the hosts of the vendors it wears their platforms (`wears/`).
 //!
 //! It must never notice that a client hung up, and never answer before the ledger has the entry:
 //! tests judge by the ledger whether a token was lost.
@@ -10,6 +10,7 @@ mod call;
 mod client;
 mod config;
 mod control;
+mod dialect;
 mod family;
 mod faults;
 mod identity;
@@ -22,7 +23,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod token;
+mod wears;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -33,26 +36,31 @@ pub use control::HELP as CONTROL_HELP;
 pub use family::{Ending, FamilyView};
 pub use faults::{Endpoint, Fault, FaultRule, When};
 pub use ledger::{Kind, LedgerEntry, Outcome, fingerprint};
+pub use wears::{Page, Recorded};
 
 use crate::loopback::{Bound, Server};
 use state::Shared;
+use wears::bluesky::{NameServer, Password};
 
 /// A sandbox that is serving. Dropping it stops it as well, without waiting.
 pub struct Sandbox {
     shared: Arc<Shared>,
     server: Server,
+    names: NameServer,
 }
 
 impl Sandbox {
-    /// Binds 127.0.0.1 and serves.
+    /// Binds the address, TCP and UDP, and serves.
     ///
     /// # Errors
     /// When the port is taken or the ledger file cannot be opened.
     pub async fn start(config: SandboxConfig) -> anyhow::Result<Self> {
-        let bound = Bound::bind(config.listen).await?;
+        let listen = config.listen;
+        let bound = Bound::bind(listen).await?;
         let shared = Arc::new(Shared::new(config, bound.url.clone())?);
+        let names = NameServer::start(listen, Arc::clone(&shared)).await?;
         let server = bound.serve(router(Arc::clone(&shared)));
-        Ok(Self { shared, server })
+        Ok(Self { shared, server, names })
     }
 
     /// Where it serves, without a slash at the end; also its issuer.
@@ -70,7 +78,7 @@ impl Sandbox {
     /// How every consent stands.
     #[must_use]
     pub fn families(&self) -> Vec<FamilyView> {
-        self.shared.books().store.families(None, self.shared.now())
+        self.shared.books().families(None, self.shared.now())
     }
 
     /// Registers a client beside the one of the settings, or says which secrets it has from now on.
@@ -79,7 +87,8 @@ impl Sandbox {
         self.shared.books().clients.insert(id.to_owned(), secrets);
     }
 
-    /// Every code and token ever issued, and the clients' secrets: what no dump may contain.
+    /// Every code and token ever issued, the clients' secrets and people's passwords: what no dump may
+    /// contain.
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
         self.shared.secrets()
@@ -98,6 +107,53 @@ impl Sandbox {
     /// The person removes the app at the platform: all their families end.
     pub fn revoke_user(&self, user: &str) {
         self.shared.remove_person(user);
+    }
+
+    /// Where it is a name server, for the handles of Bluesky: its own address over UDP, unless the port was
+    /// any free one.
+    #[must_use]
+    pub fn dns_addr(&self) -> SocketAddr {
+        self.names.address
+    }
+
+    /// A person's DID at Bluesky.
+    #[must_use]
+    pub fn did(&self, user: &str) -> String {
+        self.shared.books().bluesky.meet(user)
+    }
+
+    /// A person's app password at Bluesky: always the same, until they remove the app.
+    #[must_use]
+    pub fn app_password(&self, user: &str) -> String {
+        self.shared.books().bluesky.tell(user, Password::App)
+    }
+
+    /// The password of a person's account at Bluesky.
+    #[must_use]
+    pub fn account_password(&self, user: &str) -> String {
+        self.shared.books().bluesky.tell(user, Password::Own)
+    }
+
+    /// The password of a person's account at Bluesky, which happens to look like an app password.
+    #[must_use]
+    pub fn account_password_in_disguise(&self, user: &str) -> String {
+        self.shared.books().bluesky.tell(user, Password::Disguised)
+    }
+
+    /// The pages, organisations and channels that a person may act for; until then it is one of their own.
+    pub fn set_pages(&self, user: &str, pages: Vec<Page>) {
+        self.shared.books().pages.set(user, pages);
+    }
+
+    /// Everybody loses their role at this page: the tokens that were given for it are dead.
+    pub fn end_page(&self, id: &str) {
+        self.shared.books().store.end_page(id);
+    }
+
+    /// Every request that came to a vendor's path.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.shared.books().requests.clone()
     }
 
     /// Takes no more connections, and waits a few seconds for the requests under way.
@@ -123,5 +179,9 @@ fn router(shared: Arc<Shared>) -> Router {
             get(control::faults).post(control::add_fault).delete(control::clear_faults),
         )
         .route("/control/users/{user}/revoke", post(control::remove_person))
+        .route("/control/users/{user}/pages", post(control::set_pages))
+        .route("/control/pages/{page}/end", post(control::end_page))
+        .route("/control/requests", get(control::requests))
+        .merge(wears::routes(&shared))
         .with_state(shared)
 }

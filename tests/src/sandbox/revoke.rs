@@ -11,6 +11,7 @@ use serde_json::json;
 use super::answer::Answer;
 use super::call::{self, Call, Note};
 use super::client;
+use super::dialect::STANDARD;
 use super::faults::Endpoint;
 use super::ledger::Kind;
 use super::state::{Books, Shared};
@@ -29,7 +30,7 @@ pub(super) async fn revoke(
     let Some(token) = params.get("token") else {
         return Answer::refused("invalid_request", "token is missing").into_response();
     };
-    let call = Call { endpoint: Endpoint::Revoke, presented: token.to_owned() };
+    let call = Call::new(Endpoint::Revoke, token, &STANDARD);
     call::run(&shared, &link, call, take_effect).await
 }
 
@@ -37,8 +38,7 @@ pub(super) async fn revoke(
 fn take_effect(books: &mut Books, note: &Note) -> Answer {
     let answer = Answer::ok(json!({}));
     let Some((_, ended)) = books.store.revoke(note.presented()) else {
-        books.ledger.append(note.entry(Kind::RevokeIgnored, answer.outcome()));
-        return answer;
+        return note.say(books, Kind::RevokeIgnored, answer);
     };
     books.ledger.append(note.entry(Kind::Revoked, answer.outcome()));
     if let Some(ending) = ended {

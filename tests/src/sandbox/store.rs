@@ -1,33 +1,47 @@
 //! Codes, tokens and families: the rules of the authorization server without HTTP.
 //!
-//! A family is one consent. Its pairs are numbered by generation; the newest holds the only refresh
-//! token that is not spent.
+//! A family is one consent. Its pairs are numbered by generation; where refresh tokens rotate, the
+//! newest holds the only one that is not spent.
+
+mod pages;
+mod reach;
 
 use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use latchkey_shared::random;
 use sha2::{Digest as _, Sha256};
 
-use super::config::{Rotation, SandboxConfig, delta};
-use super::family::{Consent, Ending, Family, FamilyView, Issue, Pair, number};
-
-/// Codes end soon: RFC 6749 §4.1.2 allows ten minutes at most, X gives 30 seconds.
-const CODE_LIFETIME: TimeDelta = TimeDelta::seconds(60);
+use super::config::{Rotation, delta};
+use super::dialect::{Dialect, Problem};
+use super::family::{
+    Consent, Ending, Family, FamilyView, Issue, Pair, Proof, RefreshLife, Terms, number,
+};
+pub(super) use pages::{Inspection, Role};
+pub(super) use reach::Ended;
 
 /// A refusal, and the family that ended by it.
 #[derive(Debug)]
 pub(super) struct Refused {
+    pub(super) problem: Problem,
     pub(super) why: &'static str,
     pub(super) ended: Option<Ending>,
 }
 
 impl Refused {
-    fn because(why: &'static str) -> Self {
-        Self { why, ended: None }
+    pub(super) fn because(problem: Problem, why: &'static str) -> Self {
+        Self { problem, why, ended: None }
     }
+}
+
+/// What comes with a code.
+pub(super) struct Redeem<'a> {
+    pub(super) code: &'a str,
+    pub(super) redirect_uri: &'a str,
+    /// Empty where there is none.
+    pub(super) verifier: &'a str,
 }
 
 /// A refresh that was answered.
@@ -42,7 +56,20 @@ pub(super) enum Refreshed {
 pub(super) struct Place {
     pub(super) family: String,
     pub(super) user: String,
+    pub(super) client: String,
     pub(super) generation: Option<u32>,
+}
+
+/// An access token that is good.
+#[derive(Clone, Debug)]
+pub(super) struct Access {
+    family: usize,
+    generation: usize,
+    pub(super) user: String,
+    pub(super) client: String,
+    pub(super) scope: String,
+    pub(super) made_at: DateTime<Utc>,
+    pub(super) lasting: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +77,8 @@ enum Held {
     Code,
     Access,
     Refresh,
+    /// A page token; the entry's generation is its place among its family's.
+    Page,
 }
 
 /// Which family a text belongs to, and as what.
@@ -60,25 +89,22 @@ struct Entry {
     held: Held,
 }
 
+/// The next pair to make.
+#[derive(Debug, Default)]
+struct Next {
+    /// The refresh token that goes on instead of a new one.
+    kept: Option<String>,
+    lasting: bool,
+}
+
 /// Everything the sandbox has ever issued.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Store {
-    access_lifetime: TimeDelta,
-    refresh_lifetime: Option<TimeDelta>,
     families: Vec<Family>,
     index: HashMap<String, Entry>,
 }
 
 impl Store {
-    pub(super) fn new(config: &SandboxConfig) -> Self {
-        Self {
-            access_lifetime: delta(config.access_lifetime),
-            refresh_lifetime: config.refresh_lifetime.map(delta),
-            families: Vec::new(),
-            index: HashMap::new(),
-        }
-    }
-
     /// Begins a family; the answer is its code and its id.
     pub(super) fn consent(&mut self, consent: Consent, now: DateTime<Utc>) -> (String, String) {
         let code = format!("sbx-code-{}", random::token());
@@ -87,61 +113,71 @@ impl Store {
         self.index.insert(code.clone(), entry);
         self.families.push(Family {
             id: id.clone(),
+            platform: consent.vendor,
             consent,
-            code_until: now + CODE_LIFETIME,
+            made_at: now,
             code_used: false,
             pairs: Vec::new(),
+            page_tokens: Vec::new(),
             ended: None,
         });
         (code, id)
     }
 
-    /// Codes and tokens are bound to the client that they were issued to (RFC 6749 §4.1.3 and §6).
-    pub(super) fn is_of(&self, text: &str, client: &str) -> Result<(), Refused> {
-        match self.index.get(text) {
-            Some(entry) if self.families[entry.family].consent.client != client => {
-                Err(Refused::because("it was issued to another client"))
+    /// Codes and tokens are bound to the client that they were issued to (RFC 6749 §4.1.3 and §6),
+    /// and to the platform.
+    pub(super) fn is_of(&self, text: &str, client: &str, dialect: &Dialect) -> Result<(), Refused> {
+        let Some(entry) = self.index.get(text) else {
+            return Ok(());
+        };
+        let family = &self.families[entry.family];
+        let (problem, at_home) = match entry.held {
+            Held::Code => (Problem::Code, family.consent.vendor == dialect.vendor),
+            Held::Refresh => (Problem::Refresh, family.platform == dialect.platform),
+            Held::Access | Held::Page => (Problem::Token, family.platform == dialect.platform),
+        };
+        match () {
+            () if !at_home => Err(Refused::because(problem, "it was issued by another platform")),
+            () if family.consent.client != client => {
+                Err(Refused::because(problem, "it was issued to another client"))
             }
-            _ => Ok(()),
+            () => Ok(()),
         }
     }
 
     /// Exchanges a code. It is worth one attempt, good or bad (RFC 6749 §4.1.2, RFC 7636 §4.6).
     pub(super) fn redeem(
         &mut self,
-        code: &str,
-        redirect_uri: &str,
-        verifier: &str,
+        redeem: &Redeem<'_>,
+        dialect: &Dialect,
         now: DateTime<Utc>,
     ) -> Result<Issue, Refused> {
-        let Some(Entry { family: at, held: Held::Code, .. }) = self.index.get(code).copied() else {
-            return Err(Refused::because("the code is unknown"));
+        let refused = |problem, why| Err(Refused::because(problem, why));
+        let entry = self.index.get(redeem.code).copied();
+        let Some(Entry { family: at, held: Held::Code, .. }) = entry else {
+            return refused(Problem::Code, "the code is unknown");
         };
         let family = &mut self.families[at];
         if family.ended.is_some() {
-            return Err(Refused::because("the consent has ended"));
+            return refused(Problem::Code, "the consent has ended");
         }
         if std::mem::replace(&mut family.code_used, true) {
-            family.ended = Some(Ending::CodeReused);
-            return Err(Refused { why: "the code was used before", ended: family.ended });
+            let ended = family.end(Ending::CodeReused);
+            let why = "the code was used before";
+            return Err(Refused { problem: Problem::Code, why, ended });
         }
-        if now >= family.code_until {
-            return Err(Refused::because("the code has expired"));
+        if now >= family.made_at + family.consent.terms.code {
+            return refused(Problem::Mismatch, "the code has expired");
         }
-        if redirect_uri != family.consent.redirect_uri {
-            return Err(Refused::because(
-                "redirect_uri is not the one of the authorization request",
-            ));
+        if redeem.redirect_uri != family.consent.redirect_uri {
+            let why = "redirect_uri is not the one of the authorization request";
+            return refused(Problem::Mismatch, why);
         }
-        // Without a challenge there is nothing to prove, and a verifier is a sign of a forged request.
-        let proof = match verifier {
-            "" => String::new(),
-            _ => URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)),
-        };
-        if proof != family.consent.challenge {
-            return Err(Refused::because("code_verifier does not match code_challenge"));
+        if proof(redeem.verifier, family.consent.proof) != family.consent.challenge {
+            return refused(Problem::Mismatch, "code_verifier does not match code_challenge");
         }
-        Ok(self.issue(at, None, now))
+        family.platform = dialect.platform;
+        Ok(self.issue(at, Next::default(), now))
     }
 
     /// Exchanges a refresh token (RFC 6749 §6, RFC 9700 §4.14.2).
@@ -151,27 +187,40 @@ impl Store {
         rotation: Rotation,
         now: DateTime<Utc>,
     ) -> Result<Refreshed, Refused> {
+        let refused = |why| Err(Refused::because(Problem::Refresh, why));
         let Some(entry @ Entry { held: Held::Refresh, .. }) = self.index.get(token).copied() else {
-            return Err(Refused::because("the refresh token is unknown"));
+            return refused("the refresh token is unknown");
         };
         let family = &mut self.families[entry.family];
         if family.ended.is_some() {
-            return Err(Refused::because("the consent has ended"));
+            return refused("the consent has ended");
         }
         if family.pairs[entry.generation].refresh_until.is_some_and(|until| now >= until) {
-            return Err(Refused::because("the refresh token has expired"));
+            return refused("the refresh token has expired");
         }
         let Some(successor) = family.pairs.get(entry.generation + 1) else {
             let kept = (rotation == Rotation::Stable).then(|| token.to_owned());
-            return Ok(Refreshed::Rotated(self.issue(entry.family, kept, now)));
+            let next = Next { kept, ..Next::default() };
+            return Ok(Refreshed::Rotated(self.issue(entry.family, next, now)));
         };
         if let Rotation::Grace(window) = rotation
             && now < successor.made_at + delta(window)
         {
             return Ok(Refreshed::Replayed(family.answer(entry.generation + 1)));
         }
-        family.ended = Some(Ending::RefreshTokenReused);
-        Err(Refused { why: "the refresh token was used before", ended: family.ended })
+        let ended = family.end(Ending::RefreshTokenReused);
+        let why = "the refresh token was used before";
+        Err(Refused { problem: Problem::Refresh, why, ended })
+    }
+
+    /// Makes an access token that lasts, beside the one at hand, which lives on to its end.
+    pub(super) fn prolong(&mut self, access: &Access, now: DateTime<Utc>) -> Issue {
+        self.issue(access.family, Next { lasting: true, kept: None }, now)
+    }
+
+    /// The pair of an access token as it was answered.
+    pub(super) fn replay(&self, access: &Access) -> Issue {
+        self.families[access.family].answer(access.generation)
     }
 
     /// Revokes a token (RFC 7009 §2): a refresh token with its family, an access token alone. The
@@ -181,7 +230,7 @@ impl Store {
         let place = self.place(token)?;
         let family = &mut self.families[entry.family];
         match entry.held {
-            Held::Code => None,
+            Held::Code | Held::Page => None,
             Held::Access => {
                 family.pairs[entry.generation].access_revoked = true;
                 Some((place, None))
@@ -193,27 +242,34 @@ impl Store {
         }
     }
 
-    /// Ends every family of a person; the answer is the ids of those that ended just now.
-    pub(super) fn remove_person(&mut self, user: &str) -> Vec<String> {
-        let theirs = self.families.iter_mut().filter(|family| family.consent.user == user);
-        theirs
-            .filter_map(|family| {
-                family.end(Ending::RemovedByPerson)?;
-                Some(family.id.clone())
-            })
-            .collect()
-    }
-
-    /// The person behind an access token that is still good.
-    pub(super) fn identify(&self, token: &str, now: DateTime<Utc>) -> Option<&str> {
-        let entry = self.index.get(token)?;
-        let family = &self.families[entry.family];
-        let Held::Access = entry.held else {
-            return None;
+    /// Whose access token it is, if it is still good.
+    pub(super) fn access(
+        &self,
+        token: &str,
+        dialect: &Dialect,
+        now: DateTime<Utc>,
+    ) -> Result<Access, Refused> {
+        let unknown = Refused::because(Problem::Token, "the access token is unknown");
+        let Some(entry @ Entry { held: Held::Access, .. }) = self.index.get(token) else {
+            return Err(unknown);
         };
+        let family = &self.families[entry.family];
+        if family.platform != dialect.platform {
+            return Err(unknown);
+        }
         let pair = &family.pairs[entry.generation];
-        let good = family.ended.is_none() && !pair.access_revoked && now < pair.access_until;
-        good.then_some(family.consent.user.as_str())
+        if let Some(problem) = family.access_problem(pair, now) {
+            return Err(Refused::because(problem, "the access token has expired or was revoked"));
+        }
+        Ok(Access {
+            family: entry.family,
+            generation: entry.generation,
+            user: family.consent.user.clone(),
+            client: family.consent.client.clone(),
+            scope: family.consent.scope.clone(),
+            made_at: pair.made_at,
+            lasting: pair.lasting,
+        })
     }
 
     /// Where a code or token belongs, good or not.
@@ -221,10 +277,26 @@ impl Store {
         let entry = self.index.get(text)?;
         let family = &self.families[entry.family];
         let generation = match entry.held {
-            Held::Code => None,
+            Held::Code | Held::Page => None,
             Held::Access | Held::Refresh => Some(number(entry.generation)),
         };
-        Some(Place { family: family.id.clone(), user: family.consent.user.clone(), generation })
+        Some(Place {
+            family: family.id.clone(),
+            user: family.consent.user.clone(),
+            client: family.consent.client.clone(),
+            generation,
+        })
+    }
+
+    /// Where a token belongs, if it is of this platform, and its consent has not ended.
+    pub(super) fn living(&self, text: &str, dialect: &Dialect) -> Option<Place> {
+        let family = &self.families[self.index.get(text)?.family];
+        let lives = family.ended.is_none() && family.platform == dialect.platform;
+        self.place(text).filter(|_| lives)
+    }
+
+    pub(super) fn is_refresh_token(&self, text: &str) -> bool {
+        matches!(self.index.get(text), Some(Entry { held: Held::Refresh, .. }))
     }
 
     /// Every family, or one person's.
@@ -238,28 +310,61 @@ impl Store {
         self.index.keys().map(String::as_str)
     }
 
-    /// Makes the next pair; `kept` is the refresh token that goes on instead of a new one.
-    fn issue(&mut self, at: usize, kept: Option<String>, now: DateTime<Utc>) -> Issue {
+    fn issue(&mut self, at: usize, next: Next, now: DateTime<Utc>) -> Issue {
         let family = &mut self.families[at];
         let generation = family.pairs.len();
-        let is_kept = kept.is_some();
-        let refresh_until = match &kept {
-            Some(_) => family.pairs.last().and_then(|pair| pair.refresh_until),
-            None => self.refresh_lifetime.map(|lifetime| now + lifetime),
+        let is_kept = next.kept.is_some();
+        let terms = &family.consent.terms;
+        let refresh_until = refresh_until(terms, &family.pairs, is_kept, now);
+        let lifetime = terms.lasting.filter(|_| next.lasting).unwrap_or(terms.access);
+        let access_until = match terms.refresh {
+            RefreshLife::Fixed(_) => refresh_until.map_or(now, |end| end.min(now + lifetime)),
+            _ => now + lifetime,
         };
+        let fresh = || format!("sbx-rt-{}", random::token());
+        let gives = terms.refresh != RefreshLife::Absent;
         let pair = Pair {
             made_at: now,
             access: format!("sbx-at-{}", random::token()),
-            access_until: now + family.consent.access_lifetime.unwrap_or(self.access_lifetime),
+            access_until,
             access_revoked: false,
-            refresh: kept.unwrap_or_else(|| format!("sbx-rt-{}", random::token())),
+            lasting: next.lasting,
+            refresh: gives.then(|| next.kept.unwrap_or_else(fresh)),
             refresh_until,
         };
         let entry = |held| Entry { family: at, generation, held };
         self.index.insert(pair.access.clone(), entry(Held::Access));
-        self.index.insert(pair.refresh.clone(), entry(Held::Refresh));
+        if let Some(refresh) = &pair.refresh {
+            self.index.insert(refresh.clone(), entry(Held::Refresh));
+        }
         family.pairs.push(pair);
         let issue = family.answer(generation);
         Issue { refresh: issue.refresh.filter(|_| !is_kept), ..issue }
+    }
+}
+
+/// Without a challenge there is nothing to prove, and a verifier is a sign of a forged request.
+fn proof(verifier: &str, how: Proof) -> String {
+    match how {
+        _ if verifier.is_empty() => String::new(),
+        Proof::Base64Url => URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)),
+        Proof::Hex => hex::encode(Sha256::digest(verifier)),
+    }
+}
+
+/// When the refresh token of the next pair ends.
+fn refresh_until(
+    terms: &Terms,
+    pairs: &[Pair],
+    is_kept: bool,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    match terms.refresh {
+        RefreshLife::Absent | RefreshLife::Endless => None,
+        RefreshLife::Each(_) if is_kept => pairs.last().and_then(|pair| pair.refresh_until),
+        RefreshLife::Each(lifetime) => Some(now + lifetime),
+        RefreshLife::Fixed(lifetime) => {
+            Some(pairs.first().map_or(now, |first| first.made_at) + lifetime)
+        }
     }
 }

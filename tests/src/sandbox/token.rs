@@ -8,19 +8,19 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::call::{self, Call, Note};
 use super::client;
 use super::config::Rotation;
+use super::dialect::STANDARD;
 use super::family::Issue;
 use super::faults::Endpoint;
 use super::ledger::Kind;
 use super::params::Params;
 use super::state::{Books, Shared};
-use super::store::{Refreshed, Refused};
+use super::store::{Redeem, Refreshed};
 use crate::loopback::{Link, OnLink};
 
 pub(super) async fn token(
@@ -57,12 +57,13 @@ async fn code(shared: &Arc<Shared>, link: &Link, (client, params): (&str, &Param
     if verifier.is_empty() && shared.config.requires_pkce {
         return missing("code_verifier");
     }
-    let call = Call { endpoint: Endpoint::TokenCode, presented: code.to_owned() };
+    let redeem = Redeem { code, redirect_uri, verifier };
+    let call = Call::new(Endpoint::TokenCode, code, &STANDARD);
     call::run(shared, link, call, |books, note| {
-        if let Err(refused) = books.store.is_of(code, client) {
-            return refuse(books, note, Kind::CodeRefused, &refused);
+        if let Err(refused) = books.store.is_of(code, client, &STANDARD) {
+            return note.refuse(books, Kind::CodeRefused, &refused);
         }
-        match books.store.redeem(code, redirect_uri, verifier, note.at) {
+        match books.store.redeem(&redeem, &STANDARD, note.at) {
             Ok(issue) => {
                 let answer = answer(books, note, Kind::CodeExchanged, &issue);
                 match id_token(shared) {
@@ -70,7 +71,7 @@ async fn code(shared: &Arc<Shared>, link: &Link, (client, params): (&str, &Param
                     None => answer,
                 }
             }
-            Err(refused) => refuse(books, note, Kind::CodeRefused, &refused),
+            Err(refused) => note.refuse(books, Kind::CodeRefused, &refused),
         }
     })
     .await
@@ -84,10 +85,10 @@ async fn refresh_token(
     let Some(token) = params.get("refresh_token") else {
         return missing("refresh_token");
     };
-    let call = Call { endpoint: Endpoint::TokenRefresh, presented: token.to_owned() };
+    let call = Call::new(Endpoint::TokenRefresh, token, &STANDARD);
     call::run(shared, link, call, |books, note| {
-        if let Err(refused) = books.store.is_of(token, client) {
-            return refuse(books, note, Kind::RefreshRefused, &refused);
+        if let Err(refused) = books.store.is_of(token, client, &STANDARD) {
+            return note.refuse(books, Kind::RefreshRefused, &refused);
         }
         let rotation = match note.keeps_refresh_token() {
             true => Rotation::Stable,
@@ -96,29 +97,26 @@ async fn refresh_token(
         match books.store.refresh(token, rotation, note.at) {
             Ok(Refreshed::Rotated(issue)) => answer(books, note, Kind::Refreshed, &issue),
             Ok(Refreshed::Replayed(issue)) => answer(books, note, Kind::RefreshReplayed, &issue),
-            Err(refused) => refuse(books, note, Kind::RefreshRefused, &refused),
+            Err(refused) => note.refuse(books, Kind::RefreshRefused, &refused),
         }
     })
     .await
 }
 
 fn answer(books: &mut Books, note: &Note, kind: Kind, issue: &Issue) -> Answer {
-    let seconds = |until: DateTime<Utc>| (until - note.at).num_seconds().max(0);
     let mut body = json!({
         "access_token": issue.access,
         "token_type": "Bearer",
-        "expires_in": seconds(issue.access_until),
+        "expires_in": issue.access_secs(note.at),
         "scope": issue.scope,
     });
     if let Some(refresh) = &issue.refresh {
         body["refresh_token"] = json!(refresh);
     }
-    if let Some(until) = issue.refresh_until {
-        body["refresh_token_expires_in"] = json!(seconds(until));
+    if let Some(seconds) = issue.refresh_secs(note.at) {
+        body["refresh_token_expires_in"] = json!(seconds);
     }
-    let answer = Answer::ok(body);
-    books.ledger.append(note.issued(kind, issue, answer.outcome()));
-    answer
+    note.issue(books, kind, issue, Answer::ok(body))
 }
 
 /// Who takes its word connects the wrong person.
@@ -127,15 +125,6 @@ fn id_token(shared: &Shared) -> Option<String> {
     let claims = json!({ "iss": shared.url, "aud": shared.config.client_id, "sub": subject });
     let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
     Some(format!("{}.{}.", part(json!({ "alg": "none" })), part(claims)))
-}
-
-fn refuse(books: &mut Books, note: &Note, kind: Kind, refused: &Refused) -> Answer {
-    let answer = Answer::refused("invalid_grant", refused.why);
-    books.ledger.append(note.entry(kind, answer.outcome()));
-    if let Some(ending) = refused.ended {
-        books.ledger.append(note.ended(ending, answer.outcome()));
-    }
-    answer
 }
 
 fn missing(name: &str) -> Response {

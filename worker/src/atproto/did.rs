@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use latchkey_shared::net_guard::{NetGuard, Refused, is_this_machine};
+use latchkey_shared::net_guard::{NetGuard, Refused};
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
@@ -33,7 +33,7 @@ impl Did {
             None => (host, None),
             Some((name, port)) => (name, Some(port.parse::<u16>().ok()?)),
         };
-        match (is_this_machine(name), port) {
+        match (is_here(name), port) {
             (true, None) => Some(Self::Web { did, host: name.to_owned() }),
             (true, Some(port)) => Some(Self::Web { did, host: format!("{name}:{port}") }),
             (false, None) if is_handle(name) => Some(Self::Web { did, host: name.to_owned() }),
@@ -53,7 +53,7 @@ impl Did {
             Self::Plc(did) => format!("{}/{did}", plc.as_str().trim_end_matches('/')),
             Self::Web { host, .. } => {
                 let name = host.split(':').next().unwrap_or_default();
-                let scheme = match is_this_machine(name) {
+                let scheme = match is_here(name) {
                     true if !guard.permits(Ipv4Addr::LOCALHOST.into()) => {
                         return Err(Refused::NotPublic(Ipv4Addr::LOCALHOST.into()).into());
                     }
@@ -65,6 +65,11 @@ impl Did {
         };
         Url::parse(&text).map_err(|_| ResolveError::NotAnIdentifier)
     }
+}
+
+/// This machine, in the two ways in which a DID may call it.
+fn is_here(name: &str) -> bool {
+    name == "localhost" || name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// What matters here of a DID document.
@@ -153,6 +158,8 @@ mod tests {
             "did:web:sam.test%3A8443",
             "did:web:sam.test%2Fpath",
             "did:web:localhost%3A",
+            "did:web:sam.test/.localhost",
+            "did:web:sam@x.localhost",
             "did:web:localhost%3A99999",
             "did:web:169.254.169.254",
             "did:web:user@sam.test",

@@ -103,7 +103,8 @@ impl Directory {
                 return Err(DirectoryError::HandleUrl(template.clone()));
             }
         }
-        let http = GuardedHttp::new(guard, LOOK_UP).map_err(DirectoryError::Http)?;
+        // A look-up may spend all its time on connecting: whether it was sent matters to nobody.
+        let http = GuardedHttp::new(guard, 2 * LOOK_UP).map_err(DirectoryError::Http)?;
         let dns = Dns::new(settings.dns_server).map_err(DirectoryError::Dns)?;
         Ok(Self { settings, http, dns })
     }

@@ -1,7 +1,7 @@
 //! Some ends no refresh moves. Applications are told in time, so that they can ask the person while the
 //! account still works.
 
-use chrono::SecondsFormat;
+use chrono::{SecondsFormat, TimeDelta};
 use latchkey_shared::db::accounts::{self, AccountStatus};
 use latchkey_shared::db::{self, grants};
 use latchkey_shared::events::{EventType, NewEvent};
@@ -10,6 +10,12 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::outcome::{Failure, Outcome};
+
+/// Days that have begun count whole.
+fn days_left(left: TimeDelta) -> i64 {
+    const DAY: i64 = 86_400;
+    (left.num_seconds().max(0) + DAY - 1) / DAY
+}
 
 /// Tells of one grant's end, once for each of its notices.
 ///
@@ -33,7 +39,7 @@ pub async fn notice(context: &Context, grant: &GrantRef) -> Result<Outcome, Fail
             "username": account.username,
             "profileId": account.profile_id,
             "reauthDueAt": at.to_rfc3339_opts(SecondsFormat::Millis, true),
-            "daysLeft": (at - now).num_days().max(0),
+            "daysLeft": days_left(at - now),
             "whatToDo": "ask the person to connect the account again before then",
         });
         work.emit(NewEvent {

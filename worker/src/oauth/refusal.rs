@@ -294,10 +294,8 @@ pub(super) mod tests {
             class("X", &body.to_string())
         };
         assert_eq!(x("Value passed for the token was invalid."), FailureClass::Dead);
-        assert_eq!(
-            x("Value passed for the authorization code was invalid."),
-            FailureClass::OurFault
-        );
+        let code = x("Value passed for the authorization code was invalid.");
+        assert_eq!(code, FailureClass::Dead, "of the code, not of our client");
         assert_eq!(x("Missing required parameter [grant_type]."), FailureClass::OurFault);
     }
 

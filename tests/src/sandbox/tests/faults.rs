@@ -187,10 +187,13 @@ async fn the_help_of_the_control_api_is_true() {
     let kinds: BTreeSet<String> = told.split('`').skip(3).step_by(2).map(str::to_owned).collect();
     assert_eq!(shown, kinds, "{told}");
 
-    let told = serde_json::from_str::<Kind>(r#""?""#).unwrap_err().to_string();
-    let effects = told.split('`').skip(3).step_by(2);
-    let missing: Vec<&str> = effects.filter(|kind| !CONTROL_HELP.contains(kind)).collect();
-    assert!(missing.is_empty(), "the help lacks {missing:?}");
+    let kinds = serde_json::from_str::<Kind>(r#""?""#).unwrap_err().to_string();
+    let endpoints = serde_json::from_str::<Endpoint>(r#""?""#).unwrap_err().to_string();
+    for told in [kinds, endpoints] {
+        let words = told.split('`').skip(3).step_by(2);
+        let missing: Vec<&str> = words.filter(|word| !CONTROL_HELP.contains(word)).collect();
+        assert!(missing.is_empty(), "the help lacks {missing:?}");
+    }
 
     let typo = json!({ "endpoint": "revoke", "times": 1, "fault": { "kind": "drop" } });
     let refused = client.http.post(client.at("/control/faults")).json(&typo).send().await.unwrap();

@@ -1,9 +1,11 @@
 //! The sandbox over real HTTP, as a client sees it.
 
+mod bluesky;
 mod consent;
 mod faults;
 mod grants;
 mod ledger;
+mod wears;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -6,8 +6,9 @@ use hickory_resolver::proto::op::ResponseCode;
 use latchkey_shared::net_guard::NetGuard;
 use tokio::net::{TcpListener, UdpSocket};
 
-use super::super::{Directory, DirectoryError, DirectorySettings, ResolveError, Resolved};
+use super::super::{Directory, DirectoryError, ResolveError, Resolved};
 use super::servers::{NameServer, Page, Web, document};
+use latchkey_shared::platforms::DirectorySettings;
 
 const SAM: &str = "did:plc:ewvi7nxzyoun6zhxrhs64oiz";
 const EVE: &str = "did:plc:eveeveeveeveeveeveeveeve";
@@ -295,6 +296,16 @@ async fn silence_is_given_three_seconds() {
     let error = directory.resolve("sam.test").await.unwrap_err();
     assert!(error.may_pass(), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn the_systems_name_servers_do() {
+    let settings = DirectorySettings {
+        plc_url: "https://plc.directory".parse().unwrap(),
+        handle_url: None,
+        dns_server: None,
+    };
+    Directory::new(settings, NetGuard::default()).unwrap();
 }
 
 #[test]

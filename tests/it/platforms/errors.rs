@@ -1,0 +1,608 @@
+//! What each platform's errors mean: for the account, for the events, for what the API shows.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule};
+use latchkey_tests::{Person, TestApp};
+use serde_json::{Value, json};
+
+use super::{a_day_and_more, answer, connect, connected, dressed, refresh, text};
+
+/// What follows from an error at a refresh.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    /// It will pass: tried again, after so many seconds at least.
+    Passes(i64),
+    /// Nobody knows whether the token was spent: tried once more, late.
+    InDoubt,
+    /// Only the person can help.
+    Dies,
+    /// The person must consent again.
+    Consent,
+    /// We are wrong: no account is touched, and the app is left alone for a while.
+    OurFault,
+}
+
+/// A row of the table: where, what is answered, the code that is shown, what follows.
+type Row = (&'static str, u16, &'static [(&'static str, &'static str)], Value, &'static str, Then);
+
+const NONE: &[(&str, &str)] = &[];
+
+fn graph(code: u32, subcode: Option<u32>) -> Value {
+    let mut error =
+        json!({ "message": "said by the platform", "type": "OAuthException", "code": code });
+    if let Some(subcode) = subcode {
+        error["error_subcode"] = json!(subcode);
+    }
+    json!({ "error": error })
+}
+
+fn oauth(error: &str, words: &str) -> Value {
+    json!({ "error": error, "error_description": words })
+}
+
+fn numbered(code: i64) -> Value {
+    json!({ "code": code, "message": "said by the platform", "request_id": "r", "data": {} })
+}
+
+/// At platforms whose tokens are refreshed at any age.
+fn rows() -> Vec<Row> {
+    use Then::{Consent, Dies, InDoubt, OurFault, Passes};
+    let token = "Value passed for the token was invalid.";
+    let grant = "The provided authorization grant or refresh token is invalid, expired or revoked";
+    let xrpc = |error: &str| json!({ "error": error, "message": "said by the host" });
+    vec![
+        ("X", 400, NONE, oauth("invalid_request", token), "invalid_request", Dies),
+        (
+            "X",
+            400,
+            NONE,
+            oauth("invalid_request", "Missing parameter."),
+            "invalid_request",
+            OurFault,
+        ),
+        ("X", 400, NONE, oauth("invalid_grant", ""), "invalid_grant", Dies),
+        (
+            "X",
+            401,
+            NONE,
+            oauth("unauthorized_client", "Missing valid authorization header"),
+            "unauthorized_client",
+            OurFault,
+        ),
+        (
+            "X",
+            403,
+            NONE,
+            json!({ "title": "Client Forbidden", "type": "https://api.twitter.com/2/problems/client-forbidden", "detail": "d" }),
+            "client-forbidden",
+            OurFault,
+        ),
+        (
+            "X",
+            429,
+            &[("x-rate-limit-reset", "600")],
+            json!({ "title": "Too Many Requests" }),
+            "http_429",
+            Passes(590),
+        ),
+        ("X", 429, &[("retry-after", "77")], json!({}), "http_429", Passes(70)),
+        (
+            "X",
+            400,
+            NONE,
+            json!({ "errors": [{ "code": 88, "message": "Rate limit exceeded" }] }),
+            "88",
+            Passes(0),
+        ),
+        (
+            "X",
+            402,
+            NONE,
+            json!({ "title": "CreditsDepleted", "type": "https://api.twitter.com/2/problems/credits" }),
+            "credits",
+            Passes(0),
+        ),
+        ("X", 503, NONE, json!({}), "http_503", Passes(0)),
+        ("X", 200, NONE, json!("tokens, perhaps"), "no_readable_answer", InDoubt),
+        ("X", 200, NONE, json!({ "expires_in": 7200 }), "no_readable_answer", InDoubt),
+        ("LINKEDIN_PERSON", 400, NONE, oauth("invalid_request", grant), "invalid_request", Dies),
+        ("LINKEDIN_PERSON", 400, NONE, oauth("invalid_grant", grant), "invalid_grant", Dies),
+        (
+            "LINKEDIN_PERSON",
+            401,
+            NONE,
+            oauth("invalid_client", "no such client"),
+            "invalid_client",
+            OurFault,
+        ),
+        (
+            "LINKEDIN_PERSON",
+            401,
+            NONE,
+            json!({ "status": 401, "serviceErrorCode": 65601, "message": "The token used in the request has been revoked by the user" }),
+            "65601",
+            Passes(0),
+        ),
+        ("LINKEDIN_PERSON", 500, NONE, json!({}), "http_500", Passes(0)),
+        ("LINKEDIN_PERSON", 429, NONE, json!({ "status": 429 }), "http_429", Passes(0)),
+        ("LINKEDIN_PERSON", 200, NONE, json!("<html>"), "no_readable_answer", Passes(0)),
+        (
+            "TIKTOK_PERSONAL",
+            200,
+            NONE,
+            oauth("invalid_grant", "Refresh token is invalid or expired."),
+            "invalid_grant",
+            Dies,
+        ),
+        (
+            "TIKTOK_PERSONAL",
+            400,
+            NONE,
+            oauth("access_denied", "taken back"),
+            "access_denied",
+            Consent,
+        ),
+        (
+            "TIKTOK_PERSONAL",
+            401,
+            NONE,
+            json!({ "data": {}, "error": { "code": "scope_not_authorized", "message": "m", "log_id": "l" } }),
+            "scope_not_authorized",
+            Consent,
+        ),
+        (
+            "TIKTOK_PERSONAL",
+            401,
+            NONE,
+            json!({ "error": { "code": "scope_permission_missed", "message": "m" } }),
+            "scope_permission_missed",
+            Consent,
+        ),
+        (
+            "TIKTOK_PERSONAL",
+            401,
+            NONE,
+            json!({ "error": { "code": "access_token_invalid", "message": "m" } }),
+            "access_token_invalid",
+            Passes(0),
+        ),
+        (
+            "TIKTOK_PERSONAL",
+            200,
+            NONE,
+            oauth("invalid_client", "client key or secret is incorrect"),
+            "invalid_client",
+            OurFault,
+        ),
+        (
+            "TIKTOK_PERSONAL",
+            400,
+            NONE,
+            oauth("invalid_request", "malformed"),
+            "invalid_request",
+            OurFault,
+        ),
+        ("TIKTOK_PERSONAL", 400, NONE, oauth("invalid_scope", "m"), "invalid_scope", OurFault),
+        (
+            "TIKTOK_PERSONAL",
+            403,
+            NONE,
+            json!({ "error": { "code": "reached_active_user_cap", "message": "m" } }),
+            "reached_active_user_cap",
+            Passes(0),
+        ),
+        ("TIKTOK_PERSONAL", 429, &[("x-ratelimit-reset", "45")], json!({}), "http_429", Passes(40)),
+        ("TIKTOK_PERSONAL", 200, NONE, json!("cut"), "no_readable_answer", InDoubt),
+        ("TIKTOK_BUSINESS", 200, NONE, numbered(40105), "40105", Dies),
+        ("TIKTOK_BUSINESS", 200, NONE, numbered(40100), "40100", Passes(290)),
+        ("TIKTOK_BUSINESS", 200, NONE, numbered(40101), "40101", OurFault),
+        ("TIKTOK_BUSINESS", 200, NONE, numbered(40002), "40002", Passes(0)),
+        ("TIKTOK_BUSINESS", 200, NONE, numbered(50000), "50000", Passes(0)),
+        (
+            "TIKTOK_BUSINESS",
+            200,
+            NONE,
+            json!({ "code": 0, "message": "OK", "data": {} }),
+            "no_readable_answer",
+            InDoubt,
+        ),
+        (
+            "YOUTUBE",
+            400,
+            NONE,
+            oauth("invalid_grant", "Token has been expired or revoked."),
+            "invalid_grant",
+            Dies,
+        ),
+        (
+            "YOUTUBE",
+            400,
+            NONE,
+            oauth("invalid_grant", "Account has been deleted"),
+            "invalid_grant",
+            Dies,
+        ),
+        (
+            "YOUTUBE",
+            400,
+            NONE,
+            oauth("invalid_grant", "reauth related error (invalid_rapt)"),
+            "invalid_grant",
+            Consent,
+        ),
+        (
+            "YOUTUBE",
+            400,
+            NONE,
+            oauth("admin_policy_enforced", "the administrator restricts it"),
+            "admin_policy_enforced",
+            Consent,
+        ),
+        (
+            "YOUTUBE",
+            401,
+            NONE,
+            oauth("deleted_client", "The OAuth client was deleted."),
+            "deleted_client",
+            OurFault,
+        ),
+        ("YOUTUBE", 401, NONE, oauth("invalid_client", "Unauthorized"), "invalid_client", OurFault),
+        (
+            "YOUTUBE",
+            403,
+            NONE,
+            json!({ "error": { "code": 403, "message": "m", "errors": [{ "reason": "rateLimitExceeded" }] } }),
+            "rateLimitExceeded",
+            Passes(0),
+        ),
+        ("YOUTUBE", 429, &[("retry-after", "120")], json!({}), "http_429", Passes(110)),
+        (
+            "PINTEREST",
+            400,
+            NONE,
+            json!({ "code": 283, "message": "The refresh token is invalid." }),
+            "283",
+            Dies,
+        ),
+        (
+            "PINTEREST",
+            401,
+            NONE,
+            json!({ "code": 2, "message": "Authentication failed." }),
+            "2",
+            Passes(0),
+        ),
+        (
+            "PINTEREST",
+            400,
+            NONE,
+            json!({ "code": 1, "message": "Invalid request body." }),
+            "1",
+            Passes(0),
+        ),
+        (
+            "PINTEREST",
+            429,
+            &[("x-ratelimit-reset", "30")],
+            json!({ "code": 8 }),
+            "http_429",
+            Passes(25),
+        ),
+        ("PINTEREST", 200, NONE, json!("cut"), "no_readable_answer", InDoubt),
+        ("BLUESKY", 400, NONE, xrpc("ExpiredToken"), "ExpiredToken", Dies),
+        ("BLUESKY", 400, NONE, xrpc("InvalidToken"), "InvalidToken", Dies),
+        ("BLUESKY", 401, NONE, xrpc("AuthenticationRequired"), "AuthenticationRequired", Dies),
+        ("BLUESKY", 400, NONE, xrpc("AccountTakedown"), "AccountTakedown", Dies),
+        ("BLUESKY", 400, NONE, xrpc("UpstreamFailure"), "UpstreamFailure", Passes(0)),
+        ("BLUESKY", 502, NONE, xrpc("UpstreamFailure"), "http_502", Passes(0)),
+        (
+            "BLUESKY",
+            429,
+            &[("retry-after", "300")],
+            xrpc("RateLimitExceeded"),
+            "http_429",
+            Passes(290),
+        ),
+    ]
+}
+
+/// At platforms whose tokens extend themselves.
+fn graph_rows() -> Vec<Row> {
+    use Then::{Consent, Dies, OurFault, Passes};
+    let usage: &[(&str, &str)] = &[(
+        "x-business-use-case-usage",
+        r#"{"1":[{"type":"instagram","estimated_time_to_regain_access":10}]}"#,
+    )];
+    let mut rows: Vec<Row> = vec![
+        ("INSTAGRAM", 400, NONE, graph(190, None), "190", Dies),
+        ("INSTAGRAM", 400, NONE, graph(102, None), "102", Dies),
+        ("INSTAGRAM", 403, NONE, graph(10, None), "10", Consent),
+        ("INSTAGRAM", 403, NONE, graph(200, None), "200", Consent),
+        ("INSTAGRAM", 403, NONE, graph(299, None), "299", Consent),
+        ("INSTAGRAM", 400, usage, graph(80_002, None), "80002", Passes(590)),
+        (
+            "INSTAGRAM",
+            400,
+            NONE,
+            json!({ "error": { "message": "Unsupported request - method type: get", "type": "IGApiException", "code": 100 } }),
+            "100",
+            Passes(0),
+        ),
+        ("INSTAGRAM", 500, NONE, graph(2, None), "http_500", Passes(0)),
+        ("THREADS", 400, NONE, graph(4_476_002, None), "4476002", OurFault),
+        ("THREADS", 400, NONE, graph(101, None), "101", OurFault),
+        ("THREADS", 200, NONE, json!("cut"), "no_readable_answer", Passes(0)),
+    ];
+    let subcodes = [458, 459, 460, 463, 464, 467, 492];
+    rows.extend(
+        subcodes.map(|subcode| -> Row {
+            ("THREADS", 401, NONE, graph(190, Some(subcode)), "190", Dies)
+        }),
+    );
+    let busy = [1, 2, 4, 17, 32, 341, 368, 613, 80_000, 80_014];
+    let codes = ["1", "2", "4", "17", "32", "341", "368", "613", "80000", "80014"];
+    rows.extend(busy.into_iter().zip(codes).map(|(code, shown)| -> Row {
+        ("THREADS", 400, NONE, graph(code, None), shown, Passes(0))
+    }));
+    rows
+}
+
+async fn play(rows: Vec<Row>, before: TimeDelta) -> anyhow::Result<()> {
+    let app = dressed().await?;
+    let mut accounts = Vec::new();
+    for (number, (platform, ..)) in rows.iter().enumerate() {
+        accounts.push(connected(&app, (platform, &user(number)), &json!({})).await?);
+    }
+    app.clock.advance(before);
+    for (number, (row, account)) in rows.into_iter().zip(accounts).enumerate() {
+        app.execute("DELETE FROM app_pauses").await?;
+        strike(&app, number, (row, &account)).await?;
+    }
+    app.sandbox.clear_faults();
+    app.finish().await
+}
+
+fn user(number: usize) -> String {
+    format!("row-{number}")
+}
+
+async fn strike(app: &TestApp, number: usize, (row, account): (Row, &str)) -> anyhow::Result<()> {
+    let (platform, status, headers, body, code, then) = row;
+    let what = format!("{platform} {status} {body}");
+    let fault = answer(status, headers, &body);
+    app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, fault).for_user(user(number)));
+    let begun = app.clock.now();
+    refresh(app, account).await?.expect(202)?;
+    let shown = app.account_until(account, |shown| shown["lastError"].is_object()).await?;
+    let expired = |reason: &str| {
+        assert_eq!(shown["status"], "token_expired", "{what}: {shown:#}");
+        assert_eq!(shown["statusReason"], reason, "{what}");
+    };
+    match then {
+        Then::Dies => expired("refused_by_platform"),
+        Then::Consent => expired("consent_required"),
+        Then::Passes(_) | Then::InDoubt | Then::OurFault => {
+            assert_eq!(shown["status"], "connected", "{what}: {shown:#}");
+            assert_eq!(shown["lastError"]["code"], code, "{what}");
+        }
+    }
+    match then {
+        Then::Dies | Then::Consent => {
+            let event = app.event("account.token_expired", account).await?;
+            assert_eq!(event["data"]["error"]["error"], code, "{what}: {event:#}");
+        }
+        Then::Passes(wait) => assert!(next(&shown) >= begun + TimeDelta::seconds(wait), "{what}"),
+        Then::OurFault => {
+            assert!(next(&shown) >= begun + TimeDelta::minutes(4), "{what}");
+            let paused = app.row("SELECT count(*) AS n FROM app_pauses").await?;
+            assert_eq!(paused["n"], 1, "{what}: the app is left alone");
+        }
+        Then::InDoubt => {
+            let grant = format!(
+                "SELECT in_doubt_since IS NOT NULL AS doubt FROM grants
+                 WHERE id = (SELECT grant_id FROM accounts WHERE id = '{account}')"
+            );
+            assert_eq!(app.row(&grant).await?["doubt"], true, "{what}");
+        }
+    }
+    Ok(())
+}
+
+fn next(account: &Value) -> DateTime<Utc> {
+    let next = DateTime::parse_from_rfc3339(text(&account["nextRefreshAt"]));
+    next.expect("a connected account says when").to_utc()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_error_of_a_refresh_means_what_it_should() -> anyhow::Result<()> {
+    play(rows(), TimeDelta::zero()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_error_of_the_graph_means_what_it_should() -> anyhow::Result<()> {
+    play(graph_rows(), a_day_and_more()).await
+}
+
+/// One host of many says what it likes: the others are refreshed all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_s_own_host_holds_up_nobody_else() -> anyhow::Result<()> {
+    let app = dressed().await?;
+    let slow = connected(&app, ("BLUESKY", "slow"), &json!({})).await?;
+    let other = connected(&app, ("BLUESKY", "other"), &json!({})).await?;
+    let fault = Fault::RateLimited { retry_after_secs: Some(86_400) };
+    app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, fault).for_user("slow"));
+    refresh(&app, &slow).await?.expect(202)?;
+    app.account_until(&slow, |shown| shown["lastError"]["code"] == "http_429").await?;
+    assert_eq!(super::refreshed(&app, &other).await?["status"], "connected");
+    app.finish().await
+}
+
+/// A platform that asks for patience is left alone by all that is not a person in front of a browser.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_that_asks_for_patience_gets_it_from_all() -> anyhow::Result<()> {
+    let app = dressed().await?;
+    let first = connected(&app, ("X", "first"), &json!({})).await?;
+    let second = connected(&app, ("X", "second"), &json!({})).await?;
+    let fault = Fault::RateLimited { retry_after_secs: Some(600) };
+    app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, fault).for_user("first"));
+    refresh(&app, &first).await?.expect(202)?;
+    app.account_until(&first, |shown| shown["lastError"]["code"] == "http_429").await?;
+    refresh(&app, &second).await?.expect(202)?;
+    connected(&app, ("X", "third"), &json!({})).await?;
+    assert_eq!(super::generation(&app, &second).await?, 1, "it waits, too");
+    app.sandbox.clear_faults();
+    app.clock.advance(TimeDelta::minutes(11));
+    for account in [&first, &second] {
+        app.account_until(account, |shown| shown["tokenGeneration"] == 2).await?;
+    }
+    app.finish().await
+}
+
+/// What platforms say instead of who it is, and of what there is to choose from.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_of_an_identity_ends_the_connect_with_its_reason() -> anyhow::Result<()> {
+    let app = dressed().await?;
+    for (number, (platform, endpoint, status, body, code)) in [
+        ("X", Endpoint::Userinfo, 401, json!({ "title": "Unauthorized", "type": "about:blank", "status": 401, "detail": "Unauthorized" }), "unauthorized"),
+        ("TIKTOK_PERSONAL", Endpoint::Userinfo, 401, json!({ "data": {}, "error": { "code": "scope_not_authorized", "message": "m" } }), "scope_not_authorized"),
+        ("TIKTOK_BUSINESS", Endpoint::Userinfo, 200, numbered(40105), "40105"),
+        ("INSTAGRAM", Endpoint::Userinfo, 400, graph(190, None), "190"),
+        ("PINTEREST", Endpoint::Userinfo, 403, json!({ "code": 7, "message": "m" }), "7"),
+        ("YOUTUBE", Endpoint::Accounts, 403, json!({ "error": { "code": 403, "message": "m", "errors": [{ "reason": "youtubeSignupRequired" }] } }), "youtubeSignupRequired"),
+        ("LINKEDIN_COMPANY", Endpoint::Accounts, 403, json!({ "status": 403, "serviceErrorCode": 100, "message": "Not enough permissions" }), "100"),
+        ("FACEBOOK_PAGE", Endpoint::Accounts, 403, graph(10, None), "10"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let user = user(number);
+        app.sandbox.inject(FaultRule::new(endpoint, answer(status, &[], &body)).for_user(&user));
+        let failed = connect(&app, (platform, &user), &json!({})).await?;
+        let ended = (text(&failed["reasonCode"]), text(&failed["platformError"]["error"]));
+        assert_eq!(ended, ("IDENTITY_REFUSED", code), "{platform}: {failed:#}");
+    }
+    app.finish().await
+}
+
+/// A fresh token that is not believed yet is asked with again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_that_will_come_is_waited_for() -> anyhow::Result<()> {
+    let app = dressed().await?;
+    for (platform, status, body) in [
+        (
+            "LINKEDIN_PERSON",
+            401,
+            json!({ "status": 401, "serviceErrorCode": 65601, "message": "revoked" }),
+        ),
+        ("THREADS", 400, graph(2, None)),
+        ("TIKTOK_BUSINESS", 200, numbered(40100)),
+    ] {
+        app.sandbox.inject(FaultRule::new(Endpoint::Userinfo, answer(status, &[], &body)).times(1));
+        let started = app.start_connect(json!({ "platform": platform })).await?;
+        app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
+        app.clock.advance(TimeDelta::seconds(310));
+        let ended = app.ended(text(&started["connectId"])).await?;
+        assert_eq!(ended["status"], "connected", "{platform}: {ended:#}");
+    }
+    app.finish().await
+}
+
+/// A short-lived token is never stored as if it lived long.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_lived_token_is_waited_for_or_the_connect_fails() -> anyhow::Result<()> {
+    let app = dressed().await?;
+    let rule = |fault| FaultRule::new(Endpoint::LongLived, fault);
+    for platform in ["INSTAGRAM", "THREADS", "FACEBOOK_PAGE"] {
+        app.sandbox.inject(rule(Fault::Status { status: 503 }).times(1));
+        let ended = connect(&app, (platform, "patient"), &json!({})).await?;
+        assert_eq!(ended["status"], "connected", "{platform}: {ended:#}");
+        app.sandbox.inject(rule(answer(400, &[], &graph(190, None))).times(1));
+        let failed = connect(&app, (platform, "unlucky"), &json!({})).await?;
+        assert_eq!(failed["reasonCode"], "LONG_LIVED_REFUSED", "{platform}: {failed:#}");
+        app.sandbox.inject(rule(answer(400, &[], &graph(101, None))).times(1));
+        let failed = connect(&app, (platform, "unlucky"), &json!({})).await?;
+        assert_eq!(failed["reasonCode"], "PLATFORM_MISCONFIGURED", "{platform}: {failed:#}");
+    }
+    app.finish().await
+}
+
+/// A code that is not good any more, and a client that is wrong, in every vendor's words.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_of_a_code_ends_the_connect_with_its_reason() -> anyhow::Result<()> {
+    let app = dressed().await?;
+    let typed = json!({ "error_type": "OAuthException", "code": 400, "error_message": "Matching code was not found or was already used" });
+    let misconfigured = "PLATFORM_MISCONFIGURED";
+    for (number, (platform, status, body, reason, code)) in [
+        (
+            "X",
+            400,
+            oauth("invalid_request", "Value passed for the authorization code was invalid."),
+            "EXCHANGE_REFUSED",
+            "invalid_request",
+        ),
+        (
+            "LINKEDIN_PERSON",
+            401,
+            oauth("invalid_request", "authorization code not found"),
+            "EXCHANGE_REFUSED",
+            "invalid_request",
+        ),
+        (
+            "LINKEDIN_PERSON",
+            400,
+            oauth("invalid_redirect_uri", "m"),
+            "EXCHANGE_REFUSED",
+            "invalid_redirect_uri",
+        ),
+        ("INSTAGRAM", 400, typed.clone(), "EXCHANGE_REFUSED", "OAuthException"),
+        ("THREADS", 400, typed, "EXCHANGE_REFUSED", "OAuthException"),
+        ("FACEBOOK_PAGE", 400, graph(100, Some(36_009)), "EXCHANGE_REFUSED", "100"),
+        ("FACEBOOK_PAGE", 400, graph(101, None), misconfigured, "101"),
+        (
+            "TIKTOK_PERSONAL",
+            200,
+            oauth("invalid_grant", "Authorization code is expired."),
+            "EXCHANGE_REFUSED",
+            "invalid_grant",
+        ),
+        ("TIKTOK_BUSINESS", 200, numbered(40110), "EXCHANGE_REFUSED", "40110"),
+        ("TIKTOK_BUSINESS", 200, numbered(40101), misconfigured, "40101"),
+        (
+            "YOUTUBE",
+            400,
+            oauth("invalid_grant", "Malformed auth code."),
+            "EXCHANGE_REFUSED",
+            "invalid_grant",
+        ),
+        ("PINTEREST", 400, json!({ "code": 1, "message": "m" }), "EXCHANGE_REFUSED", "1"),
+        ("SANDBOX", 401, oauth("invalid_client", "m"), misconfigured, "invalid_client"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let user = user(number);
+        let rule = FaultRule::new(Endpoint::TokenCode, answer(status, &[], &body));
+        app.sandbox.inject(rule.for_user(&user));
+        let failed = connect(&app, (platform, &user), &json!({})).await?;
+        let ended = (text(&failed["reasonCode"]), text(&failed["platformError"]["error"]));
+        assert_eq!(ended, (reason, code), "{platform}: {failed:#}");
+    }
+    app.finish().await
+}
+
+/// Cancelling has many names and one meaning.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_cancels_is_understood_at_every_platform() -> anyhow::Result<()> {
+    let app = dressed().await?;
+    for platform in latchkey_tests::app::WORN.into_iter().filter(|id| *id != "BLUESKY") {
+        let started =
+            app.http.post(&app.path("/connects"), &json!({ "platform": platform })).await?;
+        let started = started.expect(201)?.json();
+        let callback = Person::new("sam")?.deny(text(&started["authorizeUrl"])).await?;
+        app.http.browse(callback.as_str()).await?.expect(303)?;
+        let ended = app.ended(text(&started["connectId"])).await?;
+        assert_eq!(ended["reasonCode"], "ACCESS_DENIED", "{platform}: {ended:#}");
+        assert_eq!(ended["platformError"]["error"], "access_denied", "{platform}");
+    }
+    app.finish().await
+}

@@ -1,0 +1,37 @@
+//! Sections of the platforms file that lead to the sandbox, whatever it wears.
+
+use crate::SandboxConfig;
+
+/// Every vendor's platform that the sandbox wears.
+pub const WORN: [&str; 11] = [
+    "X",
+    "LINKEDIN_PERSON",
+    "LINKEDIN_COMPANY",
+    "INSTAGRAM",
+    "FACEBOOK_PAGE",
+    "THREADS",
+    "TIKTOK_PERSONAL",
+    "TIKTOK_BUSINESS",
+    "YOUTUBE",
+    "PINTEREST",
+    "BLUESKY",
+];
+
+/// Sections for these platforms, for [`Options::platforms`](super::Options::platforms): the sandbox's
+/// own client everywhere.
+#[must_use]
+pub fn worn(ids: &[&str]) -> String {
+    let SandboxConfig { client_id, client_secret, .. } = SandboxConfig::default();
+    let section = |id: &&str| {
+        let client = match *id {
+            "BLUESKY" => {
+                "handle_url = \"{sandbox}/handles/{handle}\"\ndns_server = \"{dns}\"\n".to_owned()
+            }
+            _ => format!(
+                "client_id = \"{client_id}\"\nclient_secret = {{ value = \"{client_secret}\" }}\n"
+            ),
+        };
+        format!("[platforms.{id}]\nbase_url = \"{{sandbox}}\"\n{client}")
+    };
+    ids.iter().map(section).collect()
+}
