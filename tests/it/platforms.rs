@@ -1,5 +1,6 @@
 //! Every built-in platform, against the sandbox that wears it: its paths, its oddities, its shapes.
 
+mod bluesky;
 mod errors;
 mod life;
 mod linkedin;

@@ -62,12 +62,7 @@ async fn find_in(
     workspace: &WorkspaceId,
     id: &AccountId,
 ) -> Result<(Account, Option<Grant>), Problem> {
-    let account = accounts::find(conn, workspace, id).await?.ok_or_else(Problem::not_found)?;
-    let grant = match &account.grant_id {
-        Some(grant) => grants::find(conn, workspace, grant).await?,
-        None => None,
-    };
-    Ok((account, grant))
+    accounts::find_with_grant(conn, workspace, id).await?.ok_or_else(Problem::not_found)
 }
 
 /// List the accounts of a workspace.

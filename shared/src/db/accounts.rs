@@ -125,6 +125,23 @@ pub async fn find(
     Ok(row.select(Account::as_select()).first(conn).await.optional()?)
 }
 
+/// One account of a workspace with its grant, as they were at one moment.
+///
+/// # Errors
+/// When the query fails.
+pub async fn find_with_grant(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    id: &AccountId,
+) -> Result<Option<(Account, Option<Grant>)>, DbError> {
+    let row = accounts::table
+        .left_join(grants::table.on(accounts::grant_id.eq(grants::id.nullable())))
+        .filter(accounts::workspace_id.eq(workspace))
+        .filter(accounts::id.eq(id))
+        .select((Account::as_select(), Option::<Grant>::as_select()));
+    Ok(row.first(conn).await.optional()?)
+}
+
 /// One account of a workspace, its row locked until the transaction ends.
 ///
 /// # Errors

@@ -89,6 +89,12 @@ impl Places {
         Self { base: section.url("base_url"), version: version.to_owned() }
     }
 
+    /// Where a vendor's endpoints are. Where persons have hosts of their own, those are theirs.
+    fn of(spec: &Spec, all: &Self) -> Self {
+        let base = all.base.clone().filter(|_| !spec.quirks.own_host);
+        Self { base, version: all.version.clone() }
+    }
+
     /// Below a `base_url` a vendor's host is the first part of the path, so that one double can stand
     /// in for all of them.
     fn place(&self, url: &str) -> Option<Url> {
@@ -102,7 +108,7 @@ impl Places {
 }
 
 fn endpoints(spec: &Spec, section: &mut Section<'_>, places: &Places) -> Option<Endpoints> {
-    let urls = &spec.urls;
+    let (urls, places) = (&spec.urls, Places::of(spec, places));
     let mut place = |key: &'static str, usual: Option<&str>| {
         if usual.is_none() && section.has(key) {
             section.wrong(key, "must go: this platform has no such endpoint");

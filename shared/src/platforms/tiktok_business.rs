@@ -33,12 +33,8 @@ pub const TIKTOK_BUSINESS: Spec = Spec {
     client_auth: Some(ClientAuth::Body),
     pkce: Pkce::None,
     scope_separator: ",",
-    default_scopes: &[
-        "user.info.basic",
-        "user.info.username",
-        "user.account.type",
-        "video.publish",
-    ],
+    // As implementations in use have them.
+    default_scopes: &["user.info.basic", "user.info.username", "video.publish", "video.upload"],
     authorize_parameters: &[("disable_auto_auth", "1")],
     token_lifetime: Some(Duration::from_secs(86_400)),
     refresh: RefreshModel::Rotating { grace: None },

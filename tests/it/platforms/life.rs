@@ -38,7 +38,7 @@ async fn live(life: Life) -> anyhow::Result<()> {
     assert!(!text(&shown["platformUserId"]).is_empty());
     assert_eq!(shown["missingScopes"], json!([]), "{shown:#}");
     insta::assert_json_snapshot!(
-        format!("{platform} identity"),
+        format!("{platform}_identity"),
         ["platformUserId", "username", "displayName", "scopes"].map(|key| shown[key].clone())
     );
 
@@ -53,7 +53,7 @@ async fn live(life: Life) -> anyhow::Result<()> {
     if receipt == "revoked" {
         assert_eq!(lives(&app, "sam"), 0, "{:#?}", app.sandbox.families());
     }
-    insta::assert_snapshot!(format!("{platform} requests"), told(&app));
+    insta::assert_snapshot!(format!("{platform}_requests"), told(&app));
     app.finish().await
 }
 

@@ -7,14 +7,16 @@ use latchkey_tests::TestApp;
 use latchkey_tests::sandbox::Recorded;
 use url::form_urlencoded;
 
-/// Names of parameters whose values differ every time.
-const FRESH: [&str; 4] = ["state", "code_challenge", "code_verifier", "redirect_uri"];
+/// Names of parameters whose values are drawn every time.
+const FRESH: [&str; 2] = ["state", "code_verifier"];
 
 /// Every request, in the order it came, each once.
 pub fn told(app: &TestApp) -> String {
     let secrets = app.sandbox.secrets();
     let mut told: Vec<String> = Vec::new();
-    for request in app.sandbox.requests() {
+    // What the person presses is theirs.
+    let pressed = |request: &Recorded| request.body.contains("decision=");
+    for request in app.sandbox.requests().into_iter().filter(|request| !pressed(request)) {
         let text = tell(&request, &secrets);
         if !told.contains(&text) {
             told.push(text);
@@ -52,7 +54,7 @@ fn value_of(name: &str, value: &str) -> String {
         },
         // What a challenge looks like tells which form it is of.
         "code_challenge" => format!("[fresh, {} characters]", value.len()),
-        _ if FRESH.contains(&name) => "[fresh]".to_owned(),
+        _ if FRESH.contains(&name) && value.len() >= 43 => "[fresh]".to_owned(),
         _ => value.to_owned(),
     }
 }

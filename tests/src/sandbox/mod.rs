@@ -163,11 +163,13 @@ impl Sandbox {
 }
 
 fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
+    let standard = Router::new()
         .route("/authorize", get(authorize::show).post(authorize::decide))
         .route("/token", post(token::token))
         .route("/revoke", post(revoke::revoke))
-        .route("/userinfo", get(identity::userinfo))
+        .route("/userinfo", get(identity::userinfo));
+    Router::new()
+        .merge(wears::recorded(&shared, "SANDBOX", standard))
         .route("/pictures/{user}", get(identity::picture))
         .route("/.well-known/openid-configuration", get(metadata::metadata))
         .route("/.well-known/oauth-authorization-server", get(metadata::metadata))

@@ -1,6 +1,5 @@
 //! The sandbox over real HTTP, as a client sees it.
 
-mod bluesky;
 mod consent;
 mod faults;
 mod grants;

@@ -49,7 +49,7 @@ pub struct Recorded {
 }
 
 /// These routes, and every request to them written down.
-pub(super) fn recorded(
+pub(in crate::sandbox) fn recorded(
     shared: &Arc<Shared>,
     platform: &'static str,
     routes: Router<Arc<Shared>>,

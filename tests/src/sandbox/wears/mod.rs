@@ -29,13 +29,13 @@ use axum::Router;
 pub use asked::Recorded;
 pub use pages::Page;
 
+pub(super) use asked::recorded;
 pub(super) use pages::Pages;
 
 use super::config::SandboxConfig;
 use super::family::Terms;
 use super::params::Params;
 use super::state::Shared;
-use asked::recorded;
 
 /// Every vendor's routes.
 pub(super) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {

@@ -1,5 +1,6 @@
 //! The vendors' platforms over real HTTP: the good path of each, and what it refuses.
 
+mod bluesky;
 mod facebook;
 mod instagram;
 mod linkedin;

@@ -2,7 +2,8 @@
 //! and a name server), and everybody's personal data server (`/xrpc`, at the root).
 //!
 //! Whoever is named `sam` goes by `sam.test`. What a name begins with says how it is found and how the
-//! account stands: `dns-` by the DNS alone, `2fa-`, `takendown-`, `suspended-`, `deactivated-`.
+//! account stands: `dns-` by the DNS alone, `2fa-`, `takendown-`, `suspended-`, `deactivated-`. `impostor-sam` has
+//! a server whose profile says that they are Sam.
 
 mod accounts;
 mod directory;

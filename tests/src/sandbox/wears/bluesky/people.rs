@@ -69,6 +69,11 @@ pub(super) fn status(user: &str) -> Option<&'static str> {
         .find(|status| user.strip_prefix(status).is_some_and(|rest| rest.starts_with('-')))
 }
 
+/// Whom somebody's server says that they are: anybody may run one.
+pub(super) fn pretends(user: &str) -> &str {
+    user.strip_prefix("impostor-").unwrap_or(user)
+}
+
 /// Four groups of four.
 pub(super) fn grouped(bytes: &[u8]) -> String {
     let text = base32(bytes, 16);

@@ -123,10 +123,11 @@ pub(super) async fn profile(
         let Some(user) = books.bluesky.user(&actor) else {
             return refuse(books, note, Kind::IdentityRefused, NO_PROFILE);
         };
+        let user = people::pretends(&user);
         let answer = Answer::ok(json!({
-            "did": people::did(&user),
-            "handle": people::handle(&user),
-            "displayName": display_name(&user),
+            "did": people::did(user),
+            "handle": people::handle(user),
+            "displayName": display_name(user),
             "avatar": format!("{}/pictures/{user}", shared.url),
         }));
         books.ledger.append(note.entry(Kind::Identity, answer.outcome()));

@@ -1,14 +1,11 @@
 //! The sandbox as Bluesky: over HTTP as any client sees it, and by the product's own code.
 
-use chrono::TimeDelta;
 use latchkey_shared::app_password::looks_like_app_password;
-use latchkey_shared::clock::Clock;
 use latchkey_shared::net_guard::NetGuard;
 use latchkey_shared::platforms::DirectorySettings;
 use latchkey_worker::atproto::{Directory, GuardedHttp, ResolveError, SessionError, session};
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::json;
 
 use super::*;
 
@@ -42,10 +39,6 @@ impl Client {
     async fn bluesky_profile(&self, did: &str, token: &str) -> reqwest::Result<Response> {
         let name = format!("app.bsky.actor.getProfile?actor={did}");
         self.xrpc(Method::GET, &name, token).await
-    }
-
-    fn kinds(&self) -> Vec<Kind> {
-        self.sandbox.ledger().iter().map(|entry| entry.kind).collect()
     }
 
     fn directory(&self) -> Directory {
@@ -108,7 +101,7 @@ async fn a_session_is_a_pair_of_tokens_with_times_and_scope() {
     let profile = client.bluesky_profile(&did, &session.access).await.unwrap();
     let profile: Value = profile.json().await.unwrap();
     assert_eq!((&profile["did"], &profile["displayName"]), (&json!(did), &json!("Sam")));
-    assert_eq!(client.kinds(), [Kind::CodeExchanged, Kind::Identity]);
+    assert_eq!(client.kinds("BLUESKY"), [Kind::CodeExchanged, Kind::Identity]);
 
     let secrets = client.sandbox.secrets();
     let password = client.sandbox.app_password("sam");
@@ -192,7 +185,7 @@ async fn a_used_token_answers_the_same_pair_for_two_hours() {
     let deleted = client.log_out(&newest.refresh).await.unwrap();
     assert_eq!((deleted.status(), &*deleted.text().await.unwrap()), (StatusCode::OK, ""));
     assert_eq!(
-        client.kinds(),
+        client.kinds("BLUESKY"),
         [
             Kind::CodeExchanged,
             Kind::Refreshed,
@@ -239,6 +232,18 @@ async fn who_deletes_the_app_password_ends_its_sessions() {
     client.renew(&eves.refresh).await.unwrap().error_for_status().unwrap();
     assert_eq!(client.count(Kind::FamilyRevoked), 1);
     assert!(client.sandbox.secrets().contains(&password));
+}
+
+#[tokio::test]
+async fn an_impostor_has_a_session_of_their_own_and_the_profile_of_another() {
+    let client = Client::default().await;
+    let session = client.session("impostor-sam").await;
+    let did = client.sandbox.did("impostor-sam");
+    assert_eq!(session.body["did"], json!(did));
+    let profile = client.bluesky_profile(&did, &session.access).await.unwrap();
+    let profile: Value = profile.json().await.unwrap();
+    assert_eq!(profile["did"], json!(client.sandbox.did("sam")));
+    assert_eq!(profile["handle"], "sam.test");
 }
 
 #[tokio::test]
