@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use diesel_async::AsyncPgConnection;
 use latchkey_shared::db::accounts::{self, Account, AccountFilter, AccountStatus};
-use latchkey_shared::db::grants::{self, Grant};
+use latchkey_shared::db::grants::Grant;
 use latchkey_shared::ids::{AccountId, ProfileId, WorkspaceId};
 use serde::Deserialize;
 
