@@ -1,7 +1,9 @@
 //! Facebook pages: many accounts of one consent, each with a token of its own.
 
+use anyhow::Context as _;
 use chrono::TimeDelta;
 use latchkey_tests::TestApp;
+use latchkey_tests::app::eventually;
 use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule, Kind};
 use serde_json::{Value, json};
 
@@ -28,12 +30,15 @@ async fn three_pages(app: &TestApp) -> anyhow::Result<Vec<String>> {
     choose(app, &waiting, &PAGES).await
 }
 
-/// Waits until each of these accounts has been checked so often.
+/// Waits until tokens have been looked at so often.
 async fn checked(app: &TestApp, times: usize) -> anyhow::Result<()> {
-    latchkey_tests::app::eventually(|| async {
-        Ok((count(app, Kind::Inspected) >= times).then_some(()))
-    })
-    .await
+    let looked = eventually(|| async { Ok((looks(app) >= times).then_some(())) }).await;
+    looked.with_context(|| format!("{} of {times} looks", looks(app)))
+}
+
+/// How often tokens have been looked at, with an answer or without.
+fn looks(app: &TestApp) -> usize {
+    app.sandbox.ledger().iter().filter(|entry| entry.endpoint == Some(Endpoint::Inspect)).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,16 +127,13 @@ async fn a_check_without_an_answer_changes_nothing() -> anyhow::Result<()> {
         super::answer(400, &[], &json!({ "error": { "code": 4, "message": "too many calls" } })),
     ] {
         app.sandbox.clear_faults();
-        let before = count(&app, Kind::Faulted);
+        let before = looks(&app);
         app.sandbox.inject(FaultRule::new(Endpoint::Inspect, fault));
         app.clock.advance(a_day_and_more());
-        latchkey_tests::app::eventually(|| async {
-            Ok((count(&app, Kind::Faulted) > before).then_some(()))
-        })
-        .await?;
+        checked(&app, before + 1).await?;
     }
     app.sandbox.clear_faults();
-    let before = count(&app, Kind::Inspected);
+    let before = looks(&app);
     app.clock.advance(TimeDelta::days(2));
     checked(&app, before + 3).await?;
     for account in &accounts {
@@ -148,6 +150,7 @@ async fn the_same_person_in_two_workspaces_keeps_the_other() -> anyhow::Result<(
     let here = three_pages(&app).await?;
     let waiting = connect_in(&app, &other, FACEBOOK, &json!({})).await?;
     let there = choose(&app, &waiting, &["7001"]).await?;
+    checked(&app, 4).await?;
     for account in &here {
         let receipt = disconnected(&app, account).await?;
         assert_eq!(receipt["status"], "kept_for_other_accounts", "{receipt:#}");
@@ -171,10 +174,7 @@ async fn a_reconnect_stops_a_revocation_that_is_pending() -> anyhow::Result<()> 
     app.sandbox.inject(FaultRule::new(Endpoint::Revoke, Fault::Status { status: 503 }));
     let path = app.path(&format!("/accounts/{account}"));
     app.http.delete(&path).await?.expect(202)?;
-    latchkey_tests::app::eventually(|| async {
-        Ok((count(&app, Kind::Faulted) > 0).then_some(()))
-    })
-    .await?;
+    eventually(|| async { Ok((count(&app, Kind::Faulted) > 0).then_some(())) }).await?;
     let again = super::connected(&app, FACEBOOK, &json!({})).await?;
     assert_eq!(again, account);
     app.sandbox.clear_faults();
