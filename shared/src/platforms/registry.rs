@@ -267,7 +267,7 @@ mod tests {
             "[platforms.MINE] `authorize_parameters` must leave out `state`",
             "[platforms.MINE.userinfo] `id` must be a JSON pointer",
             "[platforms.MINE.userinfo] `mail` is unknown here",
-            "[platforms.MINE] is not built in (that is SANDBOX)",
+            "[platforms.MINE] is not built in (that is X, ",
             "[platforms.lower] must be called by upper-case letters",
         ] {
             assert!(told.contains(problem), "{problem} is not among:\n{told}");
