@@ -10,6 +10,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 
+use anyhow::Context as _;
 use chrono::TimeDelta;
 use latchkey_tests::app::{Options, WORN, worn};
 use latchkey_tests::sandbox::{Fault, Page};
@@ -96,11 +97,11 @@ async fn disconnected(app: &TestApp, account: &str) -> anyhow::Result<Value> {
 async fn disconnected_in(app: &TestApp, workspace: &str, account: &str) -> anyhow::Result<Value> {
     let path = format!("/v1/workspaces/{workspace}/accounts/{account}");
     app.http.delete(&path).await?.expect(202)?;
-    latchkey_tests::app::eventually(|| async {
+    let receipt = latchkey_tests::app::eventually(|| async {
         let receipt = app.http.get(&path).await?.expect(200)?.json()["revocation"].clone();
         Ok((receipt["status"] != "pending").then_some(receipt))
-    })
-    .await
+    });
+    receipt.await.with_context(|| format!("{account} was not released"))
 }
 
 async fn refresh(app: &TestApp, account: &str) -> anyhow::Result<latchkey_tests::app::Answer> {

@@ -46,7 +46,7 @@ async fn an_administrator_chooses_among_many_organisations() -> anyhow::Result<(
     let mut organisations: Vec<_> =
         (0..120).map(|n| page(&format!("{}", 5000 + n), &["ADMINISTRATOR"])).collect();
     organisations.push(page("6000", &["ANALYST"]));
-    organisations.push(page("6001", &["CONTENT_ADMINISTRATOR"]));
+    organisations.push(page("6001", &["ANALYST", "CONTENT_ADMINISTRATOR"]));
     app.sandbox.set_pages("sam", organisations);
     let waiting = connect(&app, ("LINKEDIN_COMPANY", "sam"), &json!({})).await?;
     let path = app.path(&format!("/connects/{}/candidates", super::text(&waiting["id"])));

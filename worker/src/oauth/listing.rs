@@ -29,7 +29,7 @@ pub async fn list(
     tokens: &TokenSet,
 ) -> Result<Vec<Candidate>, AskError> {
     let until = Instant::now() + DEADLINE;
-    let mut candidates: Vec<Candidate> = Vec::new();
+    let (mut candidates, mut read) = (Vec::new(), 0);
     let mut next = Some(Vec::new());
     for _ in 0..MAX_PAGES {
         let Some(query) = next.take() else { break };
@@ -47,11 +47,11 @@ pub async fn list(
                 error => return Err(error),
             }
         };
-        let read = items.iter().filter_map(|item| candidate(listing, item));
-        candidates.extend(
-            read.filter(|new| !candidates.iter().any(|old| old.id == new.id)).collect::<Vec<_>>(),
-        );
-        next = after(listing.paging, &body, (candidates.len(), items.len()));
+        for candidate in items.iter().filter_map(|item| candidate(listing, item)) {
+            add(&mut candidates, candidate);
+        }
+        read += items.len();
+        next = after(listing.paging, &body, (read, items.len()));
     }
     if next.is_some() {
         tracing::warn!(
@@ -60,6 +60,15 @@ pub async fn list(
         );
     }
     Ok(candidates)
+}
+
+/// A platform may list something once for each role: one that is enough, is enough.
+fn add(candidates: &mut Vec<Candidate>, new: Candidate) {
+    match candidates.iter_mut().find(|old| old.id == new.id) {
+        None => candidates.push(new),
+        Some(old) if old.ineligible.is_some() && new.ineligible.is_none() => *old = new,
+        Some(_) => {}
+    }
 }
 
 fn candidate(listing: &Listing, item: &Value) -> Option<Candidate> {
