@@ -158,36 +158,32 @@ impl Stage {
             }
             Scene::Approved => Some(self.approved(&workspace, "SANDBOX").await?),
             Scene::ApprovedAndRefused => {
-                self.inject(Endpoint::TokenCode, Fault::InvalidGrant);
-                Some(self.approved(&workspace, "SANDBOX").await?)
+                let command = self.approved(&workspace, "SANDBOX").await?;
+                Some(self.but(Endpoint::TokenCode, Fault::InvalidGrant, command))
             }
             Scene::ApprovedAndUnknown => {
-                self.inject(Endpoint::Userinfo, Fault::Status { status: 403 });
-                Some(self.approved(&workspace, "SANDBOX").await?)
+                let command = self.approved(&workspace, "SANDBOX").await?;
+                Some(self.but(Endpoint::Userinfo, Fault::Status { status: 403 }, command))
             }
             Scene::Due => Some(self.due(&workspace).await?),
             Scene::DueAndRefused => {
                 let command = self.due(&workspace).await?;
-                self.inject(Endpoint::TokenRefresh, Fault::InvalidGrant);
-                Some(command)
+                Some(self.but(Endpoint::TokenRefresh, Fault::InvalidGrant, command))
             }
             Scene::DueAndAway => {
                 let command = self.due(&workspace).await?;
-                self.inject(Endpoint::TokenRefresh, Fault::Status { status: 503 });
-                Some(command)
+                Some(self.but(Endpoint::TokenRefresh, Fault::Status { status: 503 }, command))
             }
             Scene::ApprovedPages => Some(self.approved(&workspace, "FACEBOOK_PAGE").await?),
             Scene::Chosen => Some(self.chosen(&workspace).await?),
             Scene::Checked => Some(self.checked(&workspace).await?),
             Scene::CheckedAndDead => {
                 let command = self.checked(&workspace).await?;
-                self.inject(Endpoint::Inspect, invalid_token());
-                Some(command)
+                Some(self.but(Endpoint::Inspect, invalid_token(), command))
             }
             Scene::CheckedAndAway => {
                 let command = self.checked(&workspace).await?;
-                self.inject(Endpoint::Inspect, Fault::Status { status: 503 });
-                Some(command)
+                Some(self.but(Endpoint::Inspect, Fault::Status { status: 503 }, command))
             }
             Scene::EndsSoon => {
                 self.connected_at(&workspace, "LINKEDIN_PERSON").await?;
@@ -197,8 +193,7 @@ impl Stage {
             Scene::Released => Some(self.released(&workspace).await?),
             Scene::ReleasedWithoutAnswer => {
                 let command = self.released(&workspace).await?;
-                self.inject(Endpoint::Revoke, Fault::Status { status: 503 });
-                Some(command)
+                Some(self.but(Endpoint::Revoke, Fault::Status { status: 503 }, command))
             }
             Scene::Undelivered => Some(self.undelivered(&workspace).await?),
             Scene::UndeliveredAndGone => {
@@ -222,8 +217,10 @@ impl Stage {
 }
 
 impl Stage {
-    fn inject(&self, endpoint: Endpoint, fault: Fault) {
+    /// The same command, and a platform that will misbehave.
+    fn but(&self, endpoint: Endpoint, fault: Fault, command: Command) -> Command {
         self.app.sandbox.inject(FaultRule::new(endpoint, fault));
+        command
     }
 
     async fn start(&self, workspace: &str, platform: &str) -> anyhow::Result<Value> {

@@ -75,7 +75,7 @@ pub const FACEBOOK_PAGE: Spec = Spec {
             client: false,
         },
         identity: BY_QUERY,
-        accounts: Accounts::Listed(Listing {
+        accounts: Accounts::Listed(&Listing {
             ask: BY_QUERY,
             items: "/data",
             mapping: pointers("/id", "/username", "/name", "/picture/data/url"),

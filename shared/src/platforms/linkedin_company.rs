@@ -31,7 +31,7 @@ pub const LINKEDIN_COMPANY: Spec = Spec {
         "rw_organization_admin",
     ],
     quirks: Quirks {
-        accounts: Accounts::Listed(Listing {
+        accounts: Accounts::Listed(&Listing {
             ask: Ask {
                 headers: &[
                     ("x-restli-protocol-version", "2.0.0"),

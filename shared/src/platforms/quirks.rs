@@ -202,7 +202,7 @@ pub enum Accounts {
     /// The person who consented.
     Holder,
     /// What the person may choose from: pages, organisations, channels.
-    Listed(Listing),
+    Listed(&'static Listing),
 }
 
 /// How to read what a person may choose from.

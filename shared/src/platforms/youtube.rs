@@ -48,7 +48,7 @@ pub const YOUTUBE: Spec = Spec {
     quirks: Quirks {
         refresh_ends: true,
         revocation: RevokeCall { client: false, ..RevokeCall::STANDARD },
-        accounts: Accounts::Listed(Listing {
+        accounts: Accounts::Listed(&Listing {
             ask: Ask::STANDARD,
             items: "/items",
             mapping: pointers(

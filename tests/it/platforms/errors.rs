@@ -22,18 +22,52 @@ enum Then {
     OurFault,
 }
 
-/// A row of the table: where, what is answered, the code that is shown, what follows.
-type Row = (&'static str, u16, &'static [(&'static str, &'static str)], Value, &'static str, Then);
+const TABLE: &str = include_str!("errors.txt");
 
-const NONE: &[(&str, &str)] = &[];
+/// A line of the table.
+struct Row {
+    platform: &'static str,
+    fault: Fault,
+    code: &'static str,
+    then: Then,
+    line: &'static str,
+}
 
-fn graph(code: u32, subcode: Option<u32>) -> Value {
-    let mut error =
-        json!({ "message": "said by the platform", "type": "OAuthException", "code": code });
-    if let Some(subcode) = subcode {
-        error["error_subcode"] = json!(subcode);
-    }
-    json!({ "error": error })
+fn rows(wanted: impl Fn(&str) -> bool) -> Vec<Row> {
+    let lines = TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let rows = lines.map(|line| row(line).unwrap_or_else(|| panic!("no row: {line}")));
+    rows.filter(|row| wanted(row.platform)).collect()
+}
+
+fn row(line: &'static str) -> Option<Row> {
+    let mut parts = line.splitn(6, ' ');
+    let (platform, status) = (parts.next()?, parts.next()?.parse().ok()?);
+    let (word, seconds) = parts.next().map(|then| then.split_once(':').unwrap_or((then, "0")))?;
+    let then = match word {
+        "passes" => Then::Passes(seconds.parse().ok()?),
+        "doubt" => Then::InDoubt,
+        "dies" => Then::Dies,
+        "consent" => Then::Consent,
+        "ours" => Then::OurFault,
+        _ => return None,
+    };
+    let code = parts.next()?;
+    let header = parts.next()?.split_once('=');
+    let body = parts.next()?.to_owned();
+    serde_json::from_str::<Value>(&body).ok()?;
+    let headers = header.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let fault = Fault::Answer { status, headers: headers.into_iter().collect(), body };
+    Some(Row { platform, fault, code, then, line })
+}
+
+fn extends_itself(platform: &str) -> bool {
+    matches!(platform, "INSTAGRAM" | "THREADS")
+}
+
+/// An error of Meta's Graph API.
+fn graph(code: u32) -> Value {
+    let message = "said by the platform";
+    json!({ "error": { "message": message, "type": "OAuthException", "code": code } })
 }
 
 fn oauth(error: &str, words: &str) -> Value {
@@ -44,314 +78,11 @@ fn numbered(code: i64) -> Value {
     json!({ "code": code, "message": "said by the platform", "request_id": "r", "data": {} })
 }
 
-/// At platforms whose tokens are refreshed at any age.
-fn rows() -> Vec<Row> {
-    use Then::{Consent, Dies, InDoubt, OurFault, Passes};
-    let token = "Value passed for the token was invalid.";
-    let grant = "The provided authorization grant or refresh token is invalid, expired or revoked";
-    let xrpc = |error: &str| json!({ "error": error, "message": "said by the host" });
-    vec![
-        ("X", 400, NONE, oauth("invalid_request", token), "invalid_request", Dies),
-        (
-            "X",
-            400,
-            NONE,
-            oauth("invalid_request", "Missing parameter."),
-            "invalid_request",
-            OurFault,
-        ),
-        ("X", 400, NONE, oauth("invalid_grant", ""), "invalid_grant", Dies),
-        (
-            "X",
-            401,
-            NONE,
-            oauth("unauthorized_client", "Missing valid authorization header"),
-            "unauthorized_client",
-            OurFault,
-        ),
-        (
-            "X",
-            403,
-            NONE,
-            json!({ "title": "Client Forbidden", "type": "https://api.twitter.com/2/problems/client-forbidden", "detail": "d" }),
-            "client-forbidden",
-            OurFault,
-        ),
-        (
-            "X",
-            429,
-            &[("x-rate-limit-reset", "600")],
-            json!({ "title": "Too Many Requests" }),
-            "http_429",
-            Passes(590),
-        ),
-        ("X", 429, &[("retry-after", "77")], json!({}), "http_429", Passes(70)),
-        (
-            "X",
-            400,
-            NONE,
-            json!({ "errors": [{ "code": 88, "message": "Rate limit exceeded" }] }),
-            "88",
-            Passes(0),
-        ),
-        (
-            "X",
-            402,
-            NONE,
-            json!({ "title": "CreditsDepleted", "type": "https://api.twitter.com/2/problems/credits" }),
-            "credits",
-            Passes(0),
-        ),
-        ("X", 503, NONE, json!({}), "http_503", Passes(0)),
-        ("X", 200, NONE, json!("tokens, perhaps"), "no_readable_answer", InDoubt),
-        ("X", 200, NONE, json!({ "expires_in": 7200 }), "no_readable_answer", InDoubt),
-        ("LINKEDIN_PERSON", 400, NONE, oauth("invalid_request", grant), "invalid_request", Dies),
-        ("LINKEDIN_PERSON", 400, NONE, oauth("invalid_grant", grant), "invalid_grant", Dies),
-        (
-            "LINKEDIN_PERSON",
-            401,
-            NONE,
-            oauth("invalid_client", "no such client"),
-            "invalid_client",
-            OurFault,
-        ),
-        (
-            "LINKEDIN_PERSON",
-            401,
-            NONE,
-            json!({ "status": 401, "serviceErrorCode": 65601, "message": "The token used in the request has been revoked by the user" }),
-            "65601",
-            Passes(0),
-        ),
-        ("LINKEDIN_PERSON", 500, NONE, json!({}), "http_500", Passes(0)),
-        ("LINKEDIN_PERSON", 429, NONE, json!({ "status": 429 }), "http_429", Passes(0)),
-        ("LINKEDIN_PERSON", 200, NONE, json!("<html>"), "no_readable_answer", Passes(0)),
-        (
-            "TIKTOK_PERSONAL",
-            200,
-            NONE,
-            oauth("invalid_grant", "Refresh token is invalid or expired."),
-            "invalid_grant",
-            Dies,
-        ),
-        (
-            "TIKTOK_PERSONAL",
-            400,
-            NONE,
-            oauth("access_denied", "taken back"),
-            "access_denied",
-            Consent,
-        ),
-        (
-            "TIKTOK_PERSONAL",
-            401,
-            NONE,
-            json!({ "data": {}, "error": { "code": "scope_not_authorized", "message": "m", "log_id": "l" } }),
-            "scope_not_authorized",
-            Consent,
-        ),
-        (
-            "TIKTOK_PERSONAL",
-            401,
-            NONE,
-            json!({ "error": { "code": "scope_permission_missed", "message": "m" } }),
-            "scope_permission_missed",
-            Consent,
-        ),
-        (
-            "TIKTOK_PERSONAL",
-            401,
-            NONE,
-            json!({ "error": { "code": "access_token_invalid", "message": "m" } }),
-            "access_token_invalid",
-            Passes(0),
-        ),
-        (
-            "TIKTOK_PERSONAL",
-            200,
-            NONE,
-            oauth("invalid_client", "client key or secret is incorrect"),
-            "invalid_client",
-            OurFault,
-        ),
-        (
-            "TIKTOK_PERSONAL",
-            400,
-            NONE,
-            oauth("invalid_request", "malformed"),
-            "invalid_request",
-            OurFault,
-        ),
-        ("TIKTOK_PERSONAL", 400, NONE, oauth("invalid_scope", "m"), "invalid_scope", OurFault),
-        (
-            "TIKTOK_PERSONAL",
-            403,
-            NONE,
-            json!({ "error": { "code": "reached_active_user_cap", "message": "m" } }),
-            "reached_active_user_cap",
-            Passes(0),
-        ),
-        ("TIKTOK_PERSONAL", 429, &[("x-ratelimit-reset", "45")], json!({}), "http_429", Passes(40)),
-        ("TIKTOK_PERSONAL", 200, NONE, json!("cut"), "no_readable_answer", InDoubt),
-        ("TIKTOK_BUSINESS", 200, NONE, numbered(40105), "40105", Dies),
-        ("TIKTOK_BUSINESS", 200, NONE, numbered(40100), "40100", Passes(290)),
-        ("TIKTOK_BUSINESS", 200, NONE, numbered(40101), "40101", OurFault),
-        ("TIKTOK_BUSINESS", 200, NONE, numbered(40002), "40002", Passes(0)),
-        ("TIKTOK_BUSINESS", 200, NONE, numbered(50000), "50000", Passes(0)),
-        (
-            "TIKTOK_BUSINESS",
-            200,
-            NONE,
-            json!({ "code": 0, "message": "OK", "data": {} }),
-            "no_readable_answer",
-            InDoubt,
-        ),
-        (
-            "YOUTUBE",
-            400,
-            NONE,
-            oauth("invalid_grant", "Token has been expired or revoked."),
-            "invalid_grant",
-            Dies,
-        ),
-        (
-            "YOUTUBE",
-            400,
-            NONE,
-            oauth("invalid_grant", "Account has been deleted"),
-            "invalid_grant",
-            Dies,
-        ),
-        (
-            "YOUTUBE",
-            400,
-            NONE,
-            oauth("invalid_grant", "reauth related error (invalid_rapt)"),
-            "invalid_grant",
-            Consent,
-        ),
-        (
-            "YOUTUBE",
-            400,
-            NONE,
-            oauth("admin_policy_enforced", "the administrator restricts it"),
-            "admin_policy_enforced",
-            Consent,
-        ),
-        (
-            "YOUTUBE",
-            401,
-            NONE,
-            oauth("deleted_client", "The OAuth client was deleted."),
-            "deleted_client",
-            OurFault,
-        ),
-        ("YOUTUBE", 401, NONE, oauth("invalid_client", "Unauthorized"), "invalid_client", OurFault),
-        (
-            "YOUTUBE",
-            403,
-            NONE,
-            json!({ "error": { "code": 403, "message": "m", "errors": [{ "reason": "rateLimitExceeded" }] } }),
-            "rateLimitExceeded",
-            Passes(0),
-        ),
-        ("YOUTUBE", 429, &[("retry-after", "120")], json!({}), "http_429", Passes(110)),
-        (
-            "PINTEREST",
-            400,
-            NONE,
-            json!({ "code": 283, "message": "The refresh token is invalid." }),
-            "283",
-            Dies,
-        ),
-        (
-            "PINTEREST",
-            401,
-            NONE,
-            json!({ "code": 2, "message": "Authentication failed." }),
-            "2",
-            Passes(0),
-        ),
-        (
-            "PINTEREST",
-            400,
-            NONE,
-            json!({ "code": 1, "message": "Invalid request body." }),
-            "1",
-            Passes(0),
-        ),
-        (
-            "PINTEREST",
-            429,
-            &[("x-ratelimit-reset", "30")],
-            json!({ "code": 8 }),
-            "http_429",
-            Passes(25),
-        ),
-        ("PINTEREST", 200, NONE, json!("cut"), "no_readable_answer", InDoubt),
-        ("BLUESKY", 400, NONE, xrpc("ExpiredToken"), "ExpiredToken", Dies),
-        ("BLUESKY", 400, NONE, xrpc("InvalidToken"), "InvalidToken", Dies),
-        ("BLUESKY", 401, NONE, xrpc("AuthenticationRequired"), "AuthenticationRequired", Dies),
-        ("BLUESKY", 400, NONE, xrpc("AccountTakedown"), "AccountTakedown", Dies),
-        ("BLUESKY", 400, NONE, xrpc("UpstreamFailure"), "UpstreamFailure", Passes(0)),
-        ("BLUESKY", 502, NONE, xrpc("UpstreamFailure"), "http_502", Passes(0)),
-        (
-            "BLUESKY",
-            429,
-            &[("retry-after", "300")],
-            xrpc("RateLimitExceeded"),
-            "http_429",
-            Passes(290),
-        ),
-    ]
-}
-
-/// At platforms whose tokens extend themselves.
-fn graph_rows() -> Vec<Row> {
-    use Then::{Consent, Dies, OurFault, Passes};
-    let usage: &[(&str, &str)] = &[(
-        "x-business-use-case-usage",
-        r#"{"1":[{"type":"instagram","estimated_time_to_regain_access":10}]}"#,
-    )];
-    let mut rows: Vec<Row> = vec![
-        ("INSTAGRAM", 400, NONE, graph(190, None), "190", Dies),
-        ("INSTAGRAM", 400, NONE, graph(102, None), "102", Dies),
-        ("INSTAGRAM", 403, NONE, graph(10, None), "10", Consent),
-        ("INSTAGRAM", 403, NONE, graph(200, None), "200", Consent),
-        ("INSTAGRAM", 403, NONE, graph(299, None), "299", Consent),
-        ("INSTAGRAM", 400, usage, graph(80_002, None), "80002", Passes(590)),
-        (
-            "INSTAGRAM",
-            400,
-            NONE,
-            json!({ "error": { "message": "Unsupported request - method type: get", "type": "IGApiException", "code": 100 } }),
-            "100",
-            Passes(0),
-        ),
-        ("INSTAGRAM", 500, NONE, graph(2, None), "http_500", Passes(0)),
-        ("THREADS", 400, NONE, graph(4_476_002, None), "4476002", OurFault),
-        ("THREADS", 400, NONE, graph(101, None), "101", OurFault),
-        ("THREADS", 200, NONE, json!("cut"), "no_readable_answer", Passes(0)),
-    ];
-    let subcodes = [458, 459, 460, 463, 464, 467, 492];
-    rows.extend(
-        subcodes.map(|subcode| -> Row {
-            ("THREADS", 401, NONE, graph(190, Some(subcode)), "190", Dies)
-        }),
-    );
-    let busy = [1, 2, 4, 17, 32, 341, 368, 613, 80_000, 80_014];
-    let codes = ["1", "2", "4", "17", "32", "341", "368", "613", "80000", "80014"];
-    rows.extend(busy.into_iter().zip(codes).map(|(code, shown)| -> Row {
-        ("THREADS", 400, NONE, graph(code, None), shown, Passes(0))
-    }));
-    rows
-}
-
 async fn play(rows: Vec<Row>, before: TimeDelta) -> anyhow::Result<()> {
     let app = dressed().await?;
     let mut accounts = Vec::new();
-    for (number, (platform, ..)) in rows.iter().enumerate() {
-        accounts.push(connected(&app, (platform, &user(number)), &json!({})).await?);
+    for (number, row) in rows.iter().enumerate() {
+        accounts.push(connected(&app, (row.platform, &user(number)), &json!({})).await?);
     }
     app.clock.advance(before);
     for (number, (row, account)) in rows.into_iter().zip(accounts).enumerate() {
@@ -367,9 +98,7 @@ fn user(number: usize) -> String {
 }
 
 async fn strike(app: &TestApp, number: usize, (row, account): (Row, &str)) -> anyhow::Result<()> {
-    let (platform, status, headers, body, code, then) = row;
-    let what = format!("{platform} {status} {body}");
-    let fault = answer(status, headers, &body);
+    let Row { fault, code, then, line: what, .. } = row;
     app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, fault).for_user(user(number)));
     let begun = app.clock.now();
     refresh(app, account).await?.expect(202)?;
@@ -415,12 +144,12 @@ fn next(account: &Value) -> DateTime<Utc> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_error_of_a_refresh_means_what_it_should() -> anyhow::Result<()> {
-    play(rows(), TimeDelta::zero()).await
+    play(rows(|platform| !extends_itself(platform)), TimeDelta::zero()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_error_of_the_graph_means_what_it_should() -> anyhow::Result<()> {
-    play(graph_rows(), a_day_and_more()).await
+    play(rows(extends_itself), a_day_and_more()).await
 }
 
 /// One host of many says what it likes: the others are refreshed all the same.
@@ -466,11 +195,11 @@ async fn every_refusal_of_an_identity_ends_the_connect_with_its_reason() -> anyh
         ("X", Endpoint::Userinfo, 401, json!({ "title": "Unauthorized", "type": "about:blank", "status": 401, "detail": "Unauthorized" }), "unauthorized"),
         ("TIKTOK_PERSONAL", Endpoint::Userinfo, 401, json!({ "data": {}, "error": { "code": "scope_not_authorized", "message": "m" } }), "scope_not_authorized"),
         ("TIKTOK_BUSINESS", Endpoint::Userinfo, 200, numbered(40105), "40105"),
-        ("INSTAGRAM", Endpoint::Userinfo, 400, graph(190, None), "190"),
+        ("INSTAGRAM", Endpoint::Userinfo, 400, graph(190), "190"),
         ("PINTEREST", Endpoint::Userinfo, 403, json!({ "code": 7, "message": "m" }), "7"),
         ("YOUTUBE", Endpoint::Accounts, 403, json!({ "error": { "code": 403, "message": "m", "errors": [{ "reason": "youtubeSignupRequired" }] } }), "youtubeSignupRequired"),
         ("LINKEDIN_COMPANY", Endpoint::Accounts, 403, json!({ "status": 403, "serviceErrorCode": 100, "message": "Not enough permissions" }), "100"),
-        ("FACEBOOK_PAGE", Endpoint::Accounts, 403, graph(10, None), "10"),
+        ("FACEBOOK_PAGE", Endpoint::Accounts, 403, graph(10), "10"),
     ]
     .into_iter()
     .enumerate()
@@ -494,7 +223,7 @@ async fn an_identity_that_will_come_is_waited_for() -> anyhow::Result<()> {
             401,
             json!({ "status": 401, "serviceErrorCode": 65601, "message": "revoked" }),
         ),
-        ("THREADS", 400, graph(2, None)),
+        ("THREADS", 400, graph(2)),
         ("TIKTOK_BUSINESS", 200, numbered(40100)),
     ] {
         app.sandbox.inject(FaultRule::new(Endpoint::Userinfo, answer(status, &[], &body)).times(1));
@@ -517,10 +246,10 @@ async fn a_long_lived_token_is_waited_for_or_the_connect_fails() -> anyhow::Resu
         app.sandbox.inject(rule(Fault::Status { status: 503 }).times(1));
         let ended = connect(&app, (platform, "patient"), &json!({})).await?;
         assert_eq!(ended["status"], "connected", "{platform}: {ended:#}");
-        app.sandbox.inject(rule(answer(400, &[], &graph(190, None))).times(1));
+        app.sandbox.inject(rule(answer(400, &[], &graph(190))).times(1));
         let failed = connect(&app, (platform, "unlucky"), &json!({})).await?;
         assert_eq!(failed["reasonCode"], "LONG_LIVED_REFUSED", "{platform}: {failed:#}");
-        app.sandbox.inject(rule(answer(400, &[], &graph(101, None))).times(1));
+        app.sandbox.inject(rule(answer(400, &[], &graph(101))).times(1));
         let failed = connect(&app, (platform, "unlucky"), &json!({})).await?;
         assert_eq!(failed["reasonCode"], "PLATFORM_MISCONFIGURED", "{platform}: {failed:#}");
     }
@@ -559,8 +288,8 @@ async fn every_refusal_of_a_code_ends_the_connect_with_its_reason() -> anyhow::R
         ),
         ("INSTAGRAM", 400, typed.clone(), "EXCHANGE_REFUSED", "OAuthException"),
         ("THREADS", 400, typed, "EXCHANGE_REFUSED", "OAuthException"),
-        ("FACEBOOK_PAGE", 400, graph(100, Some(36_009)), "EXCHANGE_REFUSED", "100"),
-        ("FACEBOOK_PAGE", 400, graph(101, None), misconfigured, "101"),
+        ("FACEBOOK_PAGE", 400, graph(100), "EXCHANGE_REFUSED", "100"),
+        ("FACEBOOK_PAGE", 400, graph(101), misconfigured, "101"),
         (
             "TIKTOK_PERSONAL",
             200,

@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use latchkey_shared::platforms::quirks::Accounts;
 
-    fn listing(id: &str) -> Listing {
+    fn listing(id: &str) -> &'static Listing {
         match platforms().get(id).unwrap().quirks.accounts {
             Accounts::Listed(listing) => listing,
             Accounts::Holder => panic!("{id} lists nothing"),
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_page_that_cannot_be_connected_says_why() {
         let listing = listing("FACEBOOK_PAGE");
-        let page = |page: Value| candidate(&listing, &page).unwrap().ineligible;
+        let page = |page: Value| candidate(listing, &page).unwrap().ineligible;
         let good =
             json!({ "id": "1", "tasks": ["ANALYZE", "CREATE_CONTENT"], "access_token": "t" });
         assert_eq!(page(good), None);
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(page(reader).as_deref(), Some("ROLE_NOT_ENOUGH"));
         let tokenless = json!({ "id": "1", "tasks": ["CREATE_CONTENT"] });
         assert_eq!(page(tokenless).as_deref(), Some("NO_PAGE_TOKEN"));
-        assert!(candidate(&listing, &json!({ "name": "nobody" })).is_none());
+        assert!(candidate(listing, &json!({ "name": "nobody" })).is_none());
     }
 
     #[test]
