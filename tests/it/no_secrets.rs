@@ -6,12 +6,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 use latchkey_shared::telemetry;
-use latchkey_tests::app::{Answer, eventually, logs};
+use latchkey_tests::app::{Answer, Options, eventually, logs, worn};
 use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule};
 use latchkey_tests::{Person, TestApp};
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+
+use super::platforms::{choose, connect, connected, disconnected, page, refreshed};
 
 /// Everything that must not be found, with a name for the message.
 type Secrets = Vec<(&'static str, String)>;
@@ -20,7 +22,8 @@ type Secrets = Vec<(&'static str, String)>;
 /// a trace: raw, as base64, as hex and URL-encoded.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_found_outside_seals() -> anyhow::Result<()> {
-    let app = TestApp::start().await?;
+    let platforms = worn(&["FACEBOOK_PAGE", "INSTAGRAM", "BLUESKY"]);
+    let app = TestApp::start_with(Options { platforms, ..Options::default() }).await?;
     let mut taps = [app.tap("commands").await?, app.tap("events").await?, app.tap("dead").await?];
     let new_key = json!({ "name": "second", "role": "admin" });
     let key = post_once(&app, "/v1/api-keys", &new_key).await?.expect(201)?.json();
@@ -29,6 +32,7 @@ async fn no_secret_is_found_outside_seals() -> anyhow::Result<()> {
     let key = key["key"].as_str().unwrap_or_default();
     let states = walk_every_flow(&app).await?;
     change_a_secret(&app).await?;
+    walk_the_platforms(&app).await?;
     let mut secrets: Secrets = vec![
         ("the API key", app.owner.expose_key().to_owned()),
         ("the second API key", key.to_owned()),
@@ -145,6 +149,35 @@ async fn lose_and_reconnect(app: &TestApp, account: &str) -> anyhow::Result<()> 
     app.clock.advance(TimeDelta::hours(1));
     app.account_until(account, |account| account["status"] == "token_expired").await?;
     app.connect("sam").await.map(drop)
+}
+
+/// Tokens and secrets in addresses, page tokens, app passwords; and calls that are cut, so that somebody
+/// might tell the address.
+async fn walk_the_platforms(app: &TestApp) -> anyhow::Result<()> {
+    app.sandbox.set_pages("sam", ["7001", "7002"].map(|id| page(id, &["CREATE_CONTENT"])).to_vec());
+    for endpoint in [Endpoint::LongLived, Endpoint::Accounts, Endpoint::Inspect, Endpoint::Revoke] {
+        app.sandbox.inject(FaultRule::new(endpoint, Fault::Drop).times(1));
+    }
+    let waiting = connect(app, ("FACEBOOK_PAGE", "sam"), &json!({})).await?;
+    let candidates = app.path(&format!("/connects/{}/candidates", text(&waiting["id"])));
+    app.http.get(&candidates).await?.expect(200)?;
+    let pages = choose(app, &waiting, &["7001", "7002"]).await?;
+    for account in &pages {
+        app.account_until(account, |account| account["reauthDueAt"].is_string()).await?;
+    }
+    for (account, user) in [("INSTAGRAM", "sam"), ("BLUESKY", "sam")] {
+        let account = connected(app, (account, user), &json!({})).await?;
+        app.clock.advance(TimeDelta::hours(25));
+        refreshed(app, &account).await?;
+        disconnected(app, &account).await?;
+    }
+    let wrong = json!({ "credentials": { "identifier": "sam.test", "password": app.sandbox.app_password("eve") } });
+    assert_eq!(connect(app, ("BLUESKY", "sam"), &wrong).await?["status"], "failed");
+    for account in &pages {
+        disconnected(app, account).await?;
+    }
+    app.clock.advance(TimeDelta::minutes(2));
+    Ok(())
 }
 
 const OLD_SECRET: &str = "acme-secret-of-last-year-0123456789";

@@ -48,7 +48,7 @@ fn handle(user: &str) -> String {
 }
 
 /// Lets a person connect; answers the connect once it has ended, or waits for a choice.
-async fn connect(
+pub(crate) async fn connect(
     app: &TestApp,
     (platform, user): (&str, &str),
     more: &Value,
@@ -72,14 +72,22 @@ async fn connect_in(
 }
 
 /// The same, and answers the account.
-async fn connected(app: &TestApp, who: (&str, &str), more: &Value) -> anyhow::Result<String> {
+pub(crate) async fn connected(
+    app: &TestApp,
+    who: (&str, &str),
+    more: &Value,
+) -> anyhow::Result<String> {
     let ended = connect(app, who, more).await?;
     assert_eq!(ended["status"], "connected", "{who:?}: {ended:#}");
     Ok(text(&ended["accountIds"][0]).to_owned())
 }
 
 /// Chooses among what a connect laid out, and answers its accounts.
-async fn choose(app: &TestApp, connect: &Value, ids: &[&str]) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn choose(
+    app: &TestApp,
+    connect: &Value,
+    ids: &[&str],
+) -> anyhow::Result<Vec<String>> {
     assert_eq!(connect["status"], "selecting", "{connect:#}");
     let workspace = text(&connect["workspaceId"]);
     let path = format!("/v1/workspaces/{workspace}/connects/{}/selection", text(&connect["id"]));
@@ -90,7 +98,7 @@ async fn choose(app: &TestApp, connect: &Value, ids: &[&str]) -> anyhow::Result<
 }
 
 /// Disconnects, and answers the receipt.
-async fn disconnected(app: &TestApp, account: &str) -> anyhow::Result<Value> {
+pub(crate) async fn disconnected(app: &TestApp, account: &str) -> anyhow::Result<Value> {
     disconnected_in(app, &app.owner.workspace_id.to_string(), account).await
 }
 
@@ -113,13 +121,13 @@ async fn generation(app: &TestApp, account: &str) -> anyhow::Result<u64> {
 }
 
 /// Refreshes, and waits until there is another generation.
-async fn refreshed(app: &TestApp, account: &str) -> anyhow::Result<Value> {
+pub(crate) async fn refreshed(app: &TestApp, account: &str) -> anyhow::Result<Value> {
     let before = generation(app, account).await?;
     refresh(app, account).await?.expect(202)?;
     app.account_until(account, |account| account["tokenGeneration"] == before + 1).await
 }
 
-fn page(id: &str, roles: &[&str]) -> Page {
+pub(crate) fn page(id: &str, roles: &[&str]) -> Page {
     Page {
         id: id.to_owned(),
         name: format!("Page {id}"),

@@ -151,3 +151,89 @@ fn join(base: &Url, path: &str) -> Option<Url> {
     }
     base.join(path).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BUILT_IN, Endpoints, Platforms};
+    use super::*;
+    use crate::clock::Clock;
+
+    async fn endpoints(spec: &Spec, keys: &str) -> Result<(Platform, Endpoints), String> {
+        let client = match spec.client_auth {
+            Some(_) => "client_id = \"c\"\nclient_secret = { value = \"s\" }\n",
+            None => "",
+        };
+        let text = format!("[platforms.{}]\n{client}{keys}", spec.id);
+        let platforms = Platforms::parse(&text).map_err(|error| error.to_string())?;
+        let platform = platforms.get(spec.id).unwrap();
+        let endpoints = platforms.endpoints(platform, &Clock::system()).await.unwrap();
+        Ok((platform.clone(), endpoints.as_ref().clone()))
+    }
+
+    /// Each endpoint with its key; `None` where the platform has no such thing.
+    fn named(endpoints: &Endpoints) -> [(&'static str, Option<&Url>); 8] {
+        [
+            ("authorize_url", Some(&endpoints.authorize_url)),
+            ("token_url", Some(&endpoints.token_url)),
+            ("refresh_url", endpoints.refresh_url.as_ref()),
+            ("long_lived_url", endpoints.long_lived_url.as_ref()),
+            ("revoke_url", endpoints.revoke_url.as_ref()),
+            ("userinfo_url", Some(&endpoints.userinfo_url)),
+            ("accounts_url", endpoints.accounts_url.as_ref()),
+            ("inspect_url", endpoints.inspect_url.as_ref()),
+        ]
+    }
+
+    #[tokio::test]
+    async fn a_double_stands_in_for_all_hosts_of_a_vendor() {
+        for spec in BUILT_IN.iter().filter(|spec| !spec.quirks.own_host) {
+            let base = "base_url = \"http://127.0.0.1:9/double\"\n";
+            let (_, moved) = endpoints(spec, base).await.unwrap();
+            for (key, url) in named(&moved) {
+                let Some(url) = url else { continue };
+                assert!(url.as_str().starts_with("http://127.0.0.1:9/double/"), "{key}: {url}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_endpoint_that_is_there_can_be_in_another_place() {
+        for spec in BUILT_IN {
+            let base = "base_url = \"http://127.0.0.1:9\"\n";
+            let (_, usual) = endpoints(spec, base).await.unwrap();
+            for (key, url) in named(&usual) {
+                let given =
+                    endpoints(spec, &format!("{base}{key} = \"https://x.example/y\"")).await;
+                match url {
+                    Some(_) => {
+                        let (_, given) = given.unwrap();
+                        let placed = named(&given).into_iter().find(|(name, _)| *name == key);
+                        assert_eq!(placed.unwrap().1.unwrap().as_str(), "https://x.example/y");
+                    }
+                    None => assert!(given.unwrap_err().contains("has no such endpoint"), "{key}"),
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_version_is_a_setting_and_stands_wherever_it_is_due() {
+        for spec in BUILT_IN {
+            let base = "base_url = \"http://127.0.0.1:9\"\n";
+            let (platform, usual) = endpoints(spec, base).await.unwrap();
+            for (key, url) in named(&usual) {
+                assert!(!url.is_some_and(|url| url.as_str().contains("version")), "{key}: {url:?}");
+            }
+            let given = endpoints(spec, &format!("{base}api_version = \"v999\"")).await;
+            match spec.version {
+                Some(version) => {
+                    assert_eq!(platform.version, version);
+                    assert_eq!(given.unwrap().0.version, "v999");
+                }
+                None => assert!(given.unwrap_err().contains("`api_version` is unknown here")),
+            }
+            let wrong = endpoints(spec, &format!("{base}api_version = \"../x\"")).await;
+            assert!(wrong.unwrap_err().contains("`api_version`"));
+        }
+    }
+}

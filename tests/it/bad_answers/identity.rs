@@ -92,7 +92,7 @@ async fn a_platform_that_wants_to_be_left_alone_is_not_asked_who_it_is() -> anyh
 async fn an_identity_that_is_refused_ends_the_connect_and_revokes_its_tokens() -> anyhow::Result<()>
 {
     let app = start().await?;
-    let forbidden = "the platform answered 403 to the question who this is";
+    let forbidden = "the platform answered 403";
     let cases = [
         ("forbidden", Fault::Status { status: 403 }, json!({ "cause": forbidden })),
         (

@@ -119,10 +119,20 @@ async fn story(options: Options) -> anyhow::Result<TestApp> {
         if !strict && matches!(case.then, Then::InDoubt { .. }) {
             case.then = Then::Heals;
         }
+        if !matches!(case.then, Then::OurFault) {
+            strike(&app, case.user, &case.rule);
+            refresh_now(&app, &account.account_id).await?;
+        }
+    }
+    let ours = |(case, _): &(&Case, _)| matches!(case.then, Then::OurFault);
+    for (case, account) in cases.iter().zip(&accounts).filter(|case| !ours(case)) {
+        soon(&app, case, account).await.with_context(|| case.user)?;
+    }
+    // Last, and one after the other: while we are wrong, the app is left alone.
+    for (case, account) in cases.iter().zip(&accounts).filter(ours) {
+        app.execute("DELETE FROM app_pauses").await?;
         strike(&app, case.user, &case.rule);
         refresh_now(&app, &account.account_id).await?;
-    }
-    for (case, account) in cases.iter().zip(&accounts) {
         soon(&app, case, account).await.with_context(|| case.user)?;
     }
     let deaths = cases.iter().filter(|case| matches!(case.then, Then::Dies(_))).count();
@@ -242,10 +252,13 @@ async fn a_platform_is_left_alone_for_as_long_as_it_asks_up_to_a_day() -> anyhow
     for ((user, account), (fault, _)) in users.iter().zip(&accounts).zip(&faults) {
         strike(&app, user, &FaultRule::new(Endpoint::TokenRefresh, fault.clone()));
         refresh_now(&app, &account.account_id).await?;
+        let id = &account.account_id;
+        app.account_until(id, |account| !account["lastError"].is_null()).await?;
+        // Of the account alone, here: its app is left alone, too.
+        app.execute("DELETE FROM app_pauses").await?;
     }
     for ((user, account), (_, wait)) in users.iter().zip(&accounts).zip(&faults) {
         let id = &account.account_id;
-        app.account_until(id, |account| !account["lastError"].is_null()).await?;
         let grant = grant_of(&app, id).await?;
         if *wait > 0 {
             let waits = grant["waits"].as_f64().unwrap_or_default();

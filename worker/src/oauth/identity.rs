@@ -63,8 +63,13 @@ pub(super) fn read<S: AsRef<str>>(
     };
     Some(Identity {
         id: id.filter(|id| !id.is_empty())?,
-        username: mapping.username.as_ref().and_then(text),
+        // Some write handles with the sign that belongs before them, some without.
+        username: mapping.username.as_ref().and_then(text).map(without_sign),
         display_name: mapping.display_name.as_ref().and_then(text),
         avatar_url: mapping.avatar_url.as_ref().and_then(text),
     })
+}
+
+fn without_sign(handle: String) -> String {
+    handle.strip_prefix('@').map(str::to_owned).unwrap_or(handle)
 }

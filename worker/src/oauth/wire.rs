@@ -164,3 +164,97 @@ pub(super) fn text(value: &Value) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::refusal::tests::platforms;
+    use super::*;
+
+    fn answered(id: &str, status: u16, body: &Value) -> Result<Value, TokenError> {
+        let platforms = platforms();
+        let answer = http::Response::builder().status(status);
+        let answer = answer.body(body.to_string().into_bytes()).unwrap();
+        let undressed = undress(platforms.get(id).unwrap(), answer)?;
+        assert_eq!(undressed.status(), 200);
+        Ok(serde_json::from_slice(undressed.body()).unwrap())
+    }
+
+    #[test]
+    fn a_list_of_one_and_the_flat_form_are_the_same_answer() {
+        let flat = json!({ "access_token": "t", "user_id": 17_841_405_309_211_844_u64,
+                           "permissions": "basic,publish" });
+        let listed = json!({ "data": [flat.clone()] });
+        let wanted =
+            json!({ "access_token": "t", "token_type": "bearer", "scope": "basic publish" });
+        assert_eq!(answered("INSTAGRAM", 200, &flat).unwrap(), wanted);
+        assert_eq!(answered("INSTAGRAM", 200, &listed).unwrap(), wanted);
+        let as_list = json!({ "access_token": "t", "permissions": ["basic", "publish"] });
+        assert_eq!(answered("INSTAGRAM", 200, &as_list).unwrap(), wanted);
+    }
+
+    #[test]
+    fn lifetimes_stand_under_several_names() {
+        let of = |id: &str, body: Value| answered(id, 200, &body).unwrap();
+        let tiktok = json!({ "access_token": "t", "refresh_token": "r", "refresh_expires_in": 9 });
+        assert_eq!(of("TIKTOK_PERSONAL", tiktok)["refresh_token_expires_in"], 9);
+        let inner = json!({ "access_token": "t", "open_id": "o", "refresh_token_expires_in": "8" });
+        let business = of("TIKTOK_BUSINESS", json!({ "code": 0, "data": inner }));
+        assert_eq!(
+            (&business["refresh_token_expires_in"], &business["subject"]),
+            (&json!(8), &json!("o"))
+        );
+        let quoted =
+            of("SANDBOX", json!({ "access_token": "t", "expires_in": "60", "subject": "x" }));
+        assert_eq!((&quoted["expires_in"], &quoted["subject"]), (&json!(60), &Value::Null));
+        let unsaid = of("SANDBOX", json!({ "access_token": "t", "expires_in": "soon" }));
+        assert_eq!(unsaid["expires_in"], Value::Null);
+    }
+
+    #[test]
+    fn an_error_inside_a_good_status_is_an_error() {
+        let refused = |id: &str, body: Value| match answered(id, 200, &body) {
+            Err(TokenError::Refused(refusal)) => refusal.code,
+            other => panic!("{other:?}"),
+        };
+        let body = json!({ "code": 40_105, "message": "m", "data": {} });
+        assert_eq!(refused("TIKTOK_BUSINESS", body), "40105");
+        assert_eq!(
+            refused("TIKTOK_PERSONAL", json!({ "error": "invalid_grant" })),
+            "invalid_grant"
+        );
+    }
+
+    fn dressed(id: &str, wire: impl Fn(&Platform) -> Wire) -> (String, String, String) {
+        let platforms = platforms();
+        let platform = platforms.get(id).unwrap();
+        let form = "grant_type=refresh_token&refresh_token=a%26b&client_id=c&client_secret=s";
+        let request = http::Request::post("https://v.example/token?x=1")
+            .header("content-type", FORM)
+            .header("accept", "application/json")
+            .body(form.as_bytes().to_vec())
+            .unwrap();
+        let request = dress(platform, &wire(platform), request).unwrap();
+        assert_eq!(request.headers()["accept"], "application/json");
+        let body = String::from_utf8(request.body().clone()).unwrap();
+        (request.method().to_string(), request.uri().to_string(), body)
+    }
+
+    #[test]
+    fn a_request_goes_out_in_the_vendor_s_form() {
+        let refresh = |platform: &Platform| platform.quirks.refresh;
+        let (method, uri, body) = dressed("THREADS", refresh);
+        assert_eq!((method.as_str(), body.as_str()), ("GET", ""));
+        assert_eq!(
+            uri,
+            "https://v.example/token?x=1&grant_type=th_refresh_token&access_token=a%26b"
+        );
+        let (_, _, body) = dressed("TIKTOK_PERSONAL", refresh);
+        assert!(body.contains("client_key=c") && !body.contains("client_id"), "{body}");
+        let (_, _, body) = dressed("TIKTOK_BUSINESS", refresh);
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((&body["client_id"], &body["refresh_token"]), (&json!("c"), &json!("a&b")));
+        let (method, _, body) = dressed("INSTAGRAM", |platform| platform.quirks.exchange);
+        assert_eq!(method, "POST");
+        assert!(body.contains("name=\"refresh_token\"\r\n\r\na&b\r\n"), "{body}");
+    }
+}

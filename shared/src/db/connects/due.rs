@@ -62,8 +62,8 @@ pub async fn overdue(
 ) -> Result<Vec<CallbackReceived>, DbError> {
     let query = sql_query(
         "SELECT workspace_id, id FROM connects
-         WHERE (status IN ('pending', 'selecting') AND expires_at <= moment($1))
-            OR (status IN ('authorized', 'exchanging') AND expires_at <= moment($1) - $2)
+         WHERE (status IN ('pending', 'selecting') AND selection IS NULL AND expires_at <= moment($1))
+            OR (status IN ('authorized', 'exchanging', 'selecting') AND expires_at <= moment($1) - $2)
          LIMIT $3",
     )
     .bind::<Interval, _>(clock.offset())

@@ -22,6 +22,9 @@ use crate::sandbox::state::Shared;
 /// No honest request is longer.
 const LONGEST_BODY: usize = 1024 * 1024;
 
+/// Of more requests than this the older half is forgotten: a benchmark makes millions.
+const MOST_KEPT: usize = 20_000;
+
 /// The headers that say something about a client.
 const KEPT: [&str; 5] = [
     "authorization",
@@ -79,8 +82,15 @@ async fn record(shared: &Shared, platform: &str, request: Request, next: Next) -
         headers: KEPT.iter().filter_map(header).collect(),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
-    shared.books().requests.push(recorded);
+    keep(&mut shared.books().requests, recorded);
     next.run(Request::from_parts(parts, Body::from(body))).await
+}
+
+fn keep(requests: &mut Vec<Recorded>, recorded: Recorded) {
+    if requests.len() >= MOST_KEPT {
+        requests.drain(..MOST_KEPT / 2);
+    }
+    requests.push(recorded);
 }
 
 /// A request, with what answers it.

@@ -9,7 +9,7 @@ use latchkey_shared::credentials;
 use latchkey_shared::db::account_checks;
 use latchkey_shared::db::accounts::{self, Account, Upsert};
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
-use latchkey_shared::db::grants::{self, Grant, GrantStatus};
+use latchkey_shared::db::grants::{self, Grant, GrantStatus, Reauth};
 use latchkey_shared::events::{EventType, NewEvent};
 use latchkey_shared::ids::{AccountId, GrantId};
 use latchkey_shared::keyring::Owner;
@@ -223,6 +223,8 @@ async fn keep_refresh_token(
         new.access_expires_at.map(|end| schedule::refresh_at(model, &new.id, new.issued_at, end));
     let sealed = both.seal(&key, new.tokens_place())?;
     grants::adopt_refresh_token(work, new, &sealed, (old.refresh_expires_at, refresh_at)).await?;
+    let reauth = old.reauth_at.map(|at| Reauth::new(at, new.issued_at));
+    grants::set_reauth(work, (&new.workspace_id, &new.id), reauth).await?;
     Ok(())
 }
 
