@@ -385,6 +385,11 @@ impl Stage {
                 );
                 self.app.clock.advance(if exchanges { SOON } else { LATER });
                 act().await;
+                if exchanges {
+                    // What came after the exchange may hold the connect for longer than that.
+                    self.app.clock.advance(LATER);
+                    act().await;
+                }
             }
         }
         if let Piece::Sweep(sweep) = piece {

@@ -33,7 +33,16 @@ async fn three_pages(app: &TestApp) -> anyhow::Result<Vec<String>> {
 /// Waits until tokens have been looked at so often.
 async fn checked(app: &TestApp, times: usize) -> anyhow::Result<()> {
     let looked = eventually(|| async { Ok((looks(app) >= times).then_some(())) }).await;
-    looked.with_context(|| format!("{} of {times} looks", looks(app)))
+    if looked.is_err() {
+        let row = "SELECT json_agg(a.*) AS accounts, (SELECT json_agg(p.*) FROM app_pauses p) AS p FROM accounts a";
+        eprintln!(
+            "{} of {times} looks at {}: {:#}",
+            looks(app),
+            app.clock.now(),
+            app.row(row).await?
+        );
+    }
+    looked
 }
 
 /// How often tokens have been looked at, with an answer or without.

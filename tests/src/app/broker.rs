@@ -11,6 +11,7 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use latchkey_shared::broker::{Server, Topology};
+use latchkey_shared::messages::CommandKind;
 use serde_json::Value;
 
 /// Sees every message of an exchange.
@@ -33,7 +34,8 @@ impl Tap {
         let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?;
         let exchange = format!("{prefix}.{exchange}");
         // A direct exchange matches keys to the letter: one binding for each kind of command.
-        for key in ["#", "callback_received", "refresh_due", "revocation_due", "webhook_due"] {
+        let kinds = CommandKind::ALL.iter().map(|kind| kind.as_str());
+        for key in kinds.chain(["#"]) {
             let none = FieldTable::default();
             let options = QueueBindOptions::default();
             channel

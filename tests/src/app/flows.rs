@@ -171,7 +171,8 @@ impl TestApp {
                 |delivery| delivery.event["type"] == kind && is_wanted(&delivery.event),
                 super::PATIENCE,
             )
-            .await?;
+            .await
+            .map_err(super::told)?;
         anyhow::ensure!(delivery.verified, "the signature of {kind} is wrong");
         Ok(delivery.event)
     }

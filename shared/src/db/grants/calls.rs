@@ -8,7 +8,7 @@ use serde_json::json;
 use super::super::account_history::{RefreshEnding, note_refresh};
 use super::super::schema::grants;
 use super::super::{DbError, now, now_plus};
-use super::{Grant, GrantStatus, NewTokens};
+use super::{Grant, GrantStatus, NewTokens, reauth};
 use crate::clock::Clock;
 use crate::ids::{GrantId, WorkspaceId};
 
@@ -88,8 +88,6 @@ pub async fn store_answer(
                 grants::refresh_expires_at.eq(tokens.refresh_expires_at),
                 grants::refresh_at.eq(tokens.refresh_at),
                 grants::next_attempt_at.eq(tokens.refresh_at),
-                grants::reauth_at.eq(tokens.reauth.map(|reauth| reauth.at)),
-                grants::reauth_notice_at.eq(tokens.reauth.and_then(|reauth| reauth.notice_at)),
             ),
             (
                 grants::attempts.eq(0),
@@ -105,6 +103,9 @@ pub async fn store_answer(
         .returning(grants::status);
     let status = row.get_result(conn).await.optional()?;
     if status.is_some() {
+        if tokens.reauth.is_some() || grant.reauth_at.is_some() {
+            reauth::renew(conn, (&grant.workspace_id, &grant.id), tokens.reauth).await?;
+        }
         let data = json!({
             "tokenGeneration": grant.generation + 1,
             "tokenExpiresAt": tokens.access_expires_at.map(as_text),

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Interval, Text};
+use diesel::sql_types::{BigInt, Interval, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::DbError;
@@ -29,6 +29,29 @@ pub async fn set_reauth(
         ))
         .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// The same after a refresh: an end that stays where it is, to the second or not, keeps its notice, so
+/// that one which is due just now is told all the same.
+///
+/// # Errors
+/// When the query fails.
+pub(super) async fn renew(
+    conn: &mut AsyncPgConnection,
+    (workspace, id): (&WorkspaceId, &GrantId),
+    reauth: Option<Reauth>,
+) -> Result<(), DbError> {
+    let query = sql_query(
+        "UPDATE grants SET reauth_at = $1, reauth_notice_at = CASE
+             WHEN abs(extract(epoch FROM reauth_at - $1)) < 3600 THEN reauth_notice_at ELSE $2 END
+         WHERE workspace_id = $3 AND id = $4",
+    )
+    .bind::<Nullable<Timestamptz>, _>(reauth.map(|reauth| reauth.at))
+    .bind::<Nullable<Timestamptz>, _>(reauth.and_then(|reauth| reauth.notice_at))
+    .bind::<Text, _>(workspace)
+    .bind::<Text, _>(id);
+    query.execute(conn).await?;
     Ok(())
 }
 
