@@ -1,8 +1,8 @@
 //! The whole life of an account at each platform: connected, refreshed, dead, connected again under
 //! the same id, disconnected. And what was sent for it, to the letter.
 
-use latchkey_tests::TestApp;
 use latchkey_tests::app::{Options, WORN, worn};
+use latchkey_tests::{SandboxConfig, TestApp};
 use serde_json::json;
 
 use super::wire::told;
@@ -114,3 +114,14 @@ life!(youtube, "YOUTUBE", ByRefreshToken, "invalid_grant", "revoked");
 life!(pinterest, "PINTEREST", ByRefreshToken, "283", "not_supported");
 life!(bluesky, "BLUESKY", ByRefreshToken, "ExpiredToken", "revoked");
 life!(sandbox, "SANDBOX", ByRefreshToken, "invalid_grant", "revoked");
+
+/// Documented as a list with one item, seen flat in the field: either will do.
+#[tokio::test(flavor = "multi_thread")]
+async fn instagram_s_other_answer_is_understood_as_well() -> anyhow::Result<()> {
+    let sandbox = SandboxConfig { instagram_flat: true, ..SandboxConfig::default() };
+    let platforms = worn(&["INSTAGRAM"]);
+    let app = TestApp::start_with(Options { platforms, sandbox, ..Options::default() }).await?;
+    let account = connected(&app, ("INSTAGRAM", "sam"), &json!({})).await?;
+    assert_eq!(app.account(&account).await?["missingScopes"], json!([]));
+    app.finish().await
+}

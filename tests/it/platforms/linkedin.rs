@@ -1,11 +1,15 @@
 //! LinkedIn forgets a member's earlier tokens when a client asks for another set of scopes: person and
 //! company of one client ask for one.
 
-use latchkey_tests::TestApp;
+use chrono::TimeDelta;
+use latchkey_tests::app::{Options, worn};
 use latchkey_tests::sandbox::Kind;
+use latchkey_tests::{SandboxConfig, TestApp};
 use serde_json::json;
 
-use super::{choose, connect, connected, disconnected, dressed_in, lives, page, refreshed};
+use super::{
+    choose, connect, connected, disconnected, dressed_in, lives, page, refresh, refreshed,
+};
 
 const BOTH: [&str; 2] = ["LINKEDIN_PERSON", "LINKEDIN_COMPANY"];
 
@@ -36,6 +40,25 @@ async fn no_connect_chooses_its_own_scopes() -> anyhow::Result<()> {
         assert_eq!(refused.code(), "SCOPES_FIXED");
         assert_eq!(refused.json()["errors"][0]["pointer"], "/scopes");
     }
+    app.finish().await
+}
+
+/// Most apps get no refresh token: nothing is refreshed, and the member is asked in time.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_refresh_token_the_end_is_told_and_comes() -> anyhow::Result<()> {
+    let sandbox = SandboxConfig { linkedin_refresh_tokens: false, ..SandboxConfig::default() };
+    let platforms = worn(&["LINKEDIN_PERSON"]);
+    let app = TestApp::start_with(Options { platforms, sandbox, ..Options::default() }).await?;
+    let account = connected(&app, ("LINKEDIN_PERSON", "sam"), &json!({})).await?;
+    let shown = app.account(&account).await?;
+    assert_eq!(shown["reauthDueAt"], shown["tokenExpiresAt"]);
+    assert_eq!(refresh(&app, &account).await?.expect(409)?.code(), "NOTHING_TO_REFRESH");
+    app.clock.advance(TimeDelta::days(46) + TimeDelta::minutes(1));
+    let event = app.event("account.reauth_due", &account).await?;
+    assert_eq!(event["data"]["daysLeft"], 14);
+    app.clock.advance(TimeDelta::days(14));
+    let expired = app.account_until(&account, |shown| shown["status"] == "token_expired").await?;
+    assert_eq!(expired["statusReason"], "access_token_ended");
     app.finish().await
 }
 

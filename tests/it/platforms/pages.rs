@@ -82,6 +82,22 @@ async fn three_pages_share_a_consent_and_each_is_checked() -> anyhow::Result<()>
     app.finish().await
 }
 
+/// The exchange does not say what was granted; the first look at the token does.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_person_unticked_is_shown_as_missing() -> anyhow::Result<()> {
+    let app = with_pages().await?;
+    app.sandbox.set_pages("sam", vec![page("7001", &["CREATE_CONTENT"])]);
+    let granted = json!(["pages_show_list", "public_profile"]);
+    let data = json!({ "is_valid": true, "expires_at": 0, "scopes": granted });
+    let seen = super::answer(200, &[], &json!({ "data": data }));
+    app.sandbox.inject(FaultRule::new(Endpoint::Inspect, seen));
+    let account = super::connected(&app, FACEBOOK, &json!({})).await?;
+    let shown = app.account_until(&account, |shown| shown["scopes"] == granted).await?;
+    let missing = json!(["pages_read_engagement", "pages_manage_posts", "business_management"]);
+    assert_eq!(shown["missingScopes"], missing);
+    app.finish().await
+}
+
 /// The person's own token ends after 60 days: no page does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_outlives_the_token_of_its_person_and_can_still_be_revoked() -> anyhow::Result<()> {

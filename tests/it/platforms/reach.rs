@@ -64,7 +64,9 @@ async fn an_end_that_no_refresh_moves_is_told_in_time() -> anyhow::Result<()> {
     }
     app.clock.advance(TimeDelta::days(2));
     let expired = app.account_until(&account, |shown| shown["status"] == "token_expired").await?;
-    assert_eq!(expired["statusReason"], "refresh_token_ended", "{expired:#}");
+    // The sweep knows the end; a refresh that comes first is told of it.
+    let reason = text(&expired["statusReason"]);
+    assert!(["refresh_token_ended", "refused_by_platform"].contains(&reason), "{expired:#}");
     app.finish().await
 }
 

@@ -115,8 +115,8 @@ async fn settle(
     asked: Result<Inspected, AskError>,
 ) -> Result<Outcome, Failure> {
     let refusal = match asked {
-        Ok(Inspected::Valid { reauth_at }) => {
-            return confirm(context, (inspection, account), reauth_at).await;
+        Ok(Inspected::Valid { reauth_at, scopes }) => {
+            return confirm(context, (inspection, account), (reauth_at, scopes)).await;
         }
         Ok(Inspected::Invalid(refusal)) => refusal,
         Err(error) => return put_off(context, platform, account, &error).await,
@@ -129,11 +129,12 @@ async fn settle(
     }
 }
 
-/// It works: so it is until the next day, and the person's data may be read until then.
+/// It works: so it is until the next day. What the person granted is known from here alone, where the
+/// exchange does not say it.
 async fn confirm(
     context: &Context,
     (inspection, account): (&Inspection, &Account),
-    reauth_at: Option<DateTime<Utc>>,
+    (reauth_at, scopes): (Option<DateTime<Utc>>, Option<Vec<String>>),
 ) -> Result<Outcome, Failure> {
     let mut work = context.store.begin().await?;
     let now = db::read_now(&mut work, context.clock()).await?;
@@ -147,6 +148,9 @@ async fn confirm(
         if known.is_some_and(|known| known.reauth_at != reauth_at) {
             let reauth = reauth_at.map(|at| Reauth::new(at, now));
             grants::set_reauth(&mut work, grant, reauth).await?;
+        }
+        if let Some(scopes) = scopes.filter(|scopes| *scopes != account.scopes) {
+            accounts::change_scopes(&mut work, grant, &scopes).await?;
         }
     }
     work.commit().await?;

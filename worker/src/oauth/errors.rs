@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::refusal::Refusal;
+use super::wire::text;
 
 /// The error that an answer tells of, if it tells of one.
 #[must_use]
@@ -68,14 +69,6 @@ fn problem(body: &Value) -> Option<Refusal> {
 fn listed(body: &Value) -> Option<Refusal> {
     let first = &body["errors"][0];
     Some(Refusal::new(&text(&first["code"])?, first["message"].as_str()))
-}
-
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

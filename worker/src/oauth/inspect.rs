@@ -22,6 +22,8 @@ pub enum Inspected {
     Valid {
         /// By when the person must consent again, if there is such an end.
         reauth_at: Option<DateTime<Utc>>,
+        /// What the person granted, if the platform says so.
+        scopes: Option<Vec<String>>,
     },
     /// It does not, and why.
     Invalid(Refusal),
@@ -68,7 +70,9 @@ fn read(body: &Value) -> Option<Inspected> {
             .into_iter()
             .filter_map(|end| data[end].as_i64().filter(|end| *end > 0));
         let reauth_at = ends.min().and_then(|end| DateTime::from_timestamp(end, 0));
-        return Some(Inspected::Valid { reauth_at });
+        let listed = data["scopes"].as_array().map(|list| list.iter().filter_map(Value::as_str));
+        let scopes = listed.map(|scopes| scopes.map(str::to_owned).collect());
+        return Some(Inspected::Valid { reauth_at, scopes });
     }
     let said = super::errors::read(data);
     Some(Inspected::Invalid(said.unwrap_or_else(|| Refusal::new("not_valid", None))))
@@ -86,8 +90,14 @@ mod tests {
         let end = |seconds| Some(DateTime::from_timestamp(seconds, 0).unwrap());
         for (expires, data_access, reauth_at) in [(0, 0, None), (0, 9, end(9)), (5, 9, end(5))] {
             let data = json!({ "is_valid": true, "expires_at": expires, "data_access_expires_at": data_access });
-            assert_eq!(seen(data), Some(Inspected::Valid { reauth_at }));
+            assert_eq!(seen(data), Some(Inspected::Valid { reauth_at, scopes: None }));
         }
+        let scopes = json!({ "is_valid": true, "expires_at": 0, "scopes": ["pages_show_list"] });
+        let scopes = match seen(scopes) {
+            Some(Inspected::Valid { scopes, .. }) => scopes,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(scopes.as_deref(), Some(&["pages_show_list".to_owned()][..]));
         let dead = seen(
             json!({ "is_valid": false, "error": { "code": 190, "subcode": 492, "message": "m" } }),
         );

@@ -9,8 +9,8 @@ use latchkey_shared::events::EventType;
 use latchkey_shared::keyring::Owner;
 use serde_json::json;
 
-use super::finish::{self, Holder};
-use super::{Reason, give_up, identify};
+use super::consent::{self, Holder};
+use super::{Reason, finish, give_up};
 use crate::context::Context;
 use crate::outcome::{Failure, Outcome};
 
@@ -74,7 +74,7 @@ async fn lay_out(
         return Ok(Outcome::Stale("ended meanwhile"));
     }
     grants::lock_holder(&mut work, &holder.hash).await?;
-    if !finish::name_holder(&mut work, context, (grant, holder)).await? {
+    if !consent::name_holder(&mut work, context, (grant, holder)).await? {
         return Ok(Outcome::Stale("its grant has moved on"));
     }
     let key = context.store.vault().sealing_key(&mut work, Owner::workspace(workspace)).await?;
@@ -98,7 +98,7 @@ async fn lay_out(
 /// [`Failure`].
 pub async fn resume(context: &Context, connect: &Connect) -> Result<Outcome, Failure> {
     let (Some((grant, tokens)), Some(selection), Some(sealed)) =
-        (identify::load(context, connect).await?, &connect.selection, &connect.sealed_candidates)
+        (consent::load(context, connect).await?, &connect.selection, &connect.sealed_candidates)
     else {
         return Ok(Outcome::Stale("its tokens are gone"));
     };

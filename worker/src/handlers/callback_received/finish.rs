@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use latchkey_shared::candidates::Candidate;
-use latchkey_shared::credentials;
 use latchkey_shared::db::account_checks;
 use latchkey_shared::db::accounts::{self, Account, Upsert};
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
@@ -14,64 +13,17 @@ use latchkey_shared::events::{EventType, NewEvent};
 use latchkey_shared::ids::{AccountId, GrantId};
 use latchkey_shared::keyring::Owner;
 use latchkey_shared::messages::{Command, RevocationDue};
-use latchkey_shared::platforms::{Platform, Reach};
+use latchkey_shared::platforms::Platform;
 use latchkey_shared::tokens::TokenSet;
 use latchkey_shared::work::Work;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
+use super::consent::{Holder, name_holder, reaches_one_token};
 use super::{Reason, fail};
 use crate::context::Context;
 use crate::oauth::schedule;
 use crate::outcome::{Failure, Outcome};
-use crate::receipt;
-
-/// The person who consented.
-pub struct Holder {
-    /// What the consent brought, naming the person where calls must.
-    pub tokens: TokenSet,
-    /// The same for every grant of one person through one OAuth client, in the whole installation.
-    pub hash: Vec<u8>,
-}
-
-/// The hash of a person.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn holder(
-    context: &Context,
-    connect: &Connect,
-    platform: &Platform,
-    person: &str,
-) -> Result<Vec<u8>, Failure> {
-    let mut conn = context.store.conn().await?;
-    let vault = context.store.vault();
-    let app = (&connect.workspace_id, connect.app_id.as_ref());
-    let client = credentials::resolve(&mut conn, vault, platform, app).await?;
-    let key = vault.sealing_key(&mut conn, Owner::Installation).await?;
-    Ok(key.hash(&[platform.vendor(), &client.client_id, person]))
-}
-
-/// Writes down whose grant it is, and spares what was released of the same person. The holder must be
-/// locked. False when the grant is not waiting for it any more.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn name_holder(
-    work: &mut Work,
-    context: &Context,
-    (grant, holder): (&Grant, &Holder),
-) -> Result<bool, Failure> {
-    let owner = Owner::workspace(&grant.workspace_id);
-    let key = context.store.vault().sealing_key(work, owner).await?;
-    let sealed = holder.tokens.seal(&key, grant.tokens_place())?;
-    if !grants::name_holder(work, grant, &holder.hash, &sealed).await? {
-        return Ok(false);
-    }
-    let platform = context.platform(&grant.platform)?;
-    spare_releasing(work, context, &holder.hash, platform).await?;
-    Ok(true)
-}
 
 /// Connects what was chosen.
 ///
@@ -151,30 +103,6 @@ async fn before(
         }
     }
     Ok(before)
-}
-
-/// A new consent of the same person stops a revocation that was not sent yet, where the platform
-/// would end the new consent with it.
-async fn spare_releasing(
-    work: &mut Work,
-    context: &Context,
-    holder: &[u8],
-    platform: &Platform,
-) -> Result<(), Failure> {
-    if reaches_one_token(platform) {
-        return Ok(());
-    }
-    for old in grants::releasing_of_holder(work, holder).await? {
-        grants::supersede(work, &old.workspace_id, &old.grant_id, "kept_for_other_accounts")
-            .await?;
-        let receipt = receipt::new(context.clock(), "kept_for_other_accounts", None);
-        accounts::set_receipt(work, &old.workspace_id, &old.grant_id, &receipt).await?;
-    }
-    Ok(())
-}
-
-fn reaches_one_token(platform: &Platform) -> bool {
-    platform.reach == Reach::Token
 }
 
 /// The grants that the accounts had, locked in one order.

@@ -2,14 +2,12 @@
 
 use latchkey_shared::candidates::Candidate;
 use latchkey_shared::db::connects::Connect;
-use latchkey_shared::db::grants::{self, Grant};
-use latchkey_shared::keyring::Owner;
 use latchkey_shared::platforms::quirks::Accounts;
 use latchkey_shared::platforms::{Endpoints, Platform};
 use latchkey_shared::tokens::TokenSet;
 use serde_json::json;
 
-use super::finish::Holder;
+use super::consent::{self, Holder};
 use super::{Reason, ask_again, choose, finish, give_up, trade_in};
 use crate::context::Context;
 use crate::oauth::identity::{Identity, identify};
@@ -23,7 +21,7 @@ use crate::outcome::{Failure, Outcome};
 /// [`Failure`].
 pub async fn run(context: &Context, connect: &Connect) -> Result<Outcome, Failure> {
     let platform = context.platform(&connect.platform)?;
-    let Some((grant, tokens)) = load(context, connect).await? else {
+    let Some((grant, tokens)) = consent::load(context, connect).await? else {
         return Ok(Outcome::Stale("its tokens are gone"));
     };
     let endpoints = match context.endpoints(platform).await {
@@ -37,8 +35,8 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Outcome, Failur
     };
     match ask(context, at, &tokens).await {
         Ok((identity, listed)) => {
-            let holder = finish::holder(context, connect, platform, &identity.id).await?;
-            let holder = Holder { tokens: with_subject(tokens, &identity), hash: holder };
+            let hash = consent::hash(context, connect, platform, &identity.id).await?;
+            let holder = Holder { tokens: with_subject(tokens, &identity), hash };
             match listed {
                 None => finish::run(context, connect, (&grant, &holder), &[identity.into()]).await,
                 Some(candidates) => {
@@ -86,26 +84,4 @@ impl From<Identity> for Candidate {
         let Identity { id, username, display_name, avatar_url } = identity;
         Self { id, username, display_name, avatar_url, token: None, ineligible: None }
     }
-}
-
-/// The grant that a connect brought, with its tokens.
-pub(super) async fn load(
-    context: &Context,
-    connect: &Connect,
-) -> Result<Option<(Grant, TokenSet)>, Failure> {
-    let Some(grant_id) = &connect.grant_id else {
-        return Ok(None);
-    };
-    let workspace = &connect.workspace_id;
-    let mut conn = context.store.conn().await?;
-    let Some(grant) = grants::find(&mut conn, workspace, grant_id).await? else {
-        return Ok(None);
-    };
-    let Some(sealed) = &grant.sealed_tokens else {
-        return Ok(None);
-    };
-    let key =
-        context.store.vault().opening_key(&mut conn, Owner::workspace(workspace), sealed).await?;
-    let tokens = TokenSet::open(&key, grant.tokens_place(), sealed)?;
-    Ok(Some((grant, tokens)))
 }

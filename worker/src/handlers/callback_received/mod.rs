@@ -5,6 +5,7 @@
 //! an answer and without a worker waiting for one ends the connect.
 
 mod choose;
+mod consent;
 mod exchange;
 mod finish;
 mod identify;
