@@ -64,7 +64,6 @@ pub async fn run(
     for one in in_order(chosen) {
         let account = upsert(&mut work, context, &connect, (grant, one)).await?;
         tell(&mut work, &connect, &account, before.get(&one.id)).await?;
-        tracing::info!(connect.id = %connect.id, account.id = %account.id, platform.id = platform.id, "account connected");
         ids.push(account.id.to_string());
     }
     for old in &olds {
@@ -80,6 +79,9 @@ pub async fn run(
     connects::advance(&mut work, context.clock(), (&connect.workspace_id, &connect.id), &step)
         .await?;
     work.commit().await?;
+    for id in ids {
+        tracing::info!(connect.id = %connect.id, account.id = id, platform.id = platform.id, "account connected");
+    }
     Ok(Outcome::Done)
 }
 
