@@ -1,10 +1,11 @@
-//! Sent by the API when a browser came back with a code; handled by the `connect` pool.
+//! Sent by the API when a browser came back with a code, when somebody gave an app password, and when
+//! somebody has chosen what to connect; handled by the `connect` pool.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConnectId, WorkspaceId};
 
-/// A connect is `authorized`: its sealed code waits to be exchanged.
+/// A connect waits for a worker: `authorized`, or `selecting` with a selection.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CallbackReceived {

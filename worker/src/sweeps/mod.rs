@@ -35,7 +35,7 @@ pub enum Sweep {
     DueChecks,
     /// Tells of ends that no refresh moves.
     ReauthNotices,
-    /// Takes connects whose code waits although the broker should have brought them.
+    /// Takes connects whose code or selection waits although the broker should have brought them.
     TakeAuthorized,
     /// Ends connects that nobody finished.
     ExpireConnects,

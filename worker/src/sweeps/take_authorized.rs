@@ -1,5 +1,5 @@
-//! Takes connects whose code waits although the broker should have brought them, and those whose
-//! worker never came back, and handles them without the broker.
+//! Takes connects whose code or selection waits although the broker should have brought them, and those
+//! whose worker never came back, and handles them without the broker.
 
 use chrono::TimeDelta;
 use futures_util::StreamExt as _;

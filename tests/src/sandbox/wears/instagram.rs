@@ -9,9 +9,8 @@ use axum::response::Response;
 use axum::routing::{delete, get, post};
 use serde_json::json;
 
-use super::asked::{Asked, need};
+use super::asked::Asked;
 use super::authorize::consent_page;
-use super::grants::unsupported;
 use super::{Vendor, meta, person};
 use crate::sandbox::answer::Answer;
 use crate::sandbox::dialect::Dialect;
@@ -19,7 +18,6 @@ use crate::sandbox::family::Issue;
 use crate::sandbox::faults::Endpoint;
 use crate::sandbox::ledger::Kind;
 use crate::sandbox::state::Shared;
-use crate::sandbox::store::Redeem;
 
 static VENDOR: Vendor = meta::vendor("INSTAGRAM");
 static LOGIN: Dialect = meta::login("INSTAGRAM");
@@ -35,18 +33,8 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 }
 
 async fn token(asked: Asked) -> Result<Response, Answer> {
-    let form = asked.any_form(&LOGIN)?;
-    let client = asked.client(&LOGIN, &form, ("client_id", "client_secret"))?;
-    if need(&form, "grant_type", &LOGIN)? != "authorization_code" {
-        return Err(unsupported(&LOGIN));
-    }
-    let redeem = Redeem {
-        code: need(&form, "code", &LOGIN)?,
-        redirect_uri: need(&form, "redirect_uri", &LOGIN)?,
-        verifier: "",
-    };
     let flat = asked.shared.config.instagram_flat;
-    Ok(asked.exchange(&LOGIN, &client, redeem, |issue, _| short_lived(issue, flat)).await)
+    meta::exchange(&asked, &LOGIN, |issue| short_lived(issue, flat)).await
 }
 
 fn short_lived(issue: &Issue, flat: bool) -> Answer {

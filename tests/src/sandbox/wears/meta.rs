@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::asked::{Asked, need};
+use super::grants::unsupported;
 use super::{Asking, Separator, Vendor};
 use crate::sandbox::answer::Answer;
 use crate::sandbox::call::{self, Call, Note};
@@ -14,7 +15,7 @@ use crate::sandbox::family::{Issue, RefreshLife, Terms};
 use crate::sandbox::faults::Endpoint;
 use crate::sandbox::ledger::Kind;
 use crate::sandbox::state::Books;
-use crate::sandbox::store::{Access, Refused};
+use crate::sandbox::store::{Access, Redeem, Refused};
 
 /// A token must be this old before it can be refreshed.
 const YOUNGEST: TimeDelta = TimeDelta::hours(24);
@@ -109,6 +110,25 @@ pub(super) fn lasting(issue: &Issue, note: &Note) -> Answer {
         "token_type": "bearer",
         "expires_in": issue.access_secs(note.at),
     }))
+}
+
+/// The exchange at Instagram and Threads; only the form of the answer is their own.
+pub(super) async fn exchange(
+    asked: &Asked,
+    dialect: &'static Dialect,
+    short_lived: impl FnOnce(&Issue) -> Answer,
+) -> Result<Response, Answer> {
+    let form = asked.any_form(dialect)?;
+    let client = asked.client(dialect, &form, ("client_id", "client_secret"))?;
+    if need(&form, "grant_type", dialect)? != "authorization_code" {
+        return Err(unsupported(dialect));
+    }
+    let redeem = Redeem {
+        code: need(&form, "code", dialect)?,
+        redirect_uri: need(&form, "redirect_uri", dialect)?,
+        verifier: "",
+    };
+    Ok(asked.exchange(dialect, &client, redeem, |issue, _| short_lived(issue)).await)
 }
 
 /// `GET /access_token`: a token that lasts, for a short-lived one.

@@ -1,0 +1,126 @@
+//! How the states of the world come about in which a handler or a sweep has something to do.
+
+use std::collections::BTreeMap;
+
+use anyhow::ensure;
+use latchkey_shared::messages::Command;
+use latchkey_tests::Person;
+use latchkey_tests::app::Connected;
+use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule, Page};
+use serde_json::{Value, json};
+
+use super::Stage;
+
+impl Stage {
+    /// The same command, and a platform that will misbehave.
+    pub(super) fn but(&self, endpoint: Endpoint, fault: Fault, command: Command) -> Command {
+        self.app.sandbox.inject(FaultRule::new(endpoint, fault));
+        command
+    }
+
+    pub(super) async fn start(&self, workspace: &str, platform: &str) -> anyhow::Result<Value> {
+        let path = format!("/v1/workspaces/{workspace}/connects");
+        let started = self.app.http.post(&path, &json!({ "platform": platform })).await?;
+        Ok(started.expect(201)?.json())
+    }
+
+    pub(super) async fn approved(
+        &self,
+        workspace: &str,
+        platform: &str,
+    ) -> anyhow::Result<Command> {
+        let started = self.start(workspace, platform).await?;
+        self.app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
+        let ids = json!({ "workspaceId": workspace, "connectId": started["connectId"] });
+        command("callback_received", &ids)
+    }
+
+    /// A choice of two pages, one of them taken.
+    pub(super) async fn chosen(&self, workspace: &str) -> anyhow::Result<Command> {
+        let connect = self.approved(workspace, "FACEBOOK_PAGE").await?;
+        ensure!(self.handle(&connect).await, "it lists the pages");
+        let id = connect.body()["connectId"].as_str().unwrap_or_default().to_owned();
+        let path = format!("/v1/workspaces/{workspace}/connects/{id}/selection");
+        self.app.http.post(&path, &json!({ "candidateIds": ["7001"] })).await?.expect(202)?;
+        Ok(connect)
+    }
+
+    /// A page whose token is to be looked at.
+    pub(super) async fn checked(&self, workspace: &str) -> anyhow::Result<Command> {
+        let chosen = self.chosen(workspace).await?;
+        ensure!(self.handle(&chosen).await, "it connects the page");
+        let row = format!(
+            "SELECT workspace_id AS \"workspaceId\", id AS \"accountId\" FROM accounts
+             WHERE workspace_id = '{workspace}'"
+        );
+        command("check_due", &self.app.row(&row).await?)
+    }
+
+    pub(super) async fn connected(&self, workspace: &str) -> anyhow::Result<Connected> {
+        self.connected_at(workspace, "SANDBOX").await
+    }
+
+    pub(super) async fn connected_at(
+        &self,
+        workspace: &str,
+        platform: &str,
+    ) -> anyhow::Result<Connected> {
+        let connect = self.approved(workspace, platform).await?;
+        ensure!(self.handle(&connect).await, "it connects");
+        let row = format!(
+            "SELECT id, account_ids[1] AS account FROM connects WHERE workspace_id = '{workspace}'"
+        );
+        let row = self.app.row(&row).await?;
+        let text = |what: &str| row[what].as_str().unwrap_or_default().to_owned();
+        Ok(Connected { account_id: text("account"), connect_id: text("id") })
+    }
+
+    pub(super) async fn due(&self, workspace: &str) -> anyhow::Result<Command> {
+        let account = self.connected(workspace).await?.account_id;
+        let path = format!("/v1/workspaces/{workspace}/accounts/{account}/refresh");
+        self.app.http.post(&path, &json!({})).await?.expect(202)?;
+        self.outbox("refresh_due", workspace).await
+    }
+
+    pub(super) async fn released(&self, workspace: &str) -> anyhow::Result<Command> {
+        let account = self.connected(workspace).await?.account_id;
+        let path = format!("/v1/workspaces/{workspace}/accounts/{account}");
+        self.app.http.delete(&path).await?.expect(202)?;
+        self.outbox("revocation_due", workspace).await
+    }
+
+    pub(super) async fn undelivered(&self, workspace: &str) -> anyhow::Result<Command> {
+        // An endpoint that said 410 in another run is asked again in this one.
+        self.app.execute("UPDATE webhook_endpoints SET disabled_at = NULL").await?;
+        self.start(workspace, "SANDBOX").await?;
+        let ids = format!(
+            "SELECT d.id AS \"deliveryId\", d.organisation_id AS \"organisationId\"
+             FROM webhook_deliveries d JOIN events e ON e.id = d.event_id
+             WHERE e.workspace_id = '{workspace}'"
+        );
+        command("webhook_due", &self.app.row(&ids).await?)
+    }
+
+    /// What the transaction that made it necessary sent.
+    pub(super) async fn outbox(&self, kind: &str, workspace: &str) -> anyhow::Result<Command> {
+        let query = format!(
+            "SELECT body FROM outbox WHERE kind = '{kind}' AND body::text LIKE '%{workspace}%'"
+        );
+        command(kind, &self.app.row(&query).await?["body"])
+    }
+}
+
+pub(super) fn page(id: &str) -> Page {
+    let roles = vec!["CREATE_CONTENT".to_owned()];
+    Page { id: id.to_owned(), name: format!("Page {id}"), username: None, roles }
+}
+
+pub(super) fn invalid_token() -> Fault {
+    let error = json!({ "code": 190, "subcode": 492, "message": "the role on the page is lost" });
+    let body = json!({ "data": { "is_valid": false, "error": error } }).to_string();
+    Fault::Answer { status: 200, headers: BTreeMap::new(), body }
+}
+
+fn command(kind: &str, ids: &Value) -> anyhow::Result<Command> {
+    Ok(Command::decode(kind, ids.to_string().as_bytes())?)
+}
