@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::TimeDelta;
-use futures_util::future::join_all;
 use latchkey_shared::failpoint::cut_at;
 use latchkey_shared::messages::{Command, CommandKind};
 use latchkey_tests::TestApp;
@@ -31,6 +30,9 @@ const LATER: TimeDelta = TimeDelta::minutes(4);
 const SOON: TimeDelta = TimeDelta::seconds(40);
 /// More steps than any handler or sweep has.
 const TOO_MANY: usize = 60;
+
+/// How often a sweep may fail in a row.
+const RUNS: usize = 5;
 
 /// A state of the world in which a handler or a sweep has something to do.
 #[derive(Clone, Copy, Debug)]
@@ -260,12 +262,12 @@ impl Stage {
         }
         let act = || self.act(piece, set.command.as_ref());
         match way {
-            Way::Once => act().await,
+            Way::Once => act().await?,
             Way::Twice => {
-                act().await;
-                act().await;
+                act().await?;
+                act().await?;
             }
-            Way::AtOnce => drop(tokio::join!(act(), act())),
+            Way::AtOnce => drop(tokio::try_join!(act(), act())?),
             Way::Cut(step) => {
                 if cut_at(step, act()).await.is_some() {
                     return Ok(None);
@@ -281,11 +283,11 @@ impl Stage {
                         )
                 );
                 self.app.clock.advance(if exchanges { SOON } else { LATER });
-                act().await;
+                act().await?;
                 if exchanges {
                     // What came after the exchange may hold the connect for longer than that.
                     self.app.clock.advance(LATER);
-                    act().await;
+                    act().await?;
                 }
             }
         }
@@ -295,14 +297,22 @@ impl Stage {
         self.app.rows(&set.workspace).await.map(Some)
     }
 
-    /// Failures are endings, too: what they leave is in the rows.
-    async fn act(&self, piece: Piece, command: Option<&Command>) {
-        match piece {
+    /// A handler's failures are endings, too: what they leave is in the rows. A sweep that fails, because
+    /// the broker or the database was too slow for it, runs again a second later, as its schedule says.
+    async fn act(&self, piece: Piece, command: Option<&Command>) -> anyhow::Result<()> {
+        let sweep = match piece {
             Piece::Handler(_) => {
                 self.handle(command.expect("a handler's scene has a command")).await;
+                return Ok(());
             }
-            Piece::Sweep(sweep) => drop(sweep.run(&self.context).await),
+            Piece::Sweep(sweep) => sweep,
+        };
+        let mut runs = 0;
+        while let Err(error) = sweep.run(&self.context).await {
+            runs += 1;
+            anyhow::ensure!(runs < RUNS, "{sweep:?} failed {runs} times: {error:?}");
         }
+        Ok(())
     }
 
     /// What only dispatches has done so.
@@ -377,35 +387,68 @@ fn pretty_eq(rows: &Value, expected: &Value, what: &str) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_handler_twice_and_cut_anywhere_ends_the_same() -> anyhow::Result<()> {
-    let kinds = CommandKind::ALL.iter().map(|kind| async move {
-        let stage = Stage::new().await?;
-        for scene in scenes_of_handler(*kind) {
-            let (steps, otherwise) = stage.play(Piece::Handler(*scene)).await?;
-            assert!(steps >= 2, "{kind} {scene:?} has no steps to be cut at");
-            // From the commit that says "I shall call" to the one that says what came of it.
-            assert!(otherwise.len() <= 3, "{kind} {scene:?}: {otherwise:?} of {steps} steps");
-        }
-        let ledger = stage.app.sandbox.ledger();
-        let again = ledger.iter().filter(|entry| entry.kind == Kind::CodeRefused).count();
-        assert_eq!(again, 0, "a code was presented twice");
-        stage.strike().await.with_context(|| format!("{kind}"))
-    });
-    join_all(kinds).await.into_iter().collect()
+async fn handler(kind: CommandKind) -> anyhow::Result<()> {
+    let stage = Stage::new().await?;
+    for scene in scenes_of_handler(kind) {
+        let played = stage.play(Piece::Handler(*scene)).await;
+        let (steps, otherwise) = played.inspect_err(|error| eprintln!("{scene:?}: {error:?}"))?;
+        assert!(steps >= 2, "{kind} {scene:?} has no steps to be cut at");
+        // From the commit that says "I shall call" to the one that says what came of it.
+        assert!(otherwise.len() <= 3, "{kind} {scene:?}: {otherwise:?} of {steps} steps");
+    }
+    let ledger = stage.app.sandbox.ledger();
+    let again = ledger.iter().filter(|entry| entry.kind == Kind::CodeRefused).count();
+    assert_eq!(again, 0, "a code was presented twice");
+    stage.strike().await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_sweep_twice_and_cut_anywhere_ends_the_same() -> anyhow::Result<()> {
-    let sweeps = Sweep::ALL.iter().map(|(sweep, _)| async move {
-        let stage = Stage::new().await?;
-        let (steps, otherwise) = stage
-            .play(Piece::Sweep(*sweep))
-            .await
-            .inspect_err(|error| eprintln!("{sweep:?}: {error:?}"))?;
-        assert!(steps >= 1, "{sweep:?} has no steps to be cut at");
-        assert!(otherwise.len() <= 3, "{sweep:?}: {otherwise:?} of {steps} steps");
-        stage.strike().await.with_context(|| format!("{sweep:?}"))
-    });
-    join_all(sweeps).await.into_iter().collect()
+async fn sweep(sweep: Sweep) -> anyhow::Result<()> {
+    let stage = Stage::new().await?;
+    let played = stage.play(Piece::Sweep(sweep)).await;
+    let (steps, otherwise) = played.inspect_err(|error| eprintln!("{error:?}"))?;
+    assert!(steps >= 1, "{sweep:?} has no steps to be cut at");
+    assert!(otherwise.len() <= 3, "{sweep:?}: {otherwise:?} of {steps} steps");
+    stage.strike().await
 }
+
+/// A test for each, so that one that fails says which it is, and none waits for the others.
+macro_rules! twice {
+    ($play:ident, $all:ident, $($name:ident => $what:expr),+ $(,)?) => {
+        mod $play {
+            use super::*;
+
+            #[test]
+            fn all_have_a_test() {
+                assert_eq!([$($what),+].len(), $all::ALL.len());
+            }
+
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() -> anyhow::Result<()> {
+                    super::$play($what).await
+                }
+            )+
+        }
+    };
+}
+
+twice!(handler, CommandKind,
+    callback_received => CommandKind::CallbackReceived,
+    refresh_due => CommandKind::RefreshDue,
+    check_due => CommandKind::CheckDue,
+    revocation_due => CommandKind::RevocationDue,
+    webhook_due => CommandKind::WebhookDue,
+);
+
+twice!(sweep, Sweep,
+    relay => Sweep::Relay,
+    take_authorized => Sweep::TakeAuthorized,
+    plan_refreshes => Sweep::PlanRefreshes,
+    due_checks => Sweep::DueChecks,
+    reauth_notices => Sweep::ReauthNotices,
+    due_deliveries => Sweep::DueDeliveries,
+    expire_connects => Sweep::ExpireConnects,
+    expire_grants => Sweep::ExpireGrants,
+    partitions => Sweep::Partitions,
+    prune => Sweep::Prune,
+);

@@ -52,9 +52,9 @@ async fn ensure_day(
         return Ok(false);
     }
     let make = format!(
-        "CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} FOR VALUES FROM ({from}) TO ({to})"
+        "CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} FOR VALUES FROM ({from}) TO ({to});"
     );
-    conn.batch_execute(&make).await?;
+    in_turn(conn, &make).await?;
     Ok(true)
 }
 
@@ -76,14 +76,29 @@ pub async fn drop_before(
         if day_of(&name, table).is_none_or(|day| day >= keep_from) {
             continue;
         }
-        let needed = format!("SELECT EXISTS (SELECT 1 FROM {name} WHERE {still_needed}) AS yes");
-        if sql_query(needed).get_result::<Yes>(conn).await?.yes {
-            continue;
+        let drop = format!(
+            "IF to_regclass('{name}') IS NOT NULL THEN
+                 IF NOT EXISTS (SELECT 1 FROM {name} WHERE {still_needed}) THEN
+                     DROP TABLE {name};
+                 END IF;
+             END IF;"
+        );
+        in_turn(conn, &drop).await?;
+        let gone = format!("SELECT to_regclass('{name}') IS NULL AS yes");
+        if sql_query(gone).get_result::<Yes>(conn).await?.yes {
+            dropped.push(name);
         }
-        conn.batch_execute(&format!("DROP TABLE {name}")).await?;
-        dropped.push(name);
     }
     Ok(dropped)
+}
+
+/// Several processes may look at the same day at once: they make and drop one after the other, each
+/// looking again once it is its turn. `IF NOT EXISTS` alone does not keep two from colliding.
+async fn in_turn(conn: &mut AsyncPgConnection, statements: &str) -> Result<(), DbError> {
+    let block = format!(
+        "DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtext('partitions')); {statements} END $$"
+    );
+    Ok(conn.batch_execute(&block).await?)
 }
 
 fn day_of(partition: &str, table: &str) -> Option<NaiveDate> {
