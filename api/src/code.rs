@@ -46,8 +46,6 @@ codes! {
     PlatformUnknown = BAD_REQUEST, "PLATFORM_UNKNOWN", "There is no such platform";
     /// The browser may not be sent there.
     RedirectNotAllowed = BAD_REQUEST, "REDIRECT_NOT_ALLOWED", "The redirect URL is not allowed";
-    /// The platform takes an app password, and none was sent.
-    CredentialsRequired = BAD_REQUEST, "CREDENTIALS_REQUIRED", "The platform is connected by app password";
     /// The password does not have the form of an app password.
     AppPasswordRequired = BAD_REQUEST, "APP_PASSWORD_REQUIRED", "An app password is needed";
     /// The scopes belong to the client: no connect may ask for others.
@@ -56,6 +54,8 @@ codes! {
     StateUnknown = BAD_REQUEST, "STATE_UNKNOWN", "The link is unknown";
     /// The browser came back with neither a code nor an error.
     CallbackIncomplete = BAD_REQUEST, "CALLBACK_INCOMPLETE", "The platform's answer is incomplete";
+    /// The browser came back by the callback of another platform than it was sent to.
+    CallbackMismatch = BAD_REQUEST, "CALLBACK_MISMATCH", "That was another platform's callback";
     /// The `Idempotency-Key` does not have the form of one.
     IdempotencyKeyInvalid = BAD_REQUEST, "IDEMPOTENCY_KEY_INVALID", "The Idempotency-Key is malformed";
     /// No key, or none that is valid.
@@ -66,6 +66,10 @@ codes! {
     ForbiddenReach = FORBIDDEN, "FORBIDDEN_REACH", "The key's reach does not allow this";
     /// A form was sent from a page that is not ours.
     OriginForeign = FORBIDDEN, "ORIGIN_FOREIGN", "The form was sent from another page";
+    /// The connect is bound to another browser.
+    BrowserMismatch = FORBIDDEN, "BROWSER_MISMATCH", "The connect belongs to another browser";
+    /// The claim is not the one that the redirect carried.
+    ClaimWrong = FORBIDDEN, "CLAIM_WRONG", "The claim is not this connect's";
     /// Nothing of this id that the key may see.
     NotFound = NOT_FOUND, "NOT_FOUND", "There is no such thing";
     /// The body names a workspace that is not there.
@@ -84,6 +88,12 @@ codes! {
     ConnectEnded = CONFLICT, "CONNECT_ENDED", "The connect has ended";
     /// There is nothing to choose in the connect, not yet or not any more.
     ConnectNotSelecting = CONFLICT, "CONNECT_NOT_SELECTING", "There is nothing to choose";
+    /// There is nothing to claim in the connect, not yet or not any more.
+    ConnectNotClaiming = CONFLICT, "CONNECT_NOT_CLAIMING", "There is nothing to claim";
+    /// The connect is exclusive, and an account of its platform is there already.
+    AccountAlreadyConnected = CONFLICT, "ACCOUNT_ALREADY_CONNECTED", "An account of the platform is connected already";
+    /// More than one account of a platform is in use.
+    AccountPolicyBroken = CONFLICT, "ACCOUNT_POLICY_BROKEN", "The accounts break the policy";
     /// Somebody has chosen already.
     SelectionMade = CONFLICT, "SELECTION_MADE", "The choice was made already";
     /// The workspace has too many connects open at once.
@@ -112,6 +122,8 @@ codes! {
     StateUsed = CONFLICT, "STATE_USED", "The link was used already";
     /// A request with this `Idempotency-Key` is running.
     IdempotencyKeyInUse = CONFLICT, "IDEMPOTENCY_KEY_IN_USE", "A request with this Idempotency-Key is running";
+    /// The link to a connect's first page was traded for another browser's cookie.
+    LinkUsed = CONFLICT, "LINK_USED", "The link was used already";
     /// The browser came back too late.
     StateExpired = GONE, "STATE_EXPIRED", "The link has expired";
     /// The body is too large.

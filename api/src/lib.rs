@@ -8,6 +8,7 @@ mod browser_headers;
 mod budget;
 mod client_address;
 mod code;
+mod compat;
 mod extract;
 mod handover;
 mod idempotency;

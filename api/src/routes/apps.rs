@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use latchkey_shared::db::apps::{self, NewApp};
+use latchkey_shared::db::apps::{self, AppDoor, NewApp};
 use latchkey_shared::ids::{AppId, AppSecretId, WorkspaceId};
 use latchkey_shared::platforms::Flow;
 use secrecy::SecretString;
@@ -73,7 +73,13 @@ pub(crate) struct AddSecret {
     client_secret: SecretString,
 }
 
-async fn make(app: &App, caller: &Caller, once: &Once, new: CreateApp) -> Result<AppView, Problem> {
+/// Makes an app; `door` says through whose API.
+pub(crate) async fn make(
+    app: &App,
+    caller: &Caller,
+    once: &Once,
+    (new, door): (CreateApp, AppDoor),
+) -> Result<AppView, Problem> {
     let platform = connects::find_platform(app, &new.platform)?;
     let mut checks = Checks::default();
     if platform.flow == Flow::AppPassword {
@@ -97,6 +103,7 @@ async fn make(app: &App, caller: &Caller, once: &Once, new: CreateApp) -> Result
         name: &new.name,
         client_id: &new.client_id,
         scopes: scopes.as_deref(),
+        door,
     };
     let made = apps::insert(&mut work, app.clock(), &row).await?;
     let secret = secrets::store(app, &mut work, &made, &new.client_secret).await?;
@@ -178,7 +185,7 @@ pub(crate) async fn create(
     once: Once,
     JsonBody(new): JsonBody<CreateApp>,
 ) -> Result<(StatusCode, Json<AppView>), Problem> {
-    Ok((StatusCode::CREATED, Json(make(&app, &caller, &once, new).await?)))
+    Ok((StatusCode::CREATED, Json(make(&app, &caller, &once, (new, AppDoor::Native)).await?)))
 }
 
 /// List the apps.

@@ -5,6 +5,7 @@ pub(crate) mod candidates;
 mod credentials;
 mod request;
 pub(crate) mod selection;
+mod slot;
 mod start;
 mod view;
 
@@ -17,7 +18,7 @@ use latchkey_shared::db::connects;
 use latchkey_shared::ids::{ConnectId, WorkspaceId};
 
 pub(crate) use candidates::CandidateView;
-pub(crate) use request::StartConnect;
+pub(crate) use request::{Door, StartConnect};
 pub(crate) use selection::Selection;
 pub(crate) use start::{StartedConnect, find_platform};
 pub(crate) use view::ConnectView;
@@ -38,9 +39,9 @@ use crate::state::App;
     request_body = StartConnect,
     responses(
         (status = CREATED, description = "The connect waits for the person, or has begun", body = StartedConnect),
-        (status = BAD_REQUEST, description = "`INVALID_JSON`, `VALIDATION_FAILED`; `PLATFORM_UNKNOWN`; `REDIRECT_NOT_ALLOWED`; `SCOPES_FIXED`; `CREDENTIALS_REQUIRED`; `APP_PASSWORD_REQUIRED`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = BAD_REQUEST, description = "`INVALID_JSON`, `VALIDATION_FAILED`; `PLATFORM_UNKNOWN`; `REDIRECT_NOT_ALLOWED`; `SCOPES_FIXED`; `APP_PASSWORD_REQUIRED`", body = ProblemBody, content_type = "application/problem+json"),
         (status = NOT_FOUND, description = "`NOT_FOUND`: no such workspace; `PROFILE_NOT_FOUND`; `APP_NOT_FOUND`; `ACCOUNT_NOT_FOUND`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = CONFLICT, description = "`TOO_MANY_OPEN_CONNECTS`; `REFERENCE_GONE`: what it names was deleted at this moment", body = ProblemBody, content_type = "application/problem+json"),
+        (status = CONFLICT, description = "`ACCOUNT_ALREADY_CONNECTED`: the connect is exclusive, and its slot is taken; `TOO_MANY_OPEN_CONNECTS`; `REFERENCE_GONE`: what it names was deleted at this moment", body = ProblemBody, content_type = "application/problem+json"),
         (status = UNPROCESSABLE_ENTITY, description = "`PLATFORM_NOT_CONFIGURED`", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -52,7 +53,7 @@ pub(crate) async fn create(
     JsonBody(request): JsonBody<StartConnect>,
 ) -> Result<(StatusCode, Json<StartedConnect>), Problem> {
     let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
-    let started = start::run(&app, &once, &workspace, request).await?;
+    let started = start::run(&app, &once, &workspace, (request, Door::NATIVE)).await?;
     Ok((StatusCode::CREATED, Json(started)))
 }
 

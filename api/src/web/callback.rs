@@ -195,7 +195,7 @@ async fn reread(app: &App, connect: &Connect) -> Result<Option<Connect>, Problem
 /// Away from the address that holds the code: to the application if all is done, else to our page.
 fn lead_on(app: &App, connect: &Connect, cookie: &PageCookie) -> Response {
     let ended = connect.status.is_final();
-    if let Some(url) = super::result::url(connect).filter(|_| ended) {
+    if let Some(url) = super::result::url(connect, None).filter(|_| ended) {
         return Redirect::to(url.as_str()).into_response();
     }
     let mut response = Redirect::to(&connect_page::address(app, &connect.id)).into_response();

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use latchkey_shared::db::connects::{self, Connect};
 use latchkey_shared::ids::ConnectId;
+use url::Url;
 
 use super::page::Page;
 use super::{cookie, picker};
@@ -68,6 +69,12 @@ async fn open(
 /// Where the page is.
 pub(super) fn address(app: &App, id: &ConnectId) -> String {
     app.url(&format!("/connect/{id}"))
+}
+
+/// The link to a connect's first page: opening it consumes nothing, its button does.
+pub(crate) fn link(app: &App, id: &ConnectId, link: &str) -> Url {
+    let url = format!("{}?link={link}", address(app, id));
+    url.parse().expect("an address of ours with a token is a URL")
 }
 
 /// The connect whose cookie the browser holds.

@@ -32,7 +32,7 @@ const MAX_SHOWN: usize = 10;
 
 /// Where the browser goes once a connect has ended: to the application, or to our result page.
 async fn end(app: &App, connect: &Connect) -> Result<Response, Problem> {
-    if let Some(url) = result::url(connect) {
+    if let Some(url) = result::url(connect, None) {
         return Ok(Redirect::to(url.as_str()).into_response());
     }
     let mut conn = app.conn().await?;

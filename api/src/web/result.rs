@@ -1,27 +1,79 @@
 //! Where the application wants the browser back, with what became of the connect.
 
-use latchkey_shared::db::connects::{Connect, ConnectStatus};
+use latchkey_shared::db::connects::{Connect, ConnectStatus, ResultFormat};
 use url::Url;
 
-/// The redirect URL with the result; its own query parameters are kept. `None` where the connect
-/// has none.
-pub(crate) fn url(connect: &Connect) -> Option<Url> {
+use crate::compat::words;
+
+/// The redirect URL with the result in the words of the door that the connect came through; its own
+/// query parameters are kept. `None` where the connect has none.
+///
+/// `claim` is what the application's backend must bring back while the connect is `claiming`.
+pub(crate) fn url(connect: &Connect, claim: Option<&str>) -> Option<Url> {
     let mut url = Url::parse(connect.redirect_url.as_deref()?).ok()?;
-    let connected = connect.status == ConnectStatus::Connected;
+    let words = Words::of(connect.result_format);
+    let ids = connect.account_ids.join(",");
     {
         let mut query = url.query_pairs_mut();
-        query
-            .append_pair("status", if connected { "success" } else { "error" })
-            .append_pair("connectId", connect.id.as_str())
-            .append_pair("workspaceId", connect.workspace_id.as_str())
-            .append_pair("platform", &connect.platform);
-        if connected {
-            query.append_pair("accountIds", &connect.account_ids.join(","));
-        } else {
-            query.append_pair("error", &error(connect));
+        let mut tell = |name: &str, value: &str| {
+            if !name.is_empty() {
+                query.append_pair(name, value);
+            }
+        };
+        let connected = connect.status == ConnectStatus::Connected;
+        let status = match claim {
+            Some(_) => "claim",
+            None if connected => "success",
+            None => "error",
+        };
+        tell("status", status);
+        tell(words.connect, connect.id.as_str());
+        tell(words.workspace, connect.workspace_id.as_str());
+        tell("platform", words.platform(&connect.platform));
+        match claim {
+            Some(claim) => tell("claim", claim),
+            None if connected => tell(words.accounts, &ids),
+            None => tell("error", &error(connect)),
         }
     }
     Some(url)
+}
+
+/// What the parameters are called; those without a name are not sent.
+struct Words {
+    connect: &'static str,
+    workspace: &'static str,
+    accounts: &'static str,
+    platform_word: fn(&str) -> Option<&'static str>,
+}
+
+impl Words {
+    const fn of(format: ResultFormat) -> Self {
+        match format {
+            ResultFormat::Native => Self {
+                connect: "connectId",
+                workspace: "workspaceId",
+                accounts: "accountIds",
+                platform_word: |_| None,
+            },
+            ResultFormat::Postpeer => Self {
+                connect: "",
+                workspace: "",
+                accounts: "integrationIds",
+                platform_word: words::postpeer,
+            },
+            ResultFormat::Woopsocial => Self {
+                connect: "",
+                workspace: "projectId",
+                accounts: "socialAccountIds",
+                platform_word: words::woopsocial,
+            },
+        }
+    }
+
+    fn platform<'a>(&self, platform: &'a str) -> &'a str {
+        (self.platform_word)(platform).unwrap_or(platform)
+    }
 }
 
 /// The OAuth code if the platform sent one with the browser, else our reason in lower_snake.
@@ -37,6 +89,7 @@ fn error(connect: &Connect) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use chrono::DateTime;
+    use latchkey_shared::db::connects::Binding;
     use serde_json::{Value, json};
 
     use super::*;
@@ -69,13 +122,19 @@ pub(crate) mod tests {
             lease_until: None,
             issuer: None,
             iss_required: false,
+            binding: Binding::None,
+            exclusive: false,
+            result_format: ResultFormat::Native,
+            sealed_state: None,
+            sealed_claim: None,
+            claimed_at: None,
             expires_at: DateTime::UNIX_EPOCH,
             created_at: DateTime::UNIX_EPOCH,
         }
     }
 
     fn shown(connect: &Connect) -> String {
-        url(connect).unwrap().to_string()
+        url(connect, None).unwrap().to_string()
     }
 
     #[test]
@@ -101,6 +160,35 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn each_door_has_its_own_words() {
+        let mut connect = connect(ConnectStatus::Connected, Some("https://app.example/?a=b"));
+        connect.account_ids = vec!["acc_1".to_owned()];
+        connect.result_format = ResultFormat::Woopsocial;
+        let expected = format!(
+            "https://app.example/?a=b&status=success&projectId=ws_{ULID}&platform=WOOPTEST\
+             &socialAccountIds=acc_1"
+        );
+        assert_eq!(shown(&connect), expected);
+        connect.result_format = ResultFormat::Postpeer;
+        connect.platform = "X".to_owned();
+        let expected =
+            "https://app.example/?a=b&status=success&platform=twitter&integrationIds=acc_1";
+        assert_eq!(shown(&connect), expected);
+        connect.status = ConnectStatus::Failed;
+        connect.reason_code = Some("ACCESS_DENIED".to_owned());
+        let expected = "https://app.example/?a=b&status=error&platform=twitter&error=access_denied";
+        assert_eq!(shown(&connect), expected);
+    }
+
+    #[test]
+    fn a_claim_says_nothing_of_accounts() {
+        let connect = connect(ConnectStatus::Claiming, Some("https://app.example/"));
+        let told = url(&connect, Some("abc")).unwrap().to_string();
+        assert!(told.contains("?status=claim&connectId=con_"), "{told}");
+        assert!(told.ends_with("&platform=SANDBOX&claim=abc"), "{told}");
+    }
+
+    #[test]
     fn an_end_without_a_reason_is_named_after_its_status() {
         let connect = connect(ConnectStatus::Cancelled, Some("https://app.example/"));
         assert!(shown(&connect).ends_with("&error=cancelled"));
@@ -115,6 +203,6 @@ pub(crate) mod tests {
 
     #[test]
     fn without_a_redirect_url_there_is_nowhere_to_go() {
-        assert_eq!(url(&connect(ConnectStatus::Connected, None)), None);
+        assert_eq!(url(&connect(ConnectStatus::Connected, None), None), None);
     }
 }

@@ -190,6 +190,24 @@ pub async fn of_identities(
     Ok(rows.select(Account::as_select()).load(conn).await?)
 }
 
+/// The accounts of a platform that are not disconnected; two are enough to know that it is not one.
+///
+/// # Errors
+/// When the query fails.
+pub async fn in_use(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    platform: &str,
+) -> Result<Vec<Account>, DbError> {
+    let rows = accounts::table
+        .filter(accounts::workspace_id.eq(workspace))
+        .filter(accounts::platform.eq(platform))
+        .filter(accounts::status.ne(AccountStatus::Disconnected))
+        .order(accounts::id)
+        .limit(2);
+    Ok(rows.select(Account::as_select()).load(conn).await?)
+}
+
 /// Adds the account of an identity, or brings it back under the id that it always had.
 ///
 /// # Errors

@@ -8,9 +8,19 @@ use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::schema::apps;
-use super::{DbError, Page, Yes, now};
+use super::{DbError, Page, Yes, now, text_enum};
 use crate::clock::Clock;
 use crate::ids::{AppId, OrganisationId, WorkspaceId};
+
+text_enum! {
+    /// Through whose API an app was made: that says which redirect URI its owner was told to register.
+    AppDoor {
+        /// Ours.
+        Native = "native",
+        /// The PostPeer dialect.
+        Postpeer = "postpeer",
+    }
+}
 
 /// An app.
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -30,6 +40,8 @@ pub struct App {
     pub client_id: String,
     /// What connects through it ask for unless they say otherwise; `None`: the platform's.
     pub scopes: Option<Vec<String>>,
+    /// Through whose API it was made.
+    pub door: AppDoor,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }
@@ -56,6 +68,8 @@ pub struct NewApp<'a> {
     pub client_id: &'a str,
     /// What connects through it ask for; `None`: the platform's.
     pub scopes: Option<&'a [String]>,
+    /// Through whose API it is made.
+    pub door: AppDoor,
 }
 
 /// Adds an app.
@@ -76,6 +90,7 @@ pub async fn insert(
             apps::name.eq(app.name),
             apps::client_id.eq(app.client_id),
             apps::scopes.eq(app.scopes),
+            apps::door.eq(app.door),
             apps::created_at.eq(now(clock)),
         ))
         .returning(App::as_returning());

@@ -9,7 +9,10 @@ diesel::table! {
         organisation_id -> Text,
         name -> Text,
         redirect_allowlist -> Array<Text>,
+        account_policy -> Text,
         created_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+        destroyed_at -> Nullable<Timestamptz>,
     }
 }
 diesel::table! {
@@ -35,6 +38,15 @@ diesel::table! {
         hash -> Bytea,
         created_at -> Timestamptz,
         revoked_at -> Nullable<Timestamptz>,
+    }
+}
+diesel::table! {
+    sessions (hash) {
+        hash -> Bytea,
+        organisation_id -> Text,
+        api_key_id -> Text,
+        expires_at -> Timestamptz,
+        created_at -> Timestamptz,
     }
 }
 diesel::table! {
@@ -68,6 +80,7 @@ diesel::table! {
         name -> Text,
         client_id -> Text,
         scopes -> Nullable<Array<Text>>,
+        door -> Text,
         created_at -> Timestamptz,
     }
 }
@@ -140,6 +153,7 @@ diesel::table! {
         sealed_token -> Nullable<Bytea>,
         next_check_at -> Nullable<Timestamptz>,
         check_failures -> Integer,
+        exclusive -> Bool,
         created_at -> Timestamptz,
     }
 }
@@ -175,6 +189,13 @@ diesel::table! {
         expires_at -> Timestamptz,
         issuer -> Nullable<Text>,
         iss_required -> Bool,
+        binding -> Text,
+        exclusive -> Bool,
+        result_format -> Text,
+        link_hash -> Nullable<Bytea>,
+        sealed_state -> Nullable<Bytea>,
+        sealed_claim -> Nullable<Bytea>,
+        claimed_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
     }
 }

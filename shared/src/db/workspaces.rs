@@ -5,9 +5,19 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::schema::workspaces;
-use super::{DbError, Page, now};
+use super::{DbError, Page, now, text_enum};
 use crate::clock::Clock;
 use crate::ids::{OrganisationId, WorkspaceId};
+
+text_enum! {
+    /// How many accounts of one platform may be in use in a workspace at a time.
+    AccountPolicy {
+        /// Any number.
+        Many = "many",
+        /// One: every connect is exclusive.
+        OnePerPlatform = "one_per_platform",
+    }
+}
 
 /// A workspace.
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -21,6 +31,8 @@ pub struct Workspace {
     pub name: String,
     /// Where connects may send the browser back to; empty: any https URL, and http on loopback.
     pub redirect_allowlist: Vec<String>,
+    /// How many accounts of one platform may be in use.
+    pub account_policy: AccountPolicy,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }

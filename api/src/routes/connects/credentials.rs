@@ -30,31 +30,22 @@ struct Plain<'a> {
     password: &'a str,
 }
 
-/// What is sealed on the connect's row in place of a code: `None` where the person approves in a
-/// browser.
+/// What is sealed on the connect's row in place of a code: `None` where a browser brings it.
 ///
 /// # Errors
-/// When credentials are missing, out of place, or not of their form.
+/// When credentials are out of place, or not of their form.
 pub(super) fn check(
     given: Option<&Credentials>,
     (platform, endpoints): (&Platform, &Endpoints),
 ) -> Result<Option<Zeroizing<Vec<u8>>>, Problem> {
     match (platform.flow, given) {
-        (Flow::AuthorizationCode, None) => Ok(None),
         (Flow::AuthorizationCode, Some(_)) => {
             let mut checks = Checks::default();
             let name = &platform.name;
             checks.wrong("/credentials", format!("must be left out: people approve at {name}"));
             checks.finish().map(|()| None)
         }
-        (Flow::AppPassword, None) => {
-            let detail = format!(
-                "Send `credentials` with `identifier`, the account's handle or DID, and `password`, an \
-                 app password that the person made at {}.",
-                endpoints.authorize_url
-            );
-            Err(Problem::new(Code::CredentialsRequired, detail).at("/credentials"))
-        }
+        (_, None) => Ok(None),
         (Flow::AppPassword, Some(given)) => given.checked(endpoints).map(Some),
     }
 }

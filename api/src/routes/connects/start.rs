@@ -7,25 +7,26 @@ use axum::http::StatusCode;
 use chrono::TimeDelta;
 use diesel_async::AsyncPgConnection;
 use latchkey_shared::db::accounts;
-use latchkey_shared::db::apps;
-use latchkey_shared::db::connects::{self, ConnectStatus, NewConnect};
+use latchkey_shared::db::apps::{self, AppDoor};
+use latchkey_shared::db::connects::{self, Binding, ConnectStatus, NewConnect};
 use latchkey_shared::db::profiles;
-use latchkey_shared::db::workspaces::Workspace;
+use latchkey_shared::db::workspaces::{AccountPolicy, Workspace};
 use latchkey_shared::events::EventType;
-use latchkey_shared::ids::{AccountId, AppId, ConnectId, WorkspaceId};
+use latchkey_shared::ids::{AccountId, AppId, ConnectId};
 use latchkey_shared::keyring::Owner;
 use latchkey_shared::platforms::{Endpoints, Flow, Platform};
 use latchkey_shared::{authorize, random};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::credentials;
-use super::request::StartConnect;
+use super::request::{Door, StartConnect};
+use super::{credentials, slot};
 use crate::code::Code;
+use crate::compat::words;
 use crate::handover;
 use crate::idempotency::Once;
 use crate::problem::Problem;
@@ -33,18 +34,22 @@ use crate::redirect;
 use crate::state::App;
 use crate::timestamp::Timestamp;
 use crate::validate::Checks;
+use crate::web::connect_page;
 
 /// A connect that waits for the person, or, with `credentials`, goes on by itself.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StartedConnect {
     #[schema(value_type = String, example = "con_01JCZ5M2V8Q4T6W8Y0A2B4C6D8")]
-    connect_id: ConnectId,
-    /// Where the person approves. Works once. Null for a connect with `credentials`: `GET` tells how it
-    /// goes, and events how it ended.
-    authorize_url: Option<Url>,
-    /// What the platform sends back with the browser.
-    state: String,
+    pub(crate) connect_id: ConnectId,
+    /// Where the person approves. Works once. Null for a connect with `credentials`, of which `GET` tells
+    /// how it goes, and for one that is bound to a browser.
+    pub(crate) authorize_url: Option<Url>,
+    /// A page of ours that shows the person what is about to be connected, and leads on when they press
+    /// its button. Null for a connect with `credentials`.
+    connect_url: Option<Url>,
+    /// What the platform sends back with the browser. Null for one that is bound to a browser.
+    pub(crate) state: Option<String>,
     expires_at: Timestamp,
     status: ConnectStatus,
 }
@@ -53,21 +58,32 @@ pub(crate) struct StartedConnect {
 struct Ground<'a> {
     platform: &'a Platform,
     endpoints: Arc<Endpoints>,
-    client_id: String,
+    client: Client,
     app_id: Option<AppId>,
+    account_id: Option<AccountId>,
     redirect_url: Option<Url>,
     scopes: Vec<String>,
     metadata: Value,
+    door: Door,
     /// In place of a code.
     credentials: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// Starts a connect.
+/// The OAuth client that a connect goes through.
+struct Client {
+    id: String,
+    /// What is asked for unless the request says otherwise; `None`: what the platform has by default.
+    scopes: Option<Vec<String>>,
+    /// Through whose API it was registered.
+    door: AppDoor,
+}
+
+/// Starts a connect. An exclusive one is refused before anything opens where its slot is taken.
 pub(crate) async fn run(
     app: &App,
     once: &Once,
     workspace: &Workspace,
-    request: StartConnect,
+    (request, door): (StartConnect, Door),
 ) -> Result<StartedConnect, Problem> {
     request.check()?;
     let platform = find_platform(app, &request.platform)?;
@@ -78,28 +94,43 @@ pub(crate) async fn run(
         let found = profiles::find(&mut conn, &workspace.id, profile).await?;
         found.ok_or_else(|| missing(Code::ProfileNotFound, "profile", "/profileId"))?;
     }
-    let account_app = match &request.account_id {
+    let one = door.exclusive || workspace.account_policy == AccountPolicy::OnePerPlatform;
+    let door = Door { exclusive: one, ..door };
+    let account_id = match request.account_id.clone() {
+        None if one => slot::find(&mut conn, workspace, platform).await?,
+        Some(account) if one => {
+            slot::check(&mut conn, workspace, (platform, &account)).await?;
+            Some(account)
+        }
+        named => named,
+    };
+    let account_app = match &account_id {
         Some(account) => reconnected_app(&mut conn, workspace, (account, platform)).await?,
         None => None,
     };
     let app_id = request.app_id.clone().or(account_app);
-    let (client_id, app_scopes) = match &app_id {
+    let client = match &app_id {
         Some(id) => find_client(&mut conn, workspace, (id, platform)).await?,
-        None => (platform.client_id.clone(), None),
+        None => {
+            let id = platform.client_id.clone();
+            Client { id, scopes: None, door: AppDoor::Native }
+        }
     };
     drop(conn);
     let endpoints = app.platforms.endpoints(platform, app.clock()).await;
     let endpoints = endpoints.map_err(|_| Problem::platform_unavailable(&platform.name))?;
-    let usual = app_scopes.unwrap_or_else(|| platform.default_scopes.clone());
+    let usual = client.scopes.clone().unwrap_or_else(|| platform.default_scopes.clone());
     let ground = Ground {
         platform,
         credentials: credentials::check(request.credentials.as_ref(), (platform, &endpoints))?,
         endpoints,
-        client_id,
+        client,
         app_id,
+        account_id,
         redirect_url,
         scopes: choose_scopes(platform, request.scopes.clone(), usual)?,
         metadata: Value::Object(request.metadata.clone().unwrap_or_default()),
+        door,
     };
     write(app, once, (workspace, &request), ground).await
 }
@@ -182,15 +213,14 @@ async fn reconnected_app(
         .ok_or_else(|| missing(Code::AccountNotFound, "account of this platform", "/accountId"))
 }
 
-/// The app's client id, and its scopes if it has some.
 async fn find_client(
     conn: &mut AsyncPgConnection,
     workspace: &Workspace,
     (app, platform): (&AppId, &Platform),
-) -> Result<(String, Option<Vec<String>>), Problem> {
+) -> Result<Client, Problem> {
     let app = apps::find(conn, &workspace.organisation_id, &workspace.id, app).await?;
     app.filter(|app| app.platform == platform.id)
-        .map(|app| (app.client_id, app.scopes))
+        .map(|app| Client { id: app.client_id, scopes: app.scopes, door: app.door })
         .ok_or_else(|| missing(Code::AppNotFound, "app of this platform", "/appId"))
 }
 
@@ -202,18 +232,25 @@ async fn write(
 ) -> Result<StartedConnect, Problem> {
     let id = ConnectId::new(app.clock());
     let place = (&workspace.id, &id);
-    let state = random::token();
+    let (state, link) = (random::token(), random::token());
     let verifier = authorize::new_verifier(ground.platform);
-    let redirect_uri = app.url(&callback_path(ground.platform));
+    let redirect_uri = app.url(&callback_path(ground.platform, ground.client.door));
+    let binding = request.binding.unwrap_or(Binding::None);
     let mut work = app.store.begin().await?;
-    let sealed_verifier = seal(app, &mut work, place, verifier.as_ref()).await?;
+    let key = app.store.vault().sealing_key(&mut work, Owner::workspace(&workspace.id)).await?;
+    let sealed_verifier = verifier.as_ref().map(|verifier| {
+        let place = connects::verifier_place(&workspace.id, &id);
+        key.seal(place, verifier.expose_secret().as_bytes())
+    });
+    let sealed_verifier = sealed_verifier.transpose()?;
+    let link_hash = ground.credentials.is_none().then(|| authorize::hash(&link));
     let new = NewConnect {
         id: id.clone(),
         workspace_id: &workspace.id,
         platform: &ground.platform.id,
         app_id: ground.app_id.as_ref(),
         profile_id: request.profile_id.as_ref(),
-        account_id: request.account_id.as_ref(),
+        account_id: ground.account_id.as_ref(),
         redirect_url: ground.redirect_url.as_ref().map(Url::as_str),
         redirect_uri: &redirect_uri,
         issuer: (ground.platform.issuer.as_deref(), ground.endpoints.iss_required),
@@ -221,53 +258,60 @@ async fn write(
         metadata: &ground.metadata,
         state_hash: &authorize::hash(&state),
         sealed_verifier: sealed_verifier.as_deref(),
+        sealed_state: &key.seal(connects::state_place(&workspace.id, &id), state.as_bytes())?,
+        link_hash: link_hash.as_deref(),
+        binding,
+        exclusive: ground.door.exclusive,
+        result_format: ground.door.result_format,
         lifetime: lifetime(app),
     };
     let mut connect = connects::insert(&mut work, app.clock(), &new).await?;
     work.emit(connect.event(EventType::ConnectStarted)).await?;
-    let mut authorize_url = None;
     if let Some(credentials) = &ground.credentials {
         let what = (credentials.as_slice(), None);
         let authorized = handover::authorize(app, &mut work, place, what).await?;
         connect = authorized.ok_or_else(|| Problem::internal(anyhow::anyhow!("{id} is new")))?;
-    } else {
-        let asked = authorize::Request {
-            client_id: &ground.client_id,
-            redirect_uri: &redirect_uri,
-            scopes: &ground.scopes,
-            state: &state,
-            verifier: verifier.as_ref(),
-        };
-        authorize_url = Some(authorize::authorize_url(ground.platform, &ground.endpoints, &asked));
     }
-    let expires_at = connect.expires_at.into();
-    let status = connect.status;
-    let started =
-        StartedConnect { connect_id: connect.id, authorize_url, state, expires_at, status };
+    let asked = authorize::Request {
+        client_id: &ground.client.id,
+        redirect_uri: &redirect_uri,
+        scopes: &ground.scopes,
+        state: &state,
+        verifier: verifier.as_ref(),
+    };
+    let link = link_hash.is_some().then(|| connect_page::link(app, &connect.id, &link));
+    let authorize_url = match (&link, binding, ground.platform.flow) {
+        (None, ..) | (_, Binding::Browser, _) => None,
+        (Some(link), _, Flow::AppPassword) => Some(link.clone()),
+        _ => Some(authorize::authorize_url(ground.platform, &ground.endpoints, &asked)),
+    };
+    let started = StartedConnect {
+        expires_at: connect.expires_at.into(),
+        status: connect.status,
+        connect_id: connect.id,
+        authorize_url,
+        connect_url: link,
+        state: (binding != Binding::Browser).then_some(state),
+    };
     once.keep(app, &mut work, (StatusCode::CREATED, &started)).await?;
     work.commit().await?;
     Ok(started)
 }
 
-/// Some platforms take only a redirect URI that ends with a slash; ours works with and without.
-pub(crate) fn callback_path(platform: &Platform) -> String {
+/// The path that the platform sends the browser back to. Some platforms take only a redirect URI that
+/// ends with a slash; ours works with and without. The owner of an app was told which to register by
+/// the API that it was made through.
+pub(crate) fn callback_path(platform: &Platform, door: AppDoor) -> String {
     let slash = if platform.quirks.redirect_slash { "/" } else { "" };
-    format!("/v1/connect/{}/callback{slash}", platform.id.to_ascii_lowercase())
-}
-
-async fn seal(
-    app: &App,
-    conn: &mut AsyncPgConnection,
-    (workspace, id): (&WorkspaceId, &ConnectId),
-    verifier: Option<&SecretString>,
-) -> Result<Option<Vec<u8>>, Problem> {
-    let Some(verifier) = verifier else {
-        return Ok(None);
-    };
-    let owner = Owner::workspace(workspace);
-    let place = connects::verifier_place(workspace, id);
-    let key = app.store.vault().sealing_key(conn, owner).await?;
-    Ok(Some(key.seal(place, verifier.expose_secret().as_bytes())?))
+    match door {
+        AppDoor::Native => {
+            format!("/v1/connect/{}/callback{slash}", platform.id.to_ascii_lowercase())
+        }
+        AppDoor::Postpeer => {
+            let word = words::postpeer(&platform.id).unwrap_or(&platform.id);
+            format!("/compat/postpeer/v1/connect/{word}/callback{slash}")
+        }
+    }
 }
 
 fn lifetime(app: &App) -> TimeDelta {

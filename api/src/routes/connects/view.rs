@@ -1,6 +1,6 @@
 //! A connect as the API shows it. Never its state, code or verifier.
 
-use latchkey_shared::db::connects::{Connect, ConnectStatus};
+use latchkey_shared::db::connects::{Binding, Connect, ConnectStatus};
 use latchkey_shared::ids::{AccountId, AppId, ConnectId, ProfileId, WorkspaceId};
 use serde::Serialize;
 use serde_json::Value;
@@ -39,7 +39,11 @@ pub(crate) struct ConnectView {
     scopes: Vec<String>,
     #[schema(value_type = Object)]
     metadata: Value,
-    /// Each status with its moment, oldest first.
+    /// Who may finish it.
+    binding: Binding,
+    /// Whether it adds an account only where no other of its platform is in use.
+    exclusive: bool,
+    /// Each status with its moment, oldest first; and each refusal on the way through a browser.
     #[schema(value_type = Vec<TimelineStep>)]
     timeline: Value,
     /// When the person must have come back, or have chosen.
@@ -55,6 +59,8 @@ pub(crate) struct TimelineStep {
     at: Timestamp,
     /// Why, if it did not go well.
     reason: Option<String>,
+    /// What was refused, while the status stayed as it was.
+    refused: Option<String>,
 }
 
 impl From<Connect> for ConnectView {
@@ -73,6 +79,8 @@ impl From<Connect> for ConnectView {
             redirect_url: row.redirect_url,
             scopes: row.scopes,
             metadata: row.metadata,
+            binding: row.binding,
+            exclusive: row.exclusive,
             timeline: row.timeline,
             expires_at: row.expires_at.into(),
             created_at: row.created_at.into(),

@@ -79,6 +79,8 @@ pub async fn advance(
              sealed_code = CASE WHEN {wipe} THEN NULL ELSE coalesce($5, sealed_code) END,
              sealed_verifier = CASE WHEN {wipe} THEN NULL ELSE sealed_verifier END,
              sealed_candidates = CASE WHEN {wipe} THEN NULL ELSE sealed_candidates END,
+             sealed_state = CASE WHEN {wipe} THEN NULL ELSE sealed_state END,
+             sealed_claim = CASE WHEN {wipe} THEN NULL ELSE sealed_claim END,
              page_hash = coalesce($6, page_hash),
              lease_until = moment($1) + $7,
              account_ids = $8

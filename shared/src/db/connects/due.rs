@@ -26,7 +26,7 @@ impl From<Open> for CallbackReceived {
 }
 
 /// Connects whose code waits for longer than `patience`, whose worker has not come back from an
-/// exchange, or whose person has chosen. Across tenants: for the sweep.
+/// exchange, or whose person has chosen, or whose application has claimed it. Across tenants: for the sweep.
 ///
 /// # Errors
 /// When the query fails.
@@ -41,6 +41,7 @@ pub async fn left_behind(
          WHERE (status = 'authorized' AND status_at < moment($1) - $2)
             OR (status = 'exchanging' AND status_at < moment($1) - $2 AND (lease_until IS NULL OR lease_until < moment($1)))
             OR (status = 'selecting' AND selection IS NOT NULL AND lease_until < moment($1))
+            OR (status = 'claiming' AND claimed_at IS NOT NULL AND lease_until < moment($1))
          ORDER BY status_at LIMIT $3",
     )
     .bind::<Interval, _>(clock.offset())
@@ -49,7 +50,7 @@ pub async fn left_behind(
     Ok(query.load::<Open>(conn).await?.into_iter().map(CallbackReceived::from).collect())
 }
 
-/// Connects that nobody finished in time: pending or without a choice past their end, or stuck behind the code for
+/// Connects that nobody finished in time: pending, without a choice or unclaimed past their end, or stuck behind the code for
 /// `stuck` beyond it. Across tenants: for the sweep.
 ///
 /// # Errors
@@ -63,7 +64,8 @@ pub async fn overdue(
     let query = sql_query(
         "SELECT workspace_id, id FROM connects
          WHERE (status IN ('pending', 'selecting') AND selection IS NULL AND expires_at <= moment($1))
-            OR (status IN ('authorized', 'exchanging', 'selecting') AND expires_at <= moment($1) - $2)
+            OR (status = 'claiming' AND claimed_at IS NULL AND expires_at <= moment($1))
+            OR (status IN ('authorized', 'exchanging', 'selecting', 'claiming') AND expires_at <= moment($1) - $2)
          LIMIT $3",
     )
     .bind::<Interval, _>(clock.offset())

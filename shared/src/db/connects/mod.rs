@@ -13,11 +13,15 @@ use crate::ids::{AccountId, AppId, ConnectId, GrantId, ProfileId, WorkspaceId};
 use crate::keyring::Place;
 
 mod advance;
+mod claim;
 mod due;
+mod link;
 mod selection;
 
 pub use advance::{Advance, advance, set_lease, set_page_hash, store_grant};
+pub use claim::{claim, claim_place, set_claim};
 pub use due::{left_behind, overdue};
+pub use link::{find_by_link, note_refusal, trade_link};
 pub use selection::{candidates_place, select, set_candidates};
 
 text_enum! {
@@ -31,6 +35,8 @@ text_enum! {
         Exchanging = "exchanging",
         /// The person chooses what to connect.
         Selecting = "selecting",
+        /// The application must say that the person is who it thinks.
+        Claiming = "claiming",
         /// The account is connected.
         Connected = "connected",
         /// It ended without an account; the reason says why.
@@ -44,13 +50,37 @@ text_enum! {
 
 impl ConnectStatus {
     /// Those that a connect may still leave.
-    pub const OPEN: [Self; 4] =
-        [Self::Pending, Self::Authorized, Self::Exchanging, Self::Selecting];
+    pub const OPEN: [Self; 5] =
+        [Self::Pending, Self::Authorized, Self::Exchanging, Self::Selecting, Self::Claiming];
 
     /// Whether nothing will change any more.
     #[must_use]
     pub fn is_final(self) -> bool {
         !Self::OPEN.contains(&self)
+    }
+}
+
+text_enum! {
+    /// Who may finish a connect.
+    Binding {
+        /// Whoever opens the authorize URL.
+        None = "none",
+        /// The browser in which the button on our first page was pressed.
+        Browser = "browser",
+        /// Nobody, until the application's backend, which knows its signed-in person, claims it.
+        Claim = "claim",
+    }
+}
+
+text_enum! {
+    /// In whose words the redirect tells the result.
+    ResultFormat {
+        /// Ours.
+        Native = "native",
+        /// PostPeer's.
+        Postpeer = "postpeer",
+        /// WoopSocial's.
+        Woopsocial = "woopsocial",
     }
 }
 
@@ -106,6 +136,18 @@ pub struct Connect {
     pub issuer: Option<String>,
     /// Whether the browser must say whom it comes back from.
     pub iss_required: bool,
+    /// Who may finish it.
+    pub binding: Binding,
+    /// Whether it adds an account only where no other of its platform is in use.
+    pub exclusive: bool,
+    /// In whose words the redirect tells the result.
+    pub result_format: ResultFormat,
+    /// The state, for the first page to lead to the platform with.
+    pub sealed_state: Option<Vec<u8>>,
+    /// What the redirect carries while it is claiming.
+    pub sealed_claim: Option<Vec<u8>>,
+    /// When the application claimed it.
+    pub claimed_at: Option<DateTime<Utc>>,
     /// When the person must have come back.
     pub expires_at: DateTime<Utc>,
     /// When it was started.
@@ -162,6 +204,16 @@ pub struct NewConnect<'a> {
     pub state_hash: &'a [u8],
     /// The sealed PKCE verifier.
     pub sealed_verifier: Option<&'a [u8]>,
+    /// The sealed state.
+    pub sealed_state: &'a [u8],
+    /// SHA-256 of the link to its first page, if it has one.
+    pub link_hash: Option<&'a [u8]>,
+    /// Who may finish it.
+    pub binding: Binding,
+    /// Whether it adds an account only where no other of its platform is in use.
+    pub exclusive: bool,
+    /// In whose words the redirect tells the result.
+    pub result_format: ResultFormat,
     /// How long the person has.
     pub lifetime: TimeDelta,
 }
@@ -182,6 +234,17 @@ pub fn verifier_place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectId) -> Plac
 pub fn code_place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectId) -> Place<'a> {
     Place {
         column: "connects.sealed_code",
+        tenant: workspace.as_str(),
+        row: id.as_str(),
+        generation: 0,
+    }
+}
+
+/// Where a connect's state stands.
+#[must_use]
+pub fn state_place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectId) -> Place<'a> {
+    Place {
+        column: "connects.sealed_state",
         tenant: workspace.as_str(),
         row: id.as_str(),
         generation: 0,
@@ -218,6 +281,11 @@ pub async fn insert(
                 connects::timeline.eq(Value::Array(Vec::new())),
                 connects::state_hash.eq(new.state_hash),
                 connects::sealed_verifier.eq(new.sealed_verifier),
+                connects::sealed_state.eq(new.sealed_state),
+                connects::link_hash.eq(new.link_hash),
+                connects::binding.eq(new.binding),
+                connects::exclusive.eq(new.exclusive),
+                connects::result_format.eq(new.result_format),
                 connects::status_at.eq(now(clock)),
                 connects::expires_at.eq(now_plus(clock, new.lifetime)),
                 connects::created_at.eq(now(clock)),
