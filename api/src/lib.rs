@@ -21,7 +21,6 @@ mod platform_table;
 mod problem;
 mod readiness;
 mod redirect;
-mod release;
 mod request;
 mod router;
 mod routes;
