@@ -1,8 +1,10 @@
 //! The tests as stories: each file one subject, each test named for what it proves.
 
 mod apps;
+mod attacks;
 mod bad_answers;
 mod bad_input;
+mod binding;
 mod broker;
 mod callback;
 mod crash;
@@ -27,6 +29,7 @@ mod refresh_race;
 mod revocation;
 mod selection;
 mod settings;
+mod start_page;
 mod starting;
 mod sweeps;
 mod tenants;
