@@ -18,7 +18,7 @@ use latchkey_worker::sweeps::Sweep;
 const README: &str = "README.md";
 const MAP: &str = "docs/ARCHITECTURE.md";
 const PLATFORMS: &str = "docs/PLATFORMS.md";
-const DOCUMENTS: [&str; 4] = [README, MAP, "docs/CONTRIBUTING.md", PLATFORMS];
+const DOCUMENTS: [&str; 5] = [README, MAP, "docs/CONTRIBUTING.md", PLATFORMS, "docs/API.md"];
 
 fn path(inside: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(inside)

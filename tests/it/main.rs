@@ -9,6 +9,7 @@ mod crash;
 mod dead_letters;
 mod docs;
 mod drain;
+mod examples;
 mod generic;
 mod history;
 mod idempotency;
