@@ -109,7 +109,7 @@ async fn every_example_of_the_api_s_page_works() -> anyhow::Result<()> {
         ("LATCHKEY_API_KEY", app.owner.expose_key().to_owned()),
         ("LATCHKEY_WORKSPACE", app.owner.workspace_id.to_string()),
     ];
-    let run = check("docs/API.md", &variables).await?;
+    let run = check("docs/API.md", &variables).await.inspect_err(|error| eprintln!("{error:?}"))?;
     assert!(run >= 9, "{run} examples");
     app.until_none("grants WHERE status = 'releasing'").await?;
     app.finish().await

@@ -2,6 +2,7 @@
 
 mod apps;
 mod bad_answers;
+mod bad_bodies;
 mod bad_input;
 mod broker;
 mod callback;
