@@ -38,6 +38,16 @@ CHECKS = [
     "without_a_key_nothing",
 ]
 
+# What somebody else's document can be held to: it does not know all that we refuse.
+PUBLISHED_CHECKS = [
+    "not_a_server_error",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "no_other_statuses",
+    "others_stay_theirs",
+]
+
 
 class Tenant:
     """An organisation, called as its owner."""
@@ -100,7 +110,7 @@ class Tenant:
 def run(name, document, header, key, args, ids):
     """One run; answers whether all checks held."""
     command = [str(Path(sys.executable).parent / "st"), "run", document, "--url", args.urls[name]]
-    command += ["--checks", ",".join(CHECKS if not args.against else CHECKS[:5])]
+    command += ["--checks", ",".join(PUBLISHED_CHECKS if args.against else CHECKS)]
     command += ["--max-examples", str(args.examples), "--seed", "1", "--continue-on-failure"]
     command += ["--phases", "examples,coverage,fuzzing", "--warnings", "off", "--no-color"]
     command += ["--suppress-health-check", "all", "--request-timeout", "30"]
@@ -113,7 +123,6 @@ def run(name, document, header, key, args, ids):
         SCHEMATHESIS_HOOKS="check_api_hooks",
         CHECK_API_IDS=json.dumps(ids),
         CHECK_API_KEYED="yes" if key else "",
-        CHECK_API_PUBLISHED="yes" if args.against else "",
     )
     log = Path(args.logs) / f"check-api-{name}{'' if key else '-no-key'}.log"
     begun = time.monotonic()

@@ -5,8 +5,12 @@
 
 use anyhow::{Context as _, ensure};
 use latchkey_tests::TestApp;
-use serde_json::Value;
+use latchkey_tests::app::{Options, worn};
+use serde_json::{Value, json};
 use tokio::process::Command;
+
+/// What the shell knows beforehand: definitions, and variables.
+type Shell<'a> = (&'a str, &'a [(&'a str, String)]);
 
 /// One command of a document, and what it says comes of it.
 struct Example {
@@ -49,10 +53,10 @@ fn examples(document: &str) -> anyhow::Result<Vec<Example>> {
 }
 
 /// Runs them in one shell, with these variables; answers what each printed.
-async fn run(examples: &[Example], variables: &[(&str, String)]) -> anyhow::Result<Vec<String>> {
+async fn run(examples: &[Example], (prelude, variables): Shell<'_>) -> anyhow::Result<Vec<String>> {
     const END: &str = "=== end of an example ===";
     let blocks = examples.iter().map(|example| format!("{}\necho '{END}'\n", example.script));
-    let script = format!("set -euo pipefail\n{}", blocks.collect::<String>());
+    let script = format!("set -euo pipefail\n{prelude}\n{}", blocks.collect::<String>());
     let mut shell = Command::new("bash");
     shell.args(["-c", &script]).envs(variables.iter().map(|(name, value)| (name, value)));
     let done = shell.output().await.context("bash runs")?;
@@ -83,9 +87,9 @@ fn is_there(expected: &Value, found: &Value) -> bool {
 }
 
 /// Runs a document's examples and compares.
-async fn check(document: &str, variables: &[(&str, String)]) -> anyhow::Result<usize> {
+async fn check(document: &str, (prelude, variables): Shell<'_>) -> anyhow::Result<usize> {
     let examples = examples(document)?;
-    let printed = run(&examples, variables).await?;
+    let printed = run(&examples, (prelude, variables)).await?;
     for (example, printed) in examples.iter().zip(&printed) {
         let found: Vec<Value> = serde_json::Deserializer::from_str(printed)
             .into_iter()
@@ -109,8 +113,35 @@ async fn every_example_of_the_api_s_page_works() -> anyhow::Result<()> {
         ("LATCHKEY_API_KEY", app.owner.expose_key().to_owned()),
         ("LATCHKEY_WORKSPACE", app.owner.workspace_id.to_string()),
     ];
-    let run = check("docs/API.md", &variables).await.inspect_err(|error| eprintln!("{error:?}"))?;
+    let run =
+        check("docs/API.md", ("", &variables)).await.inspect_err(|error| eprintln!("{error:?}"))?;
     assert!(run >= 9, "{run} examples");
+    app.until_none("grants WHERE status = 'releasing'").await?;
+    app.finish().await
+}
+
+/// With nothing but the base URL and the key put in.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_of_the_page_for_those_who_come_works() -> anyhow::Result<()> {
+    let platforms = worn(&["INSTAGRAM", "X", "BLUESKY"]);
+    let app = TestApp::start_with(Options { platforms, ..Options::default() }).await?;
+    let sam = app.connect("sam").await?;
+    let workspace = app.owner.workspace_id.to_string();
+    let key = json!({ "name": "client", "role": "owner", "workspaceId": workspace });
+    let key = app.http.post("/v1/api-keys", &key).await?.expect(201)?.json();
+    let variables = [
+        ("LATCHKEY_URL", app.http.base().to_owned()),
+        ("LATCHKEY_API_KEY", key["key"].as_str().unwrap_or_default().to_owned()),
+        ("LATCHKEY_WORKSPACE", workspace),
+        ("LATCHKEY_ACCOUNT", sam.account_id),
+        ("BLUESKY_IDENTIFIER", "ann.test".to_owned()),
+        ("BLUESKY_APP_PASSWORD", app.sandbox.app_password("ann")),
+    ];
+    // Whatever is refused fails the shell.
+    let shell = ("curl() { command curl --fail-with-body \"$@\"; }", variables.as_slice());
+    let run =
+        check("docs/MIGRATING.md", shell).await.inspect_err(|error| eprintln!("{error:?}"))?;
+    assert!(run >= 5, "{run} examples");
     app.until_none("grants WHERE status = 'releasing'").await?;
     app.finish().await
 }
