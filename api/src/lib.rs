@@ -31,6 +31,7 @@ mod settings;
 mod state;
 mod timestamp;
 mod validate;
+mod waiting;
 mod web;
 
 pub use bootstrap::{Bootstrapped, Names, bootstrap};

@@ -1,9 +1,11 @@
 //! The tests as stories: each file one subject, each test named for what it proves.
 
 mod apps;
+mod attacks;
 mod bad_answers;
 mod bad_bodies;
 mod bad_input;
+mod binding;
 mod broker;
 mod callback;
 mod crash;
@@ -29,6 +31,7 @@ mod refresh_race;
 mod revocation;
 mod selection;
 mod settings;
+mod start_page;
 mod starting;
 mod sweeps;
 mod tenants;

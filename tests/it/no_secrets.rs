@@ -72,7 +72,11 @@ async fn post_once(app: &TestApp, path: &str, body: &Value) -> anyhow::Result<An
     app.http.send(request.json(body)).await
 }
 
-fn assert_clean(place: &str, text: &str, secrets: impl Iterator<Item = (&'static str, String)>) {
+pub(crate) fn assert_clean(
+    place: &str,
+    text: &str,
+    secrets: impl Iterator<Item = (&'static str, String)>,
+) {
     for (name, secret) in secrets {
         for form in forms(&secret) {
             assert!(!text.contains(&form), "{name} is in {place}: {}", around(text, &form));
@@ -202,7 +206,7 @@ fn text(value: &Value) -> &str {
 }
 
 /// The whole database as text; what is binary stands there in hex.
-fn dump(app: &TestApp) -> anyhow::Result<String> {
+pub(crate) fn dump(app: &TestApp) -> anyhow::Result<String> {
     let dump = Command::new("pg_dump")
         .arg("--dbname")
         .arg(app.common().database_url.expose_secret())
