@@ -1,7 +1,9 @@
 //! Who may finish a connect.
 
-use latchkey_tests::app::Browser;
+use chrono::TimeDelta;
+use latchkey_tests::app::{Answer, Browser, eventually, logs};
 use latchkey_tests::{Person, TestApp};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 fn text(value: &Value) -> &str {
@@ -99,5 +101,126 @@ async fn a_link_that_a_scanner_opened_is_finished_by_its_owner() -> anyhow::Resu
         owner.open(callback.as_str()).await?.expect(303)?;
         assert_eq!(app.ended(text(&started["connectId"])).await?["status"], "connected");
     }
+    app.finish().await
+}
+
+async fn claim(app: &TestApp, id: &str, claim: &str) -> anyhow::Result<Answer> {
+    app.http.post(&app.path(&format!("/connects/{id}/claim")), &json!({ "claim": claim })).await
+}
+
+fn refusal(answer: &Answer) -> (u16, String) {
+    (answer.status, answer.code())
+}
+
+/// What is known of the tokens that nobody claimed: none of them lives.
+async fn disposed_of(app: &TestApp) -> anyhow::Result<()> {
+    eventually(|| async {
+        Ok(app.sandbox.families().iter().all(|family| !family.alive).then_some(()))
+    })
+    .await?;
+    let status = "SELECT json_agg(status) AS all FROM grants";
+    eventually(|| async { Ok((app.row(status).await?["all"] == json!(["revoked"])).then_some(())) })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_claims_what_its_person_consented_to() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let browser = app.browser();
+    let sam = Person::new("sam")?;
+    let more = json!({ "redirectUrl": "https://app.example/back?tab=2" });
+    let (id, token) = app.claiming(&browser, &sam, more).await?;
+    let page = browser.open(&format!("/connect/{id}")).await?.expect(303)?;
+    let to = page.location().unwrap_or_default();
+    assert!(to.starts_with("https://app.example/back?tab=2&status=claim&connectId=con_"), "{to}");
+    assert!(to.ends_with(&format!("&platform=SANDBOX&claim={token}")), "{to}");
+    assert_eq!(accounts(&app).await?, 0, "nothing is connected yet");
+
+    for wrong in ["", "x", &token[1..], &format!("{token}x"), &"x".repeat(5000)] {
+        let answer = claim(&app, &id, wrong).await?;
+        assert_eq!(refusal(&answer), (403, "CLAIM_WRONG".to_owned()), "{wrong}");
+    }
+    let path = app.path(&format!("/connects/{id}"));
+    let waiting = app.http.get(&path).await?.expect(200)?.json();
+    let steps = waiting["timeline"].as_array().cloned().unwrap_or_default();
+    let refused = steps.iter().filter(|step| step["refused"] == "CLAIM_WRONG");
+    assert_eq!((text(&waiting["status"]), refused.count()), ("claiming", 5));
+    assert!(logs().lines().any(|line| line.contains("CLAIM_WRONG") && line.contains(&id)));
+
+    let request = app.http.request(Method::POST, &format!("{path}/claim"));
+    let request = request.json(&json!({ "claim": token })).header("idempotency-key", "k");
+    let repeated = request.try_clone().expect("its body is at hand");
+    let claimed = app.http.send(request).await?.expect(200)?;
+    assert_eq!(claimed.json()["status"], "connected", "{}", claimed.text);
+    let account = text(&claimed.json()["accountIds"][0]).to_owned();
+    app.event("account.connected", &account).await?;
+    let again = app.http.send(repeated).await?.expect(200)?;
+    assert_eq!(again.text, claimed.text, "the same request gets the same answer");
+    let late = claim(&app, &id, &token).await?;
+    assert_eq!(refusal(&late), (409, "CONNECT_NOT_CLAIMING".to_owned()));
+    let done = browser.open(&format!("/connect/{id}")).await?.expect(303)?;
+    assert!(done.location().is_some_and(|to| to.contains(&format!("accountIds={account}"))));
+    app.finish().await
+}
+
+/// Mallory starts a connect and has somebody else consent to it. The application's backend sees who is
+/// brought back, and does not claim.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stolen_link_connects_nothing_of_its_victim() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let victim = app.browser();
+    let (id, token) = app.claiming(&victim, &Person::new("victim")?, json!({})).await?;
+    assert!(app.sandbox.families().iter().any(|family| family.alive), "the victim consented");
+    app.clock.advance(TimeDelta::seconds(601));
+    let late = claim(&app, &id, &token).await?;
+    assert_eq!(refusal(&late), (409, "CONNECT_NOT_CLAIMING".to_owned()));
+    let path = app.path(&format!("/connects/{id}"));
+    eventually(|| async {
+        let connect = app.http.get(&path).await?.expect(200)?.json();
+        Ok((connect["status"] == "expired").then_some(()))
+    })
+    .await?;
+    app.event("connect.expired", &id).await?;
+    disposed_of(&app).await?;
+    let told = victim.open(&format!("/connect/{id}")).await?.expect(303)?;
+    assert!(told.location().is_some_and(|to| to.ends_with("&error=expired")));
+    assert_eq!(accounts(&app).await?, 0);
+    let expired = claim(&app, &id, &token).await?;
+    assert!(refusal(&expired).0 == 409 && expired.text.contains("`expired`"), "{}", expired.text);
+    app.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_something_to_claim_only_while_there_is() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let open = app.start_connect(json!({})).await?;
+    let early = claim(&app, text(&open["connectId"]), "x").await?;
+    assert_eq!(refusal(&early), (409, "CONNECT_NOT_CLAIMING".to_owned()));
+    assert!(early.text.contains("`pending`"), "{}", early.text);
+    let path = app.path(&format!("/connects/{}/claim", text(&open["connectId"])));
+    for (body, pointer) in [(json!({}), "/claim"), (json!({ "claim": 7 }), "/claim")] {
+        let answer = app.http.post(&path, &body).await?;
+        assert_eq!(refusal(&answer), (400, "VALIDATION_FAILED".to_owned()), "{body}");
+        assert_eq!(answer.json()["errors"][0]["pointer"], pointer);
+    }
+    let (id, token) = app.claiming(&app.browser(), &Person::new("sam")?, json!({})).await?;
+    let cancelled = app.http.delete(&app.path(&format!("/connects/{id}"))).await?.expect(200)?;
+    assert_eq!(cancelled.json()["status"], "cancelled");
+    assert_eq!(refusal(&claim(&app, &id, &token).await?).0, 409);
+    disposed_of(&app).await?;
+    assert_eq!(accounts(&app).await?, 0);
+    app.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_claims_one_wins() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let (id, token) = app.claiming(&app.browser(), &Person::new("sam")?, json!({})).await?;
+    let answers =
+        futures_util::future::try_join_all((0..6).map(|_| claim(&app, &id, &token))).await?;
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 409)), "{statuses:?}");
+    assert_eq!(accounts(&app).await?, 1);
     app.finish().await
 }

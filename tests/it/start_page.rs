@@ -120,7 +120,7 @@ async fn the_first_browser_wins() -> anyhow::Result<()> {
     approve(&owner, &url, "sam").await?;
     assert_eq!(app.ended(text(&started["connectId"])).await?["status"], "connected");
     let late = other.submit(&path, &[("link", token)]).await?.expect(409)?;
-    assert!(late.text.contains("LINK_USED"));
+    assert!(late.text.contains("STATE_USED"));
     app.finish().await
 }
 
@@ -179,7 +179,7 @@ async fn a_link_that_leads_nowhere_says_why() -> anyhow::Result<()> {
 
     let cancelled = app.path(&format!("/connects/{}", text(&other["connectId"])));
     app.http.delete(&cancelled).await?.expect(200)?;
-    assert!(browser.open(link(&other)).await?.expect(409)?.text.contains("LINK_USED"));
+    assert!(browser.open(link(&other)).await?.expect(409)?.text.contains("STATE_USED"));
     app.clock.advance(TimeDelta::minutes(11));
     let token = link(&ours).split('=').next_back().unwrap_or_default().to_owned();
     for _ in 0..2 {

@@ -72,6 +72,7 @@ pub(crate) fn body_for(path: &str) -> Value {
             json!({ "platform": "SANDBOX", "name": "a", "clientId": "c", "clientSecret": "s" })
         }
         path if path.ends_with("/selection") => json!({ "candidateIds": ["1"] }),
+        path if path.ends_with("/claim") => json!({ "claim": "x" }),
         path if path.ends_with("/secrets") => json!({ "clientSecret": "s" }),
         path if path.ends_with("/webhook-endpoints") => {
             json!({ "url": "https://example.com/hook" })

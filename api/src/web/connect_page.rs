@@ -40,7 +40,7 @@ const LINK: &str = "link";
         (status = SEE_OTHER, description = "To `redirectUrl`, once the connect has ended or is to be claimed"),
         (status = BAD_REQUEST, description = "A page: `STATE_UNKNOWN`, the link is not this connect's", content_type = "text/html", body = String),
         (status = NOT_FOUND, description = "A page: neither link nor cookie", content_type = "text/html", body = String),
-        (status = CONFLICT, description = "A page: `LINK_USED`, in another browser, or by a connect that has gone on", content_type = "text/html", body = String),
+        (status = CONFLICT, description = "A page: `LINK_USED`, in another browser; `STATE_USED`, the connect has gone on or was cancelled", content_type = "text/html", body = String),
         (status = GONE, description = "A page: `STATE_EXPIRED`", content_type = "text/html", body = String),
         (status = SERVICE_UNAVAILABLE, description = "A page: `PLATFORM_UNAVAILABLE` or `UNAVAILABLE`", content_type = "text/html", body = String),
     ),

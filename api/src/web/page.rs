@@ -169,9 +169,9 @@ impl Page {
                 again,
             ),
             Code::LinkUsed => (
-                "This link was used already",
-                "Somebody has opened this link and gone on, in another browser or a while ago. It works in one browser, and once.",
-                "Go on in that browser. If it was not you, go back to the application and connect again.",
+                "This link was used in another browser",
+                "Somebody has opened this link and gone on with it in another browser. It works in one alone.",
+                "Go on in that browser. If that was not you, go back to the application and connect again.",
             ),
             Code::BrowserMismatch => (
                 "This is not the browser you began in",

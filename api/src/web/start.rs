@@ -95,7 +95,7 @@ pub(super) struct Visit {
         (status = BAD_REQUEST, description = "The page again, with what was wrong; or a page: `STATE_UNKNOWN`", content_type = "text/html", body = String),
         (status = FORBIDDEN, description = "A page: `ORIGIN_FOREIGN`, the form was on a page that is not ours", content_type = "text/html", body = String),
         (status = NOT_FOUND, description = "A page: neither link nor cookie", content_type = "text/html", body = String),
-        (status = CONFLICT, description = "A page: `LINK_USED`, in another browser, or by a connect that has gone on", content_type = "text/html", body = String),
+        (status = CONFLICT, description = "A page: `LINK_USED`, in another browser; `STATE_USED`, the connect has gone on or was cancelled", content_type = "text/html", body = String),
         (status = GONE, description = "A page: `STATE_EXPIRED`", content_type = "text/html", body = String),
     ),
 )]
@@ -266,7 +266,8 @@ impl Visit {
             ConnectStatus::Expired => Err(Problem::new(Code::StateExpired, "")),
             ConnectStatus::Pending if late => Err(Problem::new(Code::StateExpired, "")),
             ConnectStatus::Pending if self.held || connect.page_hash.is_none() => Ok(()),
-            _ => Err(Problem::new(Code::LinkUsed, "")),
+            ConnectStatus::Pending => Err(Problem::new(Code::LinkUsed, "")),
+            _ => Err(Problem::new(Code::StateUsed, "")),
         }
     }
 
@@ -287,11 +288,14 @@ impl Visit {
     async fn too_late(&self, work: &mut Work) -> Result<Problem, Problem> {
         let (workspace, id) = (&self.connect.workspace_id, &self.connect.id);
         let now = connects::find(work, workspace, id).await?;
-        let expired = now.is_some_and(|now| {
-            now.status == ConnectStatus::Expired
-                || now.status == ConnectStatus::Pending && now.page_hash.is_none()
-        });
-        Ok(Problem::new(if expired { Code::StateExpired } else { Code::LinkUsed }, ""))
+        let code = match now.map(|now| (now.status, now.page_hash)) {
+            Some((ConnectStatus::Pending, None) | (ConnectStatus::Expired, _)) => {
+                Code::StateExpired
+            }
+            Some((ConnectStatus::Pending, Some(_))) => Code::LinkUsed,
+            _ => Code::StateUsed,
+        };
+        Ok(Problem::new(code, ""))
     }
 
     /// The page; again, with what was wrong and the handle that was given.
