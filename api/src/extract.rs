@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use futures_util::StreamExt as _;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
@@ -83,6 +83,12 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path(), &error.inner().to_string());
+        // Anything but a text in the place of a word is called a fault of the syntax.
+        let is_json = serde_json::from_slice::<IgnoredAny>(body).is_ok();
+        if is_json && error.inner().classify() != Category::Data {
+            let message = "must be one of the words that the document lists";
+            return Problem::invalid(vec![FieldError::at(pointer, message)]);
+        }
         refused(error.inner(), pointer)
     })?;
     reader.end().map_err(|error| refused(&error, String::new()))?;

@@ -21,6 +21,7 @@ mod platform_table;
 mod problem;
 mod readiness;
 mod redirect;
+mod reference;
 mod release;
 mod request;
 mod router;

@@ -17,7 +17,7 @@ use crate::routes::{
     workspaces,
 };
 use crate::state::App;
-use crate::{browser_headers, extract, keyed, openapi, request, web};
+use crate::{browser_headers, extract, keyed, openapi, reference, request, web};
 
 /// The routes with their descriptions. The OpenAPI document is made from the same lists.
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -75,6 +75,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route_layer(from_fn_with_state(app.clone(), keyed::run))
         .merge(open_router)
         .route("/openapi.json", get(move || async { Json(document) }))
+        .merge(reference::router())
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(extract::BODY_LIMIT))

@@ -150,7 +150,8 @@ impl Picker {
         platform: &str,
         (choices, chosen): (&[Choice], Option<&[String]>),
     ) -> Self {
-        let one = connect.account_id.is_some();
+        let reconnect = connect.account_id.is_some();
+        let one = reconnect || connect.exclusive;
         let mut items: Vec<Item> = choices.iter().map(|choice| Item::of(choice, connect)).collect();
         if let Some(chosen) = chosen {
             let chosen: HashSet<&String> = chosen.iter().collect();
@@ -164,9 +165,10 @@ impl Picker {
         }
         let what = match (items.iter().all(|item| item.disabled), one) {
             (true, _) => format!("{platform} lists these, but none of them can be connected."),
-            (false, true) => {
+            (false, true) if reconnect => {
                 format!("Choose the one of your {platform} accounts to be reconnected.")
             }
+            (false, true) => format!("{platform} lists these. Choose the one to be connected."),
             (false, false) => {
                 format!("{platform} lists these. Choose those that shall be connected.")
             }
@@ -262,6 +264,16 @@ mod tests {
         let mut connect = connect(ConnectStatus::Selecting, None);
         connect.account_id = reconnect.then(|| "acc_01JCZ5M2V8Q4T6W8Y0A2B4C6D8".parse().unwrap());
         Picker::new(&connect, "Sandbox", (choices, chosen)).render().unwrap()
+    }
+
+    #[test]
+    fn an_exclusive_connect_takes_one() {
+        let mut connect = connect(ConnectStatus::Selecting, None);
+        connect.exclusive = true;
+        let choices = [choice("1", None), choice("2", None)];
+        let html = Picker::new(&connect, "Sandbox", (&choices, None)).render().unwrap();
+        assert_eq!(html.matches("type=\"radio\"").count(), 2);
+        assert!(html.contains("Choose the one to be connected."), "{html}");
     }
 
     #[test]
