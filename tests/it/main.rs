@@ -1,8 +1,11 @@
 //! The tests as stories: each file one subject, each test named for what it proves.
 
 mod apps;
+mod attacks;
 mod bad_answers;
+mod bad_bodies;
 mod bad_input;
+mod binding;
 mod broker;
 mod callback;
 mod claiming;
@@ -11,6 +14,7 @@ mod dead_letters;
 mod deletion;
 mod docs;
 mod drain;
+mod examples;
 mod exclusive;
 mod generic;
 mod history;
@@ -30,6 +34,7 @@ mod refresh_race;
 mod revocation;
 mod selection;
 mod settings;
+mod start_page;
 mod starting;
 mod sweeps;
 mod tenants;

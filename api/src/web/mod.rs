@@ -1,4 +1,4 @@
-//! What a person's browser sees: the callback, the progress page, the choice, results and errors.
+//! What a person's browser sees: the first page, the callback, progress, the choice, results and errors.
 //!
 //! No address here may keep a code, and no page shows a token. Whatever stands on a page is escaped by
 //! its template.
@@ -7,9 +7,13 @@ mod answer;
 pub(crate) mod callback;
 pub(crate) mod connect_page;
 mod cookie;
+pub(crate) mod form;
+mod onward;
 mod page;
 pub(crate) mod picker;
+mod refusal;
 mod result;
+pub(crate) mod start;
 mod words;
 
 #[cfg(test)]
@@ -17,24 +21,36 @@ pub(crate) use result::tests as result_tests;
 
 use std::sync::Arc;
 
-use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::response::Response;
 use latchkey_shared::db::accounts;
-use latchkey_shared::db::connects::Connect;
+use latchkey_shared::db::connects::{Connect, ConnectStatus};
 use latchkey_shared::ids::AccountId;
+use secrecy::ExposeSecret as _;
+use url::Url;
 
 use crate::problem::Problem;
 use crate::request::RequestId;
+use crate::routes::connects::claim;
 use crate::state::App;
 use page::Page;
 
 /// A page shows no more accounts than this: a person does not read a longer list.
 const MAX_SHOWN: usize = 10;
 
-/// Where the browser goes once a connect has ended: to the application, or to our result page.
-async fn end(app: &App, connect: &Connect) -> Result<Response, Problem> {
-    if let Some(url) = result::url(connect, None) {
-        return Ok(Redirect::to(url.as_str()).into_response());
+/// Where the application wants the browser now: back with the result, or with a claim.
+async fn destination(app: &App, connect: &Connect) -> Result<Option<Url>, Problem> {
+    if connect.status.is_final() {
+        return Ok(result::url(connect, None));
     }
+    if connect.status != ConnectStatus::Claiming {
+        return Ok(None);
+    }
+    let claim = claim::open(app, &mut *app.conn().await?, connect).await?;
+    Ok(claim.and_then(|claim| result::url(connect, Some(claim.expose_secret()))))
+}
+
+/// Our result page, where the application wants the browser nowhere.
+async fn end(app: &App, connect: &Connect) -> Result<Response, Problem> {
     let mut conn = app.conn().await?;
     let mut shown = Vec::new();
     for id in connect.account_ids.iter().take(MAX_SHOWN) {

@@ -11,15 +11,14 @@ use askama::Template;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::header::{CONTENT_SECURITY_POLICY, ORIGIN, REFERRER_POLICY};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{Html, IntoResponse as _, Redirect, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use latchkey_shared::db::accounts::AccountStatus;
 use latchkey_shared::db::connects::{Connect, ConnectStatus};
-use url::{Url, form_urlencoded};
+use url::form_urlencoded;
 use utoipa::ToSchema;
 
-use super::{connect_page, page};
+use super::{connect_page, form, page};
 use crate::code::Code;
 use crate::extract;
 use crate::idempotency::Once;
@@ -31,8 +30,6 @@ use crate::state::App;
 
 /// The field of the form.
 const FIELD: &str = "candidate";
-/// With `no-referrer` a browser would not say which page the form was on.
-const REFERRER: HeaderValue = HeaderValue::from_static("same-origin");
 
 /// What was chosen on the page.
 #[derive(ToSchema)]
@@ -107,7 +104,7 @@ async fn take(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    if !is_ours(headers, &app.public_url) {
+    if !form::is_ours(headers, &app.public_url) {
         return Err(Problem::new(Code::OriginForeign, ""));
     }
     let connect = connect_page::find(app, id, headers).await?.ok_or_else(Problem::not_found)?;
@@ -120,18 +117,11 @@ async fn take(
     match done.map_err(|problem| (problem.code(), problem)) {
         Ok(_) | Err((Code::ConnectNotSelecting | Code::SelectionMade, _)) => {
             let page = connect_page::address(app, &connect.id);
-            Ok(Redirect::to(&format!("{page}?{}", connect_page::CHOSEN)).into_response())
+            Ok(Redirect::to(&format!("{page}?{}", connect_page::GO)).into_response())
         }
         Err((Code::ValidationFailed, _)) => show(app, &connect, Some(&chosen)).await,
         Err((_, problem)) => Err(problem),
     }
-}
-
-/// A form on another site cannot bring the cookie (`SameSite`); this tells one on another port or
-/// subdomain apart, too. Browsers say where a form was; what is no browser need not.
-fn is_ours(headers: &HeaderMap, public_url: &Url) -> bool {
-    let ours = public_url.origin().ascii_serialization();
-    headers.get_all(ORIGIN).iter().all(|origin| origin.as_bytes() == ours.as_bytes())
 }
 
 /// Whether it is the person's turn.
@@ -190,7 +180,7 @@ impl Picker {
         });
         Self {
             style: page::STYLE,
-            referrer: "same-origin",
+            referrer: form::REFERRER,
             title: "Choose what to connect".to_owned(),
             what,
             complaint,
@@ -207,11 +197,7 @@ impl Picker {
 
     fn respond(&self, status: StatusCode) -> Response {
         let html = self.render().expect("writing into memory does not fail");
-        let mut response = (status, Html(html)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_SECURITY_POLICY, page::FORM_POLICY.clone());
-        headers.insert(REFERRER_POLICY, REFERRER);
-        response
+        form::respond(status, html)
     }
 }
 
@@ -319,19 +305,5 @@ mod tests {
     fn where_nothing_can_be_chosen_there_is_no_button() {
         let html = html(&[choice("1", Some("X"))], None, false);
         assert!(!html.contains("<button") && html.contains("none of them can be connected"));
-    }
-
-    #[test]
-    fn a_form_must_be_on_a_page_of_ours() {
-        let url: Url = "https://a.example/latchkey".parse().unwrap();
-        let from = |origin: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(ORIGIN, HeaderValue::from_static(origin));
-            is_ours(&headers, &url)
-        };
-        assert!(is_ours(&HeaderMap::new(), &url) && from("https://a.example"));
-        for origin in ["null", "https://b.example", "http://a.example", "https://a.example:444"] {
-            assert!(!from(origin), "{origin}");
-        }
     }
 }

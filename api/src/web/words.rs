@@ -57,6 +57,16 @@ fn of_consent(reason: &str) -> Option<(&'static str, &'static str, &'static str)
             "You came back with an answer that is not from the platform you were sent to, so nothing was connected.",
             ASK,
         ),
+        "CALLBACK_MISMATCH" => (
+            "The answer came by another platform's address",
+            "Somebody came back by another platform's address than you were sent to, so the connection was ended.",
+            AGAIN,
+        ),
+        "BROWSER_MISMATCH" => (
+            "Somebody came back in another browser",
+            "The connection belongs to the browser in which it was begun, so it was ended. Nothing was connected.",
+            AGAIN,
+        ),
         "NO_ACCOUNTS" => (
             "There is nothing to connect",
             "The platform lists no page, organisation or channel of yours that can be connected.",
