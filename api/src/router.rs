@@ -17,7 +17,7 @@ use crate::routes::{
     workspaces,
 };
 use crate::state::App;
-use crate::{browser_headers, extract, keyed, openapi, request, web};
+use crate::{browser_headers, compat, extract, keyed, openapi, request, web};
 
 /// The routes with their descriptions. The OpenAPI document is made from the same lists.
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -59,6 +59,8 @@ fn open_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(web::connect_page::show))
         .routes(routes!(web::picker::choose))
         .route("/connect/{con}/selection", get(web::picker::look))
+        .routes(routes!(web::sign_in::show, web::sign_in::sign_in))
+        .routes(routes!(web::sign_in::sign_out))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
 }
@@ -71,6 +73,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let router = keyed_router
         .route_layer(from_fn_with_state(app.clone(), keyed::run))
         .merge(open_router)
+        .merge(compat::router(&app))
         .route("/openapi.json", get(move || async { Json(document) }))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)

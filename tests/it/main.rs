@@ -5,6 +5,7 @@ mod bad_answers;
 mod bad_input;
 mod broker;
 mod callback;
+mod compat;
 mod crash;
 mod dead_letters;
 mod docs;

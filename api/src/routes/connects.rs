@@ -1,13 +1,14 @@
 //! `/v1/workspaces/{ws}/connects`.
 
-mod cancel;
+pub(crate) mod cancel;
 pub(crate) mod candidates;
 mod credentials;
 mod request;
 pub(crate) mod selection;
 mod slot;
-mod start;
+pub(crate) mod start;
 mod view;
+pub(crate) mod wait;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use latchkey_shared::db::connects;
 use latchkey_shared::ids::{ConnectId, WorkspaceId};
 
 pub(crate) use candidates::CandidateView;
+pub(crate) use credentials::Credentials;
 pub(crate) use request::{Door, StartConnect};
 pub(crate) use selection::Selection;
 pub(crate) use start::{StartedConnect, find_platform};

@@ -2,7 +2,6 @@
 //! live for half a minute.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
@@ -13,19 +12,16 @@ use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::events::EventType;
 use latchkey_shared::work::Work;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::answer::{Answer, Code as AuthorizationCode, Outcome, redact};
 use super::connect_page;
 use super::cookie::PageCookie;
 use crate::code::Code;
 use crate::handover;
-use crate::nudge::Waiter;
 use crate::problem::Problem;
 use crate::request::RequestId;
+use crate::routes::connects::wait;
 use crate::state::App;
-
-const REREAD_EVERY: Duration = Duration::from_millis(250);
 
 /// Where a platform sends the person's browser back to. Register this address there.
 ///
@@ -122,7 +118,8 @@ async fn approved(
         return Err(lost(&mut work, connect).await?);
     };
     work.commit().await?;
-    Ok(wait(app, authorized, &waiter).await)
+    // From here on nothing may fail: the state is used, and the person's page goes on wherever this leaves off.
+    Ok(wait::until_settled(app, authorized, &waiter, app.limits.callback_wait).await)
 }
 
 /// Ends the connect with a reason and what the platform said.
@@ -156,40 +153,6 @@ async fn lost(work: &mut Work, connect: &Connect) -> Result<Problem, Problem> {
         Some(connect) => too_late(connect.status),
         None => refused(Code::StateUnknown),
     })
-}
-
-/// Waits until the connect has ended or the person must choose, but not for long. From here on nothing may fail: the state is
-/// used, and the person's page goes on wherever this leaves off.
-async fn wait(app: &App, connect: Connect, waiter: &Waiter) -> Connect {
-    let until = Instant::now() + app.limits.callback_wait;
-    let mut latest = connect;
-    let open = |connect: &Connect| {
-        !connect.status.is_final() && connect.status != ConnectStatus::Selecting
-    };
-    while open(&latest) && !app.stopping.is_cancelled() {
-        let next = until.min(Instant::now() + REREAD_EVERY);
-        tokio::select! {
-            () = waiter.woken() => {}
-            () = tokio::time::sleep_until(next) => {}
-            () = app.stopping.cancelled() => {}
-        }
-        match reread(app, &latest).await {
-            Ok(Some(connect)) => latest = connect,
-            Ok(None) => {}
-            Err(problem) => {
-                tracing::debug!(connect.id = %latest.id, "cannot follow it: {problem:?}")
-            }
-        }
-        if Instant::now() >= until {
-            break;
-        }
-    }
-    latest
-}
-
-async fn reread(app: &App, connect: &Connect) -> Result<Option<Connect>, Problem> {
-    let mut conn = app.conn().await?;
-    Ok(connects::find(&mut conn, &connect.workspace_id, &connect.id).await?)
 }
 
 /// Away from the address that holds the code: to the application if all is done, else to our page.

@@ -25,20 +25,31 @@ impl PageCookie {
 
     /// Sets it. The prefix `__Host-` has browsers insist on `Secure`, which plain http cannot give.
     pub(crate) fn put(&self, response: &mut Response, public_url: &Url) {
-        let secure = if is_https(public_url) { "; Secure" } else { "" };
-        let cookie = format!(
-            "{}={}; Path=/; Max-Age={MAX_AGE_SECONDS}; HttpOnly; SameSite=Lax{secure}",
-            name(public_url),
-            self.0
-        );
-        let value = HeaderValue::from_str(&cookie).expect("cookies of ours are plain ASCII");
-        response.headers_mut().append(SET_COOKIE, value);
+        set(response, public_url, (name(public_url), &self.0, MAX_AGE_SECONDS));
     }
+}
+
+/// Sets a cookie of ours, which lives so many seconds.
+pub(super) fn set(
+    response: &mut Response,
+    public_url: &Url,
+    (name, value, max_age_seconds): (&str, &str, u32),
+) {
+    let secure = if is_https(public_url) { "; Secure" } else { "" };
+    let cookie = format!(
+        "{name}={value}; Path=/; Max-Age={max_age_seconds}; HttpOnly; SameSite=Lax{secure}"
+    );
+    let value = HeaderValue::from_str(&cookie).expect("cookies of ours are plain ASCII");
+    response.headers_mut().append(SET_COOKIE, value);
 }
 
 /// The SHA-256 of the cookie that a browser showed.
 pub(crate) fn hash_of(headers: &HeaderMap, public_url: &Url) -> Option<Vec<u8>> {
-    let name = name(public_url);
+    find(headers, name(public_url)).map(authorize::hash)
+}
+
+/// The value of a cookie that a browser showed.
+pub(super) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers
         .get_all(COOKIE)
         .iter()
@@ -46,14 +57,14 @@ pub(crate) fn hash_of(headers: &HeaderMap, public_url: &Url) -> Option<Vec<u8>> 
         .flat_map(|header| header.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(key, _)| *key == name)
-        .map(|(_, value)| authorize::hash(value))
+        .map(|(_, value)| value)
 }
 
 fn name(public_url: &Url) -> &'static str {
     if is_https(public_url) { "__Host-lk_connect" } else { "lk_connect" }
 }
 
-fn is_https(url: &Url) -> bool {
+pub(super) fn is_https(url: &Url) -> bool {
     url.scheme() == "https"
 }
 

@@ -10,18 +10,23 @@ mod cookie;
 mod page;
 pub(crate) mod picker;
 mod result;
-mod words;
+pub(crate) mod session;
+pub(crate) mod sign_in;
+pub(crate) mod words;
 
 #[cfg(test)]
 pub(crate) use result::tests as result_tests;
 
 use std::sync::Arc;
 
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use latchkey_shared::db::accounts;
 use latchkey_shared::db::connects::Connect;
 use latchkey_shared::ids::AccountId;
+use url::Url;
 
+use crate::code::Code;
 use crate::problem::Problem;
 use crate::request::RequestId;
 use crate::state::App;
@@ -43,11 +48,11 @@ async fn end(app: &App, connect: &Connect) -> Result<Response, Problem> {
         };
         shown.extend(accounts::find(&mut conn, &connect.workspace_id, &id).await?);
     }
-    Ok(Page::ended(connect, &shown).respond(axum::http::StatusCode::OK))
+    Ok(Page::ended(connect, &shown).respond(StatusCode::OK))
 }
 
 /// A problem as a page. Never a redirect: the address it would lead to could be anybody's.
-fn problem_page(problem: &Problem, request_id: &RequestId) -> Response {
+pub(crate) fn problem_page(problem: &Problem, request_id: &RequestId) -> Response {
     let code = problem.code();
     let mut response = Page::problem(code, request_id.as_str()).respond(code.status());
     if let Some(cause) = problem.cause() {
@@ -56,8 +61,20 @@ fn problem_page(problem: &Problem, request_id: &RequestId) -> Response {
     response
 }
 
+/// On to the platform, from the answer to a form: by a page, since a redirect would be held to the form's policy.
+pub(crate) fn lead_to(platform: &str, url: &str) -> Response {
+    Page::leading(platform, url.to_owned()).respond(StatusCode::OK)
+}
+
+/// # Errors
+/// `ORIGIN_FOREIGN` when a form was on a page that is not ours.
+pub(crate) fn check_origin(headers: &HeaderMap, public_url: &Url) -> Result<(), Problem> {
+    let ours = picker::is_ours(headers, public_url);
+    if ours { Ok(()) } else { Err(Problem::new(Code::OriginForeign, "")) }
+}
+
 /// The name that people know a platform by.
-fn platform_name(app: &Arc<App>, id: &str) -> String {
+pub(crate) fn platform_name(app: &Arc<App>, id: &str) -> String {
     let platform = app.platforms.get(id);
     platform.map_or_else(|| id.to_owned(), |platform| platform.name.clone())
 }

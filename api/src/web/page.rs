@@ -93,6 +93,27 @@ impl Page {
         Self { then: Some(address), ..self }
     }
 
+    /// Somebody signed in who had not been on the way anywhere.
+    pub(crate) fn signed_in() -> Self {
+        Self::new(
+            Sign::Good,
+            "You are signed in",
+            "This browser may do for some hours what your key may.",
+            "Open the link that you were given.",
+        )
+    }
+
+    /// Leads on to the platform by itself.
+    pub(crate) fn leading(platform: &str, url: String) -> Self {
+        let page = Self::new(
+            Sign::Waiting,
+            format!("On to {platform}"),
+            format!("You are about to sign in at {platform} and to give access there."),
+            "This page goes on by itself.",
+        );
+        page.then(url)
+    }
+
     /// How a connect ended.
     pub(crate) fn ended(connect: &Connect, accounts: &[Account]) -> Self {
         let page = match connect.status {
@@ -163,11 +184,11 @@ impl Page {
                 "We cannot go on just now. Nothing is lost.",
                 "Reload this page in a few seconds.",
             ),
-            _ => (
+            code => words::of_refusal(code).unwrap_or((
                 "Something went wrong",
                 "That is our fault, not yours.",
                 "Reload this page. If it stays, send the reference below to the people who run the application.",
-            ),
+            )),
         };
         Self {
             reference: format!("{} · {request_id}", code.as_str()),

@@ -129,7 +129,7 @@ async fn take(
 
 /// A form on another site cannot bring the cookie (`SameSite`); this tells one on another port or
 /// subdomain apart, too. Browsers say where a form was; what is no browser need not.
-fn is_ours(headers: &HeaderMap, public_url: &Url) -> bool {
+pub(super) fn is_ours(headers: &HeaderMap, public_url: &Url) -> bool {
     let ours = public_url.origin().ascii_serialization();
     headers.get_all(ORIGIN).iter().all(|origin| origin.as_bytes() == ours.as_bytes())
 }

@@ -1,0 +1,78 @@
+//! Waiting for what comes of a connect, but not for long.
+
+use std::time::Duration;
+
+use latchkey_shared::db::connects::{self, Connect, ConnectStatus};
+use latchkey_shared::ids::{ConnectId, WorkspaceId};
+use tokio::time::Instant;
+
+use super::cancel;
+use crate::code::Code;
+use crate::nudge::Waiter;
+use crate::problem::Problem;
+use crate::state::App;
+
+const REREAD_EVERY: Duration = Duration::from_millis(250);
+
+/// Waits until the connect has ended or the person must choose; answers it as it is then, or as it is when
+/// the time is over or this process is to end. Never fails: it is told as it was seen last.
+pub(crate) async fn until_settled(
+    app: &App,
+    connect: Connect,
+    waiter: &Waiter,
+    within: Duration,
+) -> Connect {
+    let until = Instant::now() + within;
+    let mut latest = connect;
+    let open = |connect: &Connect| {
+        !connect.status.is_final() && connect.status != ConnectStatus::Selecting
+    };
+    while open(&latest) && !app.stopping.is_cancelled() {
+        let next = until.min(Instant::now() + REREAD_EVERY);
+        tokio::select! {
+            () = waiter.woken() => {}
+            () = tokio::time::sleep_until(next) => {}
+            () = app.stopping.cancelled() => {}
+        }
+        match find(app, &latest.workspace_id, &latest.id).await {
+            Ok(connect) => latest = connect,
+            Err(problem) => {
+                tracing::debug!(connect.id = %latest.id, "cannot follow it: {problem:?}")
+            }
+        }
+        if Instant::now() >= until {
+            break;
+        }
+    }
+    latest
+}
+
+/// The end of a connect that goes on by itself. One that takes longer is cancelled: whoever stops waiting must
+/// not find an account later that nobody told them of.
+///
+/// # Errors
+/// `CONNECT_TIMEOUT` once it is cancelled.
+pub(crate) async fn for_the_end(
+    app: &App,
+    (workspace, id): (&WorkspaceId, &ConnectId),
+    within: Duration,
+) -> Result<Connect, Problem> {
+    let waiter = app.waiters.wait_for(id);
+    let latest = until_settled(app, find(app, workspace, id).await?, &waiter, within).await;
+    if latest.status.is_final() {
+        return Ok(latest);
+    }
+    match cancel::run(app, workspace, id).await {
+        Ok(_) => Err(Problem::new(
+            Code::ConnectTimeout,
+            "The platform did not answer in time, so nothing was connected: try again.",
+        )),
+        Err(problem) if problem.code() == Code::ConnectEnded => find(app, workspace, id).await,
+        Err(problem) => Err(problem),
+    }
+}
+
+async fn find(app: &App, workspace: &WorkspaceId, id: &ConnectId) -> Result<Connect, Problem> {
+    let mut conn = app.conn().await?;
+    connects::find(&mut conn, workspace, id).await?.ok_or_else(Problem::not_found)
+}
