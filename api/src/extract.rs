@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use futures_util::StreamExt as _;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
@@ -83,14 +83,16 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path(), &error.inner().to_string());
-        refused(error.inner(), pointer)
+        refused(error.inner(), body, pointer)
     })?;
-    reader.end().map_err(|error| refused(&error, String::new()))?;
+    reader.end().map_err(|error| refused(&error, body, String::new()))?;
     Ok(value)
 }
 
-fn refused(error: &serde_json::Error, pointer: String) -> Problem {
-    if error.classify() != Category::Data {
+/// A number in place of a word is told as an error of syntax: only what is no JSON at all is one.
+fn refused(error: &serde_json::Error, body: &[u8], pointer: String) -> Problem {
+    let is_json = || serde_json::from_slice::<IgnoredAny>(body).is_ok();
+    if error.classify() != Category::Data && !is_json() {
         return Problem::new(Code::InvalidJson, format!("Correct the JSON: {error}."));
     }
     let message = error.to_string();
