@@ -3,7 +3,8 @@
 use diesel_async::{AnsiTransactionManager, TransactionManager as _};
 use latchkey_shared::authorize;
 use latchkey_shared::db::api_keys::{self, NewApiKey, Role};
-use latchkey_shared::db::{Db, organisations, workspaces};
+use latchkey_shared::db::workspaces::{self, AccountPolicy, NewWorkspace};
+use latchkey_shared::db::{Db, organisations};
 use latchkey_shared::ids::{OrganisationId, WorkspaceId};
 use latchkey_shared::keyring::{Owner, Vault};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -61,8 +62,13 @@ pub async fn bootstrap(db: &Db, vault: &Vault, names: &Names) -> anyhow::Result<
     let organisation = organisations::insert(&mut conn, clock, &names.organisation).await?;
     let owner = Owner::Organisation(&organisation.id);
     vault.create_key(&mut conn, clock, owner).await?;
-    let workspace =
-        workspaces::insert(&mut conn, clock, &organisation.id, &names.workspace, &[]).await?;
+    let first = NewWorkspace {
+        organisation_id: &organisation.id,
+        name: &names.workspace,
+        redirect_allowlist: &[],
+        account_policy: AccountPolicy::Many,
+    };
+    let workspace = workspaces::insert(&mut conn, clock, &first).await?;
     let owner = Owner::Workspace { organisation: Some(&organisation.id), workspace: &workspace.id };
     vault.create_key(&mut conn, clock, owner).await?;
     let key = auth::new_key();

@@ -83,16 +83,20 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path(), &error.inner().to_string());
-        refused(error.inner(), body, pointer)
+        // Anything but a text in the place of a word is called a fault of the syntax.
+        let is_json = serde_json::from_slice::<IgnoredAny>(body).is_ok();
+        if is_json && error.inner().classify() != Category::Data {
+            let message = "must be one of the words that the document lists";
+            return Problem::invalid(vec![FieldError::at(pointer, message)]);
+        }
+        refused(error.inner(), pointer)
     })?;
-    reader.end().map_err(|error| refused(&error, body, String::new()))?;
+    reader.end().map_err(|error| refused(&error, String::new()))?;
     Ok(value)
 }
 
-/// A number in place of a word is told as an error of syntax: only what is no JSON at all is one.
-fn refused(error: &serde_json::Error, body: &[u8], pointer: String) -> Problem {
-    let is_json = || serde_json::from_slice::<IgnoredAny>(body).is_ok();
-    if error.classify() != Category::Data && !is_json() {
+fn refused(error: &serde_json::Error, pointer: String) -> Problem {
+    if error.classify() != Category::Data {
         return Problem::new(Code::InvalidJson, format!("Correct the JSON: {error}."));
     }
     let message = error.to_string();

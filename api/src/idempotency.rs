@@ -76,15 +76,38 @@ impl Once {
         (status, body): (StatusCode, &impl Serialize),
     ) -> Result<(), Problem> {
         let Some(turn) = &self.0 else { return Ok(()) };
-        let body = serde_json::to_string(body)
-            .map_err(|error| Problem::internal(anyhow::Error::new(error)))?;
-        let content_type = Some("application/json".to_owned());
-        let answer = KeptAnswer { status: status.as_u16(), content_type, body };
+        let answer = KeptAnswer::of(status, body)?;
         if !turn.write(app, work, &answer).await? {
             return Err(running(1));
         }
         turn.kept.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Replaces the kept answer by what came of it while the request waited. If that fails, a repeated
+    /// request is told how it stood before.
+    pub(crate) async fn complete(&self, app: &App, (status, body): (StatusCode, &impl Serialize)) {
+        let Some(turn) = &self.0 else { return };
+        let completed = async {
+            let answer = KeptAnswer::of(status, body)?;
+            let mut conn = app.conn().await?;
+            let sealed = turn.seal(app, &mut conn, &answer).await?;
+            Ok::<_, Problem>(
+                idempotency_keys::replace(&mut conn, &turn.row, turn.number, &sealed).await?,
+            )
+        };
+        if let Err(problem) = completed.await {
+            tracing::warn!("a kept answer is not completed: {problem:?}");
+        }
+    }
+}
+
+impl KeptAnswer {
+    fn of(status: StatusCode, body: &impl Serialize) -> Result<Self, Problem> {
+        let body = serde_json::to_string(body)
+            .map_err(|error| Problem::internal(anyhow::Error::new(error)))?;
+        let content_type = Some("application/json".to_owned());
+        Ok(Self { status: status.as_u16(), content_type, body })
     }
 }
 
@@ -200,12 +223,21 @@ impl Turn {
         conn: &mut diesel_async::AsyncPgConnection,
         answer: &KeptAnswer,
     ) -> Result<bool, Problem> {
+        let sealed = self.seal(app, conn, answer).await?;
+        Ok(idempotency_keys::keep(conn, &self.row, self.number, &sealed).await?)
+    }
+
+    async fn seal(
+        &self,
+        app: &App,
+        conn: &mut diesel_async::AsyncPgConnection,
+        answer: &KeptAnswer,
+    ) -> Result<Vec<u8>, Problem> {
         let plain = serde_json::to_vec(answer)
             .map_err(|error| Problem::internal(anyhow::Error::new(error)))?;
         let owner = Owner::Organisation(self.row.organisation());
         let key = app.store.vault().sealing_key(conn, owner).await?;
-        let sealed = key.seal(self.row.answer_place(self.number), &plain)?;
-        Ok(idempotency_keys::keep(conn, &self.row, self.number, &sealed).await?)
+        Ok(key.seal(self.row.answer_place(self.number), &plain)?)
     }
 
     /// Ends the turn: a refusal is kept as well, a failure of ours is not. Neither changes the answer.

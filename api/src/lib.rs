@@ -21,6 +21,7 @@ mod platform_table;
 mod problem;
 mod readiness;
 mod redirect;
+mod reference;
 mod release;
 mod request;
 mod router;
@@ -30,6 +31,7 @@ mod settings;
 mod state;
 mod timestamp;
 mod validate;
+mod waiting;
 mod web;
 
 pub use bootstrap::{Bootstrapped, Names, bootstrap};

@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Waiters(Arc<Mutex<HashMap<String, Arc<Notify>>>>);
 
 impl Waiters {
-    /// Waits for a connect from now on. Only one can: a callback is taken once.
+    /// Waits for a connect from now on. Only one can: a callback is taken once, and so is a claim.
     pub(crate) fn wait_for(&self, connect: &ConnectId) -> Waiter {
         let woken = Arc::new(Notify::new());
         self.with(|waiters| waiters.insert(connect.to_string(), woken.clone()));

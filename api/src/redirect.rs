@@ -60,6 +60,10 @@ fn read(text: &str) -> Result<Url, &'static str> {
     if text.len() > MAX_CHARS {
         return Err("must be at most 2048 characters");
     }
+    // What a parser would mend or strip, another reads otherwise.
+    if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+        return Err("must be plain ASCII without spaces and backslashes: percent-encode the rest");
+    }
     let url = Url::parse(text).map_err(|_| "must be an absolute URL")?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("must be https, or http on a loopback address");
@@ -70,7 +74,22 @@ fn read(text: &str) -> Result<Url, &'static str> {
     if url.fragment().is_some() {
         return Err("must have no fragment");
     }
+    if !names_its_host(text, &url) {
+        return Err(
+            "must begin with scheme, two slashes and the host as it is called, not encoded",
+        );
+    }
     Ok(url)
+}
+
+/// Whether the text says where it leads as it was understood: no encoded or numeric host, no slash too few
+/// or too many.
+fn names_its_host(text: &str, url: &Url) -> bool {
+    let origin = url.origin().ascii_serialization();
+    let Some((begin, rest)) = text.split_at_checked(origin.len()) else { return false };
+    let default_port = if url.scheme() == "https" { ":443" } else { ":80" };
+    let rest = rest.strip_prefix(default_port).filter(|_| url.port().is_none()).unwrap_or(rest);
+    begin.eq_ignore_ascii_case(&origin) && (rest.is_empty() || rest.starts_with(['/', '?']))
 }
 
 fn same_place(entry: &Url, url: &Url) -> bool {
@@ -130,6 +149,39 @@ mod tests {
             "http://localhost/done",
         ] {
             assert!(check(url, &list).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_would_have_to_be_mended_is_refused() {
+        for url in [
+            " https://app.example/",
+            "https://app.example/ ",
+            "https://app.example/\n",
+            "ht\ttps://app.example/",
+            "https:app.example/",
+            "https:/app.example/",
+            "https:///app.example/",
+            "https:\\\\app.example/",
+            "https://app.example\\done",
+            "https://app%2eexample/",
+            "https://app\u{3002}example/",
+            "https://\u{ff41}pp.example/",
+            "https://app.ex\u{e4}mple/",
+            "https://@app.example/",
+            "https://app.example:/",
+            "https://app.example:0443/",
+            "http://127.1/",
+            "http://2130706433/",
+            "http://0x7f.0.0.1/",
+            "http://[::ffff:127.0.0.1]/",
+        ] {
+            assert!(check(url, &[]).is_err(), "{url}");
+        }
+        for url in
+            ["HTTPS://APP.example:443?a=O'Brien", "http://localhost:80", "https://[::1]:8/x%20y"]
+        {
+            assert!(check(url, &[]).is_ok(), "{url}");
         }
     }
 

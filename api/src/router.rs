@@ -17,7 +17,7 @@ use crate::routes::{
     workspaces,
 };
 use crate::state::App;
-use crate::{browser_headers, compat, extract, keyed, openapi, request, web};
+use crate::{browser_headers, compat, extract, keyed, openapi, reference, request, web};
 
 /// The routes with their descriptions. The OpenAPI document is made from the same lists.
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -36,6 +36,7 @@ fn keyed_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(connects::get, connects::cancel))
         .routes(routes!(connects::list_candidates))
         .routes(routes!(connects::select))
+        .routes(routes!(connects::claim_connect))
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::get, accounts::disconnect))
         .routes(routes!(accounts::history))
@@ -57,6 +58,8 @@ fn open_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(web::callback::callback))
         .route("/v1/connect/{platform}/callback/", get(web::callback::callback))
         .routes(routes!(web::connect_page::show))
+        .routes(routes!(web::start::start))
+        .route("/connect/{con}/start", get(web::picker::look))
         .routes(routes!(web::picker::choose))
         .route("/connect/{con}/selection", get(web::picker::look))
         .routes(routes!(web::sign_in::show, web::sign_in::sign_in))
@@ -75,6 +78,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(open_router)
         .merge(compat::router(&app))
         .route("/openapi.json", get(move || async { Json(document) }))
+        .merge(reference::router())
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(extract::BODY_LIMIT))

@@ -43,7 +43,12 @@ async fn a_connect_request_says_what_is_wrong_with_it() -> anyhow::Result<()> {
     const INVALID: &str = "VALIDATION_FAILED";
     let app = TestApp::start().await?;
     let long = json!({ "x": "y".repeat(5000) });
-    let cases: [Case; 11] = [
+    let bound = json!({ "identifier": "a.b", "password": "abcd-efgh-2345-z7z7" });
+    let bound = json!({ "platform": "SANDBOX", "credentials": bound, "binding": "browser" });
+    let cases: [Case; 14] = [
+        (with("binding", "somebody"), 400, INVALID, "/binding"),
+        (with("binding", "claim"), 400, INVALID, "/redirectUrl"),
+        (bound, 400, INVALID, "/binding"),
         (with("credentials", json!({})), 400, INVALID, "/credentials/identifier"),
         (with("credentials", credentials("a.b", "x")), 400, INVALID, "/credentials"),
         (with("scopes", json!([])), 400, INVALID, "/scopes"),
@@ -191,6 +196,7 @@ async fn a_role_that_is_too_low_is_refused() -> anyhow::Result<()> {
     for (http, path, body) in [
         (&viewer, connects.as_str(), json!({ "platform": "SANDBOX" })),
         (&viewer, &format!("{choice}/selection"), json!({ "candidateIds": ["1"] })),
+        (&viewer, &format!("{choice}/claim"), json!({ "claim": "x" })),
         (&viewer, "/v1/workspaces", json!({ "name": "x" })),
         (&viewer, "/v1/webhook-endpoints", json!({ "url": "https://example.com" })),
         (&viewer, &app.path("/profiles"), json!({ "name": "x" })),

@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 use diesel_async::SimpleAsyncConnection as _;
 use latchkey_shared::db::Conn;
-use latchkey_tests::TestApp;
 use latchkey_tests::app::{Answer, Http, Options, candidate, eventually, logs};
+use latchkey_tests::{Person, TestApp};
 use latchkey_worker::sweeps::Sweep;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -73,6 +73,7 @@ async fn posts(app: &TestApp) -> anyhow::Result<Vec<(String, Value)>> {
         json!({ "platform": "SANDBOX", "name": "a", "clientId": "c", "clientSecret": "s" });
     let own = app.http.post("/v1/apps", &client).await?.expect(201)?.json();
     let choice = app.selecting(json!({}), &[candidate("1", None)]).await?;
+    let (claiming, claim) = app.claiming(&app.browser(), &Person::new("ann")?, json!({})).await?;
     let document = app.http.get("/openapi.json").await?.expect(200)?.json();
     let paths = document["paths"].as_object().into_iter().flatten();
     let keyed = paths.filter(|(path, item)| path.starts_with("/v1/") && item["post"].is_object());
@@ -89,11 +90,13 @@ async fn posts(app: &TestApp) -> anyhow::Result<Vec<(String, Value)>> {
             "profiles" => json!({ "name": "p", "externalId": "7" }),
             "apps" => client.clone(),
             "selection" => json!({ "candidateIds": ["1"] }),
+            "claim" => json!({ "claim": claim }),
             "secrets" => json!({ "clientSecret": "new" }),
             other => panic!("this test must know a body for {other}"),
         };
         let path = path.replace("{ws}", app.owner.workspace_id.as_str());
-        let path = path.replace("{con}", &choice.connect_id);
+        let connect = if path.ends_with("/claim") { &claiming } else { &choice.connect_id };
+        let path = path.replace("{con}", connect);
         let path = path.replace("{app}", own["id"].as_str().unwrap_or_default());
         (path.replace("{acc}", &sam.account_id), body)
     });
@@ -114,7 +117,7 @@ async fn every_post_is_answered_again_and_done_once() -> anyhow::Result<()> {
     ];
     for (path, body) in posts(&app).await? {
         let first = post(&app.http, &path, &path, &body).await?;
-        assert!(matches!(first.status, 201 | 202), "{path}: {}", first.text);
+        assert!(matches!(first.status, 200..=202), "{path}: {}", first.text);
         assert!(!is_replayed(&first));
         let mut before = Vec::new();
         for table in tables {
@@ -137,7 +140,7 @@ async fn every_post_is_answered_again_and_done_once() -> anyhow::Result<()> {
     let refreshes = "(SELECT FROM outbox WHERE kind = 'refresh_due') AS commands";
     assert_eq!(count(&app, refreshes).await?, 1);
     let chosen = "(SELECT FROM outbox WHERE kind = 'callback_received') AS commands";
-    assert_eq!(count(&app, chosen).await?, 2, "one of the account's connect, one of the choice");
+    assert_eq!(count(&app, chosen).await?, 4, "two callbacks, one choice, one claim");
     app.finish().await
 }
 

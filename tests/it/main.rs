@@ -1,15 +1,21 @@
 //! The tests as stories: each file one subject, each test named for what it proves.
 
 mod apps;
+mod attacks;
 mod bad_answers;
+mod bad_bodies;
 mod bad_input;
+mod binding;
 mod broker;
 mod callback;
+mod claiming;
 mod compat;
 mod crash;
 mod dead_letters;
 mod docs;
 mod drain;
+mod examples;
+mod exclusive;
 mod generic;
 mod history;
 mod idempotency;
@@ -28,6 +34,7 @@ mod refresh_race;
 mod revocation;
 mod selection;
 mod settings;
+mod start_page;
 mod starting;
 mod sweeps;
 mod tenants;

@@ -55,10 +55,11 @@ async fn no_secret_is_found_outside_seals() -> anyhow::Result<()> {
     }
     for (place, text) in &places {
         assert!(!text.is_empty() || *place == "the dead letters", "nothing was seen in {place}");
-        let states = states.iter().map(|state| ("a state", state.clone()));
+        let states = states.iter().map(|state| ("a state, link or claim", state.clone()));
         assert_clean(place, text, secrets.iter().cloned().chain(states));
     }
-    // A state is in the answer that hands the authorize URL out; nothing else is in any.
+    // A state and a link are in the answer that hands the URLs out, a claim in the redirect; nothing else
+    // is in any.
     let answers = without_shown_once(&app.http.seen(), key);
     assert_clean("responses and redirects", &answers, secrets.into_iter());
     app.finish().await
@@ -72,7 +73,11 @@ async fn post_once(app: &TestApp, path: &str, body: &Value) -> anyhow::Result<An
     app.http.send(request.json(body)).await
 }
 
-fn assert_clean(place: &str, text: &str, secrets: impl Iterator<Item = (&'static str, String)>) {
+pub(crate) fn assert_clean(
+    place: &str,
+    text: &str,
+    secrets: impl Iterator<Item = (&'static str, String)>,
+) {
     for (name, secret) in secrets {
         for form in forms(&secret) {
             assert!(!text.contains(&form), "{name} is in {place}: {}", around(text, &form));
@@ -96,6 +101,7 @@ async fn walk_every_flow(app: &TestApp) -> anyhow::Result<Vec<String>> {
     app.http.browse(callback.as_str()).await?.expect(409)?;
     let connected = app.ended(text(&started["connectId"])).await?;
     fail_to_connect(app, &mut states).await?;
+    bind(app, &mut states).await?;
     let denied = start(app, &mut states).await?;
     let callback = sam.deny(text(&denied["authorizeUrl"])).await?;
     app.http.browse(callback.as_str()).await?.expect(303)?;
@@ -124,7 +130,30 @@ async fn start(app: &TestApp, states: &mut Vec<String>) -> anyhow::Result<Value>
     let request = request.header("idempotency-key", format!("{IDEMPOTENCY_KEY}{}", states.len()));
     let started = app.http.send(request).await?.expect(201)?.json();
     states.push(text(&started["state"]).to_owned());
+    let (_, link) = text(&started["connectUrl"]).split_once("link=").unwrap_or_default();
+    assert!(!link.is_empty(), "each has a link");
+    states.push(link.to_owned());
     Ok(started)
+}
+
+/// Begins in one browser, comes back in another, and claims.
+async fn bind(app: &TestApp, states: &mut Vec<String>) -> anyhow::Result<()> {
+    let begun = start(app, states).await?;
+    let (owner, other) = (app.browser(), app.browser());
+    let url = owner.begin(&begun).await?;
+    other.press(&begun, &[]).await.expect_err("the page is the other's");
+    let callback = Person::new("eve")?.deny(&url).await?;
+    owner.open(callback.as_str()).await?.expect(303)?;
+    let (id, claim) = app.claiming(&owner, &Person::new("eve")?, json!({})).await?;
+    let path = app.path(&format!("/connects/{id}/claim"));
+    app.http.post(&path, &json!({ "claim": "wrong" })).await?.expect(403)?;
+    let body = json!({ "claim": claim });
+    let request = app.http.request(Method::POST, &path).json(&body);
+    let request = request.header("idempotency-key", format!("{IDEMPOTENCY_KEY}-claim"));
+    let claimed = app.http.send(request).await?.expect(200)?.json();
+    disconnected(app, text(&claimed["accountIds"][0])).await?;
+    states.push(claim);
+    Ok(())
 }
 
 async fn fail_to_connect(app: &TestApp, states: &mut Vec<String>) -> anyhow::Result<()> {
@@ -202,7 +231,7 @@ fn text(value: &Value) -> &str {
 }
 
 /// The whole database as text; what is binary stands there in hex.
-fn dump(app: &TestApp) -> anyhow::Result<String> {
+pub(crate) fn dump(app: &TestApp) -> anyhow::Result<String> {
     let dump = Command::new("pg_dump")
         .arg("--dbname")
         .arg(app.common().database_url.expose_secret())

@@ -161,7 +161,7 @@ async fn the_person_chooses_on_a_page() -> anyhow::Result<()> {
     let policy = page.headers["content-security-policy"].to_str()?;
     assert!(policy.contains("form-action 'self'") && !policy.contains("script"), "{policy}");
     assert_eq!(page.headers["referrer-policy"], "same-origin");
-    let nobody = Selecting { cookie: "lk_connect=wrong".to_owned(), ..at.clone() };
+    let nobody = Selecting { cookie: format!("lk_{}=wrong", at.connect_id), ..at.clone() };
     assert_eq!(app.look(&nobody, "").await?.status, 404);
 
     let ours = app.http.base().to_owned();
@@ -181,10 +181,10 @@ async fn the_person_chooses_on_a_page() -> anyhow::Result<()> {
     assert_eq!(chosen(&app, &at).await?, Value::Null);
 
     let done = tick(&at, &["1", "3"]).await?.expect(303)?;
-    let next = format!("{ours}/connect/{}?chosen", at.connect_id);
+    let next = format!("{ours}/connect/{}?go", at.connect_id);
     assert_eq!(done.location(), Some(next.as_str()));
     assert_eq!(chosen(&app, &at).await?, json!(["1", "3"]));
-    let progress = app.look(&at, "?chosen").await?.expect(200)?;
+    let progress = app.look(&at, "?go").await?.expect(200)?;
     let onward = format!("content=\"1; url={ours}/connect/{}\"", at.connect_id);
     assert!(progress.text.contains(&onward), "{}", progress.text);
     assert!(progress.headers["content-security-policy"].to_str()?.contains("form-action 'none'"));

@@ -6,12 +6,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// Everything that the first tenant has, by the name of the path parameter.
-struct Theirs {
+pub(crate) struct Theirs {
     ids: Vec<(&'static str, String)>,
 }
 
 impl Theirs {
-    async fn make(app: &TestApp) -> anyhow::Result<Self> {
+    pub(crate) async fn make(app: &TestApp) -> anyhow::Result<Self> {
         let sam = app.connect("sam").await?;
         let open = app.start_connect(json!({})).await?;
         let key = app
@@ -38,7 +38,7 @@ impl Theirs {
         })
     }
 
-    fn fill(&self, path: &str) -> String {
+    pub(crate) fn fill(&self, path: &str) -> String {
         self.ids
             .iter()
             .fold(path.to_owned(), |path, (name, id)| path.replace(&format!("{{{name}}}"), id))
@@ -62,7 +62,7 @@ async fn operations(http: &Http) -> anyhow::Result<Vec<(Method, String)>> {
     Ok(operations)
 }
 
-fn body_for(path: &str) -> Value {
+pub(crate) fn body_for(path: &str) -> Value {
     match path {
         path if path.ends_with("/connects") => json!({ "platform": "SANDBOX" }),
         path if path.ends_with("/workspaces") => json!({ "name": "theirs" }),
@@ -72,6 +72,7 @@ fn body_for(path: &str) -> Value {
             json!({ "platform": "SANDBOX", "name": "a", "clientId": "c", "clientSecret": "s" })
         }
         path if path.ends_with("/selection") => json!({ "candidateIds": ["1"] }),
+        path if path.ends_with("/claim") => json!({ "claim": "x" }),
         path if path.ends_with("/secrets") => json!({ "clientSecret": "s" }),
         path if path.ends_with("/webhook-endpoints") => {
             json!({ "url": "https://example.com/hook" })

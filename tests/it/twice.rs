@@ -46,6 +46,10 @@ enum Scene {
     /// Two pages, at a platform whose exchange brings a short-lived token.
     ApprovedPages,
     Chosen,
+    /// Somebody else has the one slot.
+    ApprovedTooLate,
+    ApprovedToBeClaimed,
+    Claimed,
     Checked,
     CheckedAndDead,
     CheckedAndAway,
@@ -54,7 +58,8 @@ enum Scene {
     ReleasedWithoutAnswer,
     Undelivered,
     UndeliveredAndGone,
-    Pending,
+    /// A connect whose person never came back, and one that nobody claimed.
+    Unfinished,
     Ended,
     Old,
 }
@@ -67,6 +72,9 @@ fn scenes_of_handler(kind: CommandKind) -> &'static [Scene] {
             Scene::ApprovedAndUnknown,
             Scene::ApprovedPages,
             Scene::Chosen,
+            Scene::ApprovedTooLate,
+            Scene::ApprovedToBeClaimed,
+            Scene::Claimed,
         ],
         CommandKind::RefreshDue => &[Scene::Due, Scene::DueAndRefused, Scene::DueAndAway],
         CommandKind::CheckDue => &[Scene::Checked, Scene::CheckedAndDead, Scene::CheckedAndAway],
@@ -82,7 +90,7 @@ fn scene_of_sweep(sweep: Sweep) -> Scene {
         Sweep::DueChecks => Scene::Checked,
         Sweep::ReauthNotices => Scene::EndsSoon,
         Sweep::DueDeliveries => Scene::Undelivered,
-        Sweep::ExpireConnects => Scene::Pending,
+        Sweep::ExpireConnects => Scene::Unfinished,
         Sweep::ExpireGrants => Scene::Ended,
         Sweep::Partitions | Sweep::Prune => Scene::Old,
     }
@@ -157,8 +165,9 @@ impl Stage {
         self.app.execute(CLEARED).await?;
         let workspace = self.workspace().await?;
         let command = match scene {
-            Scene::Pending => {
+            Scene::Unfinished => {
                 self.start(&workspace, "SANDBOX").await?;
+                self.claiming(&workspace).await?;
                 None
             }
             Scene::Approved => Some(self.approved(&workspace, "SANDBOX").await?),
@@ -181,6 +190,9 @@ impl Stage {
             }
             Scene::ApprovedPages => Some(self.approved(&workspace, "FACEBOOK_PAGE").await?),
             Scene::Chosen => Some(self.chosen(&workspace).await?),
+            Scene::ApprovedTooLate => Some(self.too_late(&workspace).await?),
+            Scene::ApprovedToBeClaimed => Some(self.to_be_claimed(&workspace).await?),
+            Scene::Claimed => Some(self.claimed(&workspace).await?),
             Scene::Checked => Some(self.checked(&workspace).await?),
             Scene::CheckedAndDead => {
                 let command = self.checked(&workspace).await?;
@@ -280,6 +292,8 @@ impl Stage {
                                 | Scene::ApprovedAndRefused
                                 | Scene::ApprovedAndUnknown
                                 | Scene::ApprovedPages
+                                | Scene::ApprovedTooLate
+                                | Scene::ApprovedToBeClaimed
                         )
                 );
                 self.app.clock.advance(if exchanges { SOON } else { LATER });
@@ -370,10 +384,12 @@ impl Stage {
 /// What a cut may end with where nobody can know whether the platform was asked: the code was perhaps
 /// presented, the refusal was perhaps of our making. The rows say so.
 fn ended_as_interrupted(rows: &Value) -> bool {
-    let grant = &rows["grants"][0];
-    rows["connects"][0]["reason_code"] == "EXCHANGE_INTERRUPTED"
-        || grant["end_reason"] == "refresh_interrupted"
-        || grant["in_doubt_since"] == "time"
+    let any = |table: &str, says: fn(&Value) -> bool| {
+        rows[table].as_array().is_some_and(|rows| rows.iter().any(says))
+    };
+    any("connects", |connect| connect["reason_code"] == "EXCHANGE_INTERRUPTED")
+        || any("grants", |grant| grant["end_reason"] == "refresh_interrupted")
+        || any("grants", |grant| grant["in_doubt_since"] == "time")
 }
 
 /// Names the first difference; whole tables side by side help nobody.

@@ -2,13 +2,13 @@
 
 pub(crate) mod cancel;
 pub(crate) mod candidates;
-mod credentials;
+pub(crate) mod claim;
+pub(crate) mod credentials;
 mod request;
 pub(crate) mod selection;
 mod slot;
 pub(crate) mod start;
 mod view;
-pub(crate) mod wait;
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use latchkey_shared::db::connects;
 use latchkey_shared::ids::{ConnectId, WorkspaceId};
 
 pub(crate) use candidates::CandidateView;
-pub(crate) use credentials::Credentials;
+pub(crate) use claim::Claim;
 pub(crate) use request::{Door, StartConnect};
 pub(crate) use selection::Selection;
 pub(crate) use start::{StartedConnect, find_platform};
@@ -167,4 +167,35 @@ pub(crate) async fn select(
     let connect = connect.ok_or_else(Problem::not_found)?;
     let view = selection::run(&app, &once, &connect, &chosen.candidate_ids).await?;
     Ok((StatusCode::ACCEPTED, Json(view)))
+}
+
+/// Claim a connect with binding `claim`: your backend brings back what the redirect carried, and so says that
+/// whoever consented is the person whom it has signed in. Only then is anything connected.
+///
+/// Answered once the connect has ended, or after a few seconds as it is then.
+#[utoipa::path(
+    post, path = "/v1/workspaces/{ws}/connects/{con}/claim", tag = "connects", operation_id = "claimConnect",
+    security(("apiKey" = ["admin"])),
+    params(("ws" = String, Path, description = "The workspace"), ("con" = String, Path, description = "The connect")),
+    request_body = Claim,
+    responses(
+        (status = OK, description = "The connect", body = ConnectView),
+        (status = FORBIDDEN, description = "`CLAIM_WRONG`: it is not what this connect's redirect carried; `FORBIDDEN_ROLE`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = CONFLICT, description = "`CONNECT_NOT_CLAIMING`: not yet, not any more, or claimed already", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn claim_connect(
+    Admin(caller): Admin,
+    State(app): State<Arc<App>>,
+    Ids((workspace, id)): Ids<(WorkspaceId, ConnectId)>,
+    once: Once,
+    JsonBody(given): JsonBody<Claim>,
+) -> Result<Json<ConnectView>, Problem> {
+    let connect = {
+        let mut conn = app.conn().await?;
+        let workspace = caller.workspace(&mut conn, &workspace).await?;
+        connects::find(&mut conn, &workspace.id, &id).await?
+    };
+    let connect = connect.ok_or_else(Problem::not_found)?;
+    Ok(Json(claim::run(&app, &once, &connect, &given.claim).await?))
 }

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use latchkey_shared::db::workspaces::{self, Workspace, WorkspaceChange};
+use latchkey_shared::db::accounts;
+use latchkey_shared::db::workspaces::{
+    self, AccountPolicy, NewWorkspace, Workspace, WorkspaceChange,
+};
 use latchkey_shared::ids::WorkspaceId;
 use latchkey_shared::keyring::Owner as KeyOwner;
+use latchkey_shared::work::Work;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -36,6 +40,9 @@ pub(crate) struct WorkspaceView {
     /// Where connects may send the browser back to: scheme, host, port and path must be those of an
     /// entry, the query is free. Empty: any https URL, and http on loopback.
     redirect_allowlist: Vec<String>,
+    /// How many accounts of one platform may be in use: `many`, or `one_per_platform`, under which every
+    /// connect is exclusive.
+    account_policy: AccountPolicy,
     created_at: Timestamp,
 }
 
@@ -45,6 +52,7 @@ impl From<Workspace> for WorkspaceView {
             id: row.id,
             name: row.name,
             redirect_allowlist: row.redirect_allowlist,
+            account_policy: row.account_policy,
             created_at: row.created_at.into(),
         }
     }
@@ -61,6 +69,8 @@ pub(crate) struct CreateWorkspace {
     #[serde(default)]
     #[schema(max_items = 100)]
     redirect_allowlist: Vec<String>,
+    /// How many accounts of one platform may be in use; `many` unless it is said otherwise.
+    account_policy: Option<AccountPolicy>,
 }
 
 /// What is to be changed; what is left out stays.
@@ -73,6 +83,9 @@ pub(crate) struct UpdateWorkspace {
     /// The whole new list.
     #[schema(max_items = 100)]
     redirect_allowlist: Option<Vec<String>>,
+    /// How many accounts of one platform may be in use. `one_per_platform` is refused while a platform has
+    /// more.
+    account_policy: Option<AccountPolicy>,
 }
 
 fn check(name: Option<&str>, allowlist: Option<&[String]>) -> Result<(), Problem> {
@@ -109,9 +122,13 @@ async fn make(
     check(Some(&new.name), Some(&new.redirect_allowlist))?;
     let mut work = app.store.begin().await?;
     let organisation = &caller.organisation_id;
-    let list = &new.redirect_allowlist;
-    let workspace =
-        workspaces::insert(&mut work, app.clock(), organisation, &new.name, list).await?;
+    let row = NewWorkspace {
+        organisation_id: organisation,
+        name: &new.name,
+        redirect_allowlist: &new.redirect_allowlist,
+        account_policy: new.account_policy.unwrap_or(AccountPolicy::Many),
+    };
+    let workspace = workspaces::insert(&mut work, app.clock(), &row).await?;
     let owner = KeyOwner::Workspace { organisation: Some(organisation), workspace: &workspace.id };
     let vault = app.store.vault();
     vault.create_key(&mut work, app.clock(), owner).await?;
@@ -191,7 +208,10 @@ pub(crate) async fn get(
     security(("apiKey" = ["admin"])),
     params(("ws" = String, Path, description = "The workspace")),
     request_body = UpdateWorkspace,
-    responses((status = OK, description = "The workspace as it is now", body = WorkspaceView)),
+    responses(
+        (status = OK, description = "The workspace as it is now", body = WorkspaceView),
+        (status = CONFLICT, description = "`ACCOUNT_POLICY_BROKEN`: a platform has more accounts in use than the policy allows", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    ),
 )]
 pub(crate) async fn update(
     Admin(caller): Admin,
@@ -200,11 +220,34 @@ pub(crate) async fn update(
     JsonBody(change): JsonBody<UpdateWorkspace>,
 ) -> Result<Json<WorkspaceView>, Problem> {
     check(change.name.as_deref(), change.redirect_allowlist.as_deref())?;
-    let mut conn = app.conn().await?;
-    let workspace = caller.workspace(&mut conn, &id).await?;
-    let change =
-        WorkspaceChange { name: change.name, redirect_allowlist: change.redirect_allowlist };
+    let mut work = app.store.begin().await?;
+    let workspace = caller.workspace(&mut work, &id).await?;
+    if change.account_policy == Some(AccountPolicy::OnePerPlatform) {
+        keep_one_of_each(&mut work, &workspace.id).await?;
+    }
+    let change = WorkspaceChange {
+        name: change.name,
+        redirect_allowlist: change.redirect_allowlist,
+        account_policy: change.account_policy,
+    };
     let changed =
-        workspaces::update(&mut conn, &caller.organisation_id, &workspace.id, &change).await?;
-    changed.map(|workspace| Json(workspace.into())).ok_or_else(Problem::not_found)
+        workspaces::update(&mut work, &caller.organisation_id, &workspace.id, &change).await?;
+    let changed = changed.ok_or_else(Problem::not_found)?;
+    work.commit().await?;
+    Ok(Json(changed.into()))
+}
+
+/// Under the lock that every connect takes before it adds an account: what is counted here stays so until
+/// the new policy is committed.
+async fn keep_one_of_each(work: &mut Work, workspace: &WorkspaceId) -> Result<(), Problem> {
+    workspaces::lock(work, workspace).await?;
+    let crowded = accounts::crowded_platforms(work, workspace).await?;
+    if !crowded.is_empty() {
+        let detail = format!(
+            "More than one account is in use of {}: disconnect all but one of each first.",
+            crowded.join(", ")
+        );
+        return Err(Problem::new(Code::AccountPolicyBroken, detail).at("/accountPolicy"));
+    }
+    Ok(accounts::take_slots(work, workspace).await?)
 }

@@ -1,27 +1,30 @@
 //! Where platforms send the browser back to. The path that a code takes must be short: some codes
 //! live for half a minute.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::{Path, RawQuery, State};
-use axum::http::{Method, StatusCode};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use latchkey_shared::authorize;
-use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
+use latchkey_shared::db::connects::{self, Advance, Binding, Connect, ConnectStatus};
 use latchkey_shared::events::EventType;
 use latchkey_shared::work::Work;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Code as AuthorizationCode, Outcome, redact};
-use super::connect_page;
-use super::cookie::PageCookie;
+use super::cookie::{self, PageCookie};
+use super::{connect_page, refusal};
 use crate::code::Code;
-use crate::handover;
 use crate::problem::Problem;
 use crate::request::RequestId;
-use crate::routes::connects::wait;
 use crate::state::App;
+use crate::{handover, waiting};
+
+/// Why a connect ends whose answer another issuer gave.
+const MIX_UP: &str = "ISSUER_MISMATCH";
 
 /// Where a platform sends the person's browser back to. Register this address there.
 ///
@@ -39,58 +42,124 @@ use crate::state::App;
     ),
     responses(
         (status = SEE_OTHER, description = "To `redirectUrl`, or to the connect's page"),
-        (status = BAD_REQUEST, description = "A page: `STATE_UNKNOWN` or `CALLBACK_INCOMPLETE`", content_type = "text/html", body = String),
+        (status = BAD_REQUEST, description = "A page: `STATE_UNKNOWN`, `CALLBACK_INCOMPLETE`; `CALLBACK_MISMATCH`, which ends the connect", content_type = "text/html", body = String),
+        (status = FORBIDDEN, description = "A page: `BROWSER_MISMATCH`, which ends the connect", content_type = "text/html", body = String),
         (status = CONFLICT, description = "A page: `STATE_USED`", content_type = "text/html", body = String),
         (status = GONE, description = "A page: `STATE_EXPIRED`", content_type = "text/html", body = String),
     ),
 )]
 pub(crate) async fn callback(
     State(app): State<Arc<App>>,
-    Extension(request_id): Extension<RequestId>,
-    method: Method,
     Path(platform): Path<String>,
-    RawQuery(query): RawQuery,
+    came: Came,
 ) -> Response {
-    // Scanners of links ask with HEAD, which the router takes for GET: it must not use a state up.
-    if method != Method::GET {
-        return StatusCode::METHOD_NOT_ALLOWED.into_response();
-    }
-    let answer = Answer::read(query.as_deref().unwrap_or_default());
-    match take(&app, &platform, answer).await {
-        Ok(response) => response,
-        Err(problem) => super::problem_page(&problem, &request_id),
+    answer(&app, &platform, came).await
+}
+
+/// How a browser came back, whatever the path.
+pub(crate) struct Came {
+    request_id: RequestId,
+    method: Method,
+    query: String,
+    headers: HeaderMap,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Came {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let request_id = parts.extensions.get::<RequestId>().cloned();
+        Ok(Self {
+            request_id: request_id.expect("the outermost layer names every request"),
+            method: parts.method.clone(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            headers: parts.headers.clone(),
+        })
     }
 }
 
-async fn take(app: &App, platform: &str, answer: Answer) -> Result<Response, Problem> {
-    let state = answer.state.ok_or_else(|| refused(Code::StateUnknown))?;
-    let found = {
-        let mut conn = app.conn().await?;
-        connects::find_by_state(&mut conn, &authorize::hash(&state)).await?
+/// The answer to a browser that came back by the path of this platform, whose id may be in any case.
+pub(crate) async fn answer(app: &Arc<App>, platform: &str, came: Came) -> Response {
+    // Scanners of links ask with HEAD, which the router takes for GET: it must not use a state up.
+    if came.method != Method::GET {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    match take(app, platform, &came).await {
+        Ok(response) => response,
+        Err(problem) => super::problem_page(&problem, &came.request_id),
+    }
+}
+
+async fn take(app: &App, platform: &str, came: &Came) -> Result<Response, Problem> {
+    let answer = Answer::read(&came.query);
+    let found = match &answer.state {
+        Some(state) => {
+            let mut conn = app.conn().await?;
+            connects::find_by_state(&mut conn, &authorize::hash(state)).await?
+        }
+        None => None,
     };
-    let connect = found
-        .filter(|connect| connect.platform.eq_ignore_ascii_case(platform))
-        .ok_or_else(|| refused(Code::StateUnknown))?;
+    let Some(connect) = found else {
+        refusal::unknown(app, platform);
+        return Err(refused(Code::StateUnknown));
+    };
+    let judged = judge(app, &connect, (platform, came), answer).await;
+    if let Err(problem) = &judged {
+        refusal::note_callback(app, &connect, problem.code()).await;
+    }
+    judged
+}
+
+/// Takes the answer, from whom it must come and by the way it must come. Whoever has the state and comes
+/// otherwise ends the connect: it is in the wrong hands.
+async fn judge(
+    app: &App,
+    connect: &Connect,
+    (platform, came): (&str, &Came),
+    answer: Answer,
+) -> Result<Response, Problem> {
     if connect.status != ConnectStatus::Pending {
         return Err(too_late(connect.status));
+    }
+    let shown = cookie::hash_of(&came.headers, (&connect.id, &app.public_url));
+    let held = shown.is_some() && shown == connect.page_hash;
+    let foreign = if !connect.platform.eq_ignore_ascii_case(platform) {
+        Some(Code::CallbackMismatch)
+    } else if connect.binding == Binding::Browser && !held {
+        Some(Code::BrowserMismatch)
+    } else {
+        None
+    };
+    if let Some(code) = foreign {
+        fail(app, connect, (code.as_str(), None), None).await?;
+        refusal::ended(connect, code.as_str());
+        return Err(refused(code));
     }
     let Some(outcome) = answer.outcome else {
         return Err(refused(Code::CallbackIncomplete));
     };
-    let cookie = PageCookie::new();
-    let connect = match (mix_up(&connect, answer.issuer.as_deref()), outcome) {
-        (Some(ending), _) => fail(app, &connect, ending, &cookie).await?,
-        (None, Outcome::Approved(code)) => approved(app, &connect, &code, &cookie).await?,
+    // A browser that holds the cookie of the first page keeps it.
+    let cookie = (!held).then(PageCookie::new);
+    let page_hash = cookie.as_ref().map(PageCookie::hash);
+    let page_hash = page_hash.as_deref();
+    let connect = match (mix_up(connect, answer.issuer.as_deref()), outcome) {
+        (Some(said), _) => {
+            let failed = fail(app, connect, (MIX_UP, Some(&said)), page_hash).await?;
+            refusal::ended(&failed, MIX_UP);
+            failed
+        }
+        (None, Outcome::Approved(code)) => approved(app, connect, &code, page_hash).await?,
         (None, Outcome::Refused(refusal)) => {
-            fail(app, &connect, (refusal.reason(), refusal.to_json()), &cookie).await?
+            let ending = (refusal.reason(), Some(&refusal.to_json()));
+            fail(app, connect, ending, page_hash).await?
         }
     };
-    Ok(lead_on(app, &connect, &cookie))
+    Ok(lead_on(app, &connect, (cookie, &came.headers)).await)
 }
 
 /// An answer that is not from whom the person was sent to (RFC 9207): its code, if it has one, is
 /// presented to nobody.
-fn mix_up(connect: &Connect, answered: Option<&str>) -> Option<(&'static str, Value)> {
+fn mix_up(connect: &Connect, answered: Option<&str>) -> Option<Value> {
     let asked = connect.issuer.as_deref();
     if authorize::issuer_fits(asked, connect.iss_required, answered) {
         return None;
@@ -99,7 +168,7 @@ fn mix_up(connect: &Connect, answered: Option<&str>) -> Option<(&'static str, Va
     let cause =
         format!("the answer names the issuer {answered}, asked was {}", asked.unwrap_or("none"));
     tracing::warn!(connect.id = %connect.id, platform.id = connect.platform, "{cause}");
-    Some(("ISSUER_MISMATCH", json!({ "cause": cause })))
+    Some(json!({ "cause": cause }))
 }
 
 /// Keeps the code, sealed, and waits a little for what comes of it.
@@ -107,34 +176,31 @@ async fn approved(
     app: &App,
     connect: &Connect,
     code: &AuthorizationCode,
-    cookie: &PageCookie,
+    page_hash: Option<&[u8]>,
 ) -> Result<Connect, Problem> {
     let place = (&connect.workspace_id, &connect.id);
     let waiter = app.waiters.wait_for(&connect.id);
     let mut work = app.store.begin().await?;
-    let page_hash = cookie.hash();
-    let what = (code.0.as_bytes(), Some(page_hash.as_slice()));
+    let what = (code.0.as_bytes(), page_hash);
     let Some(authorized) = handover::authorize(app, &mut work, place, what).await? else {
         return Err(lost(&mut work, connect).await?);
     };
     work.commit().await?;
-    // From here on nothing may fail: the state is used, and the person's page goes on wherever this leaves off.
-    Ok(wait::until_settled(app, authorized, &waiter, app.limits.callback_wait).await)
+    Ok(waiting::until_settled(app, authorized, &waiter).await)
 }
 
 /// Ends the connect with a reason and what the platform said.
 async fn fail(
     app: &App,
     connect: &Connect,
-    (reason, said): (&'static str, Value),
-    cookie: &PageCookie,
+    (reason, said): (&'static str, Option<&Value>),
+    page_hash: Option<&[u8]>,
 ) -> Result<Connect, Problem> {
     let mut work = app.store.begin().await?;
-    let page_hash = cookie.hash();
     let mut step = Advance::to(ConnectStatus::Failed, &[ConnectStatus::Pending]);
     step.reason_code = Some(reason);
-    step.platform_error = Some(&said);
-    step.page_hash = Some(&page_hash);
+    step.platform_error = said;
+    step.page_hash = page_hash;
     step.in_time = true;
     let place = (&connect.workspace_id, &connect.id);
     let Some(failed) = connects::advance(&mut work, app.clock(), place, &step).await? else {
@@ -155,14 +221,22 @@ async fn lost(work: &mut Work, connect: &Connect) -> Result<Problem, Problem> {
     })
 }
 
-/// Away from the address that holds the code: to the application if all is done, else to our page.
-fn lead_on(app: &App, connect: &Connect, cookie: &PageCookie) -> Response {
-    let ended = connect.status.is_final();
-    if let Some(url) = super::result::url(connect, None).filter(|_| ended) {
-        return Redirect::to(url.as_str()).into_response();
+/// Away from the address that holds the code: to the application if it is its turn, else to our page. The
+/// state is used: from here on nothing may fail, and the page goes on wherever this leaves off.
+async fn lead_on(
+    app: &App,
+    connect: &Connect,
+    (cookie, shown): (Option<PageCookie>, &HeaderMap),
+) -> Response {
+    let destination = super::destination(app, connect).await.unwrap_or_else(|problem| {
+        tracing::warn!(connect.id = %connect.id, "the page must lead on: {problem:?}");
+        None
+    });
+    let url = destination.map_or_else(|| connect_page::address(app, &connect.id), String::from);
+    let mut response = Redirect::to(&url).into_response();
+    if let Some(cookie) = cookie {
+        cookie.put(&mut response, (&connect.id, &app.public_url), shown);
     }
-    let mut response = Redirect::to(&connect_page::address(app, &connect.id)).into_response();
-    cookie.put(&mut response, &app.public_url);
     response
 }
 

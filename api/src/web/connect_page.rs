@@ -1,34 +1,48 @@
-//! A connect's own page: progress while it is open, the choice while there is one, then on to the
-//! application or to the result.
+//! A connect's own page: how to begin, progress while it is open, the choice while there is one, then on to
+//! the application or to the result.
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
-use latchkey_shared::db::connects::{self, Connect};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use latchkey_shared::db::connects::{self, Connect, ConnectStatus};
 use latchkey_shared::ids::ConnectId;
-use url::Url;
+use latchkey_shared::platforms::Flow;
+use url::{Url, form_urlencoded};
 
 use super::page::Page;
-use super::{cookie, picker};
+use super::start::{self, Visit};
+use super::{cookie, onward, picker};
 use crate::problem::Problem;
 use crate::request::RequestId;
+use crate::routes::connects::find_platform;
 use crate::state::App;
 
-/// The query by which the page answers a form: it leads nowhere itself, its next look does.
-pub(super) const CHOSEN: &str = "chosen";
+/// The query by which the page answers a form. Browsers hold every redirect after a form to the policy of
+/// the page that it was on: so the answer is a page of ours, which leads on by itself.
+pub(super) const GO: &str = "go";
+/// The query's name for the link to the first page.
+const LINK: &str = "link";
 
-/// The page that shows a person how their connect goes, and lets them choose what to connect. Otherwise
-/// it finishes by itself.
+/// The page of a connect. With `link`, which `connectUrl` has, it shows the person what is about to be
+/// connected; opening it consumes nothing. Under the cookie it shows how the connect goes, and lets the
+/// person choose what to connect; otherwise it finishes by itself.
 #[utoipa::path(
     get, path = "/connect/{con}", tag = "browser", operation_id = "connectPage", security(()),
-    params(("con" = String, Path, description = "The connect")),
+    params(
+        ("con" = String, Path, description = "The connect"),
+        ("link" = Option<String>, Query, description = "What `connectUrl` came with; a browser that holds the connect's cookie needs none"),
+    ),
     responses(
-        (status = OK, description = "Progress, a choice, or the result", content_type = "text/html", body = String),
-        (status = SEE_OTHER, description = "To `redirectUrl`, once the connect has ended"),
-        (status = NOT_FOUND, description = "A page: the browser does not hold this connect's cookie", content_type = "text/html", body = String),
+        (status = OK, description = "The first page, progress, a choice, or the result", content_type = "text/html", body = String),
+        (status = SEE_OTHER, description = "To `redirectUrl`, once the connect has ended or is to be claimed"),
+        (status = BAD_REQUEST, description = "A page: `STATE_UNKNOWN`, the link is not this connect's", content_type = "text/html", body = String),
+        (status = NOT_FOUND, description = "A page: neither link nor cookie", content_type = "text/html", body = String),
+        (status = CONFLICT, description = "A page: `LINK_USED`, in another browser; `STATE_USED`, the connect has gone on or was cancelled", content_type = "text/html", body = String),
+        (status = GONE, description = "A page: `STATE_EXPIRED`", content_type = "text/html", body = String),
+        (status = SERVICE_UNAVAILABLE, description = "A page: `PLATFORM_UNAVAILABLE` or `UNAVAILABLE`", content_type = "text/html", body = String),
     ),
 )]
 pub(crate) async fn show(
@@ -38,8 +52,13 @@ pub(crate) async fn show(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let chosen = query.as_deref() == Some(CHOSEN);
-    match open(&app, &id, &headers, chosen).await {
+    let query = query.unwrap_or_default();
+    let link = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == LINK);
+    let opened = match link {
+        Some((_, link)) => start::open(&app, &id, link.into_owned(), &headers).await,
+        None => open(&app, &id, &headers, query == GO).await,
+    };
+    match opened {
         Ok(response) => response,
         Err(problem) => super::problem_page(&problem, &request_id),
     }
@@ -49,13 +68,19 @@ async fn open(
     app: &Arc<App>,
     id: &str,
     headers: &HeaderMap,
-    chosen: bool,
+    going: bool,
 ) -> Result<Response, Problem> {
     let connect = find(app, id, headers).await?.ok_or_else(Problem::not_found)?;
     let platform = super::platform_name(app, &connect.platform);
-    if chosen {
+    if connect.status == ConnectStatus::Pending {
+        return begin(app, connect, (&platform, going)).await;
+    }
+    if going {
         let next = address(app, &connect.id);
-        return Ok(Page::progress(&platform).then(next).respond(StatusCode::OK));
+        return Ok(Page::progress(&platform).then(&next).respond(StatusCode::OK));
+    }
+    if let Some(url) = super::destination(app, &connect).await? {
+        return Ok(Redirect::to(url.as_str()).into_response());
     }
     if connect.status.is_final() {
         return super::end(app, &connect).await;
@@ -66,6 +91,22 @@ async fn open(
     Ok(Page::progress(&platform).respond(StatusCode::OK))
 }
 
+/// The person has pressed the button, and is not back yet.
+async fn begin(
+    app: &Arc<App>,
+    connect: Connect,
+    (platform, going): (&str, bool),
+) -> Result<Response, Problem> {
+    let approves = find_platform(app, &connect.platform)?.flow == Flow::AuthorizationCode;
+    let visit = Visit::under_cookie(connect);
+    visit.check(app)?;
+    if going && approves {
+        let url = onward::authorize_url(app, visit.connect()).await?;
+        return Ok(Page::leaving(platform, &url).respond(StatusCode::OK));
+    }
+    visit.show(app, None).await
+}
+
 /// Where the page is.
 pub(super) fn address(app: &App, id: &ConnectId) -> String {
     app.url(&format!("/connect/{id}"))
@@ -73,7 +114,7 @@ pub(super) fn address(app: &App, id: &ConnectId) -> String {
 
 /// The link to a connect's first page: opening it consumes nothing, its button does.
 pub(crate) fn link(app: &App, id: &ConnectId, link: &str) -> Url {
-    let url = format!("{}?link={link}", address(app, id));
+    let url = format!("{}?{LINK}={link}", address(app, id));
     url.parse().expect("an address of ours with a token is a URL")
 }
 
@@ -86,7 +127,7 @@ pub(super) async fn find(
     let Ok(id) = id.parse::<ConnectId>() else {
         return Ok(None);
     };
-    let Some(page_hash) = cookie::hash_of(headers, &app.public_url) else {
+    let Some(page_hash) = cookie::hash_of(headers, (&id, &app.public_url)) else {
         return Ok(None);
     };
     let mut conn = app.conn().await?;

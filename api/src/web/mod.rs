@@ -1,4 +1,4 @@
-//! What a person's browser sees: the callback, the progress page, the choice, results and errors.
+//! What a person's browser sees: the first page, the callback, progress, the choice, results and errors.
 //!
 //! No address here may keep a code, and no page shows a token. Whatever stands on a page is escaped by
 //! its template.
@@ -7,11 +7,15 @@ mod answer;
 pub(crate) mod callback;
 pub(crate) mod connect_page;
 mod cookie;
+pub(crate) mod form;
+mod onward;
 mod page;
 pub(crate) mod picker;
+mod refusal;
 mod result;
 pub(crate) mod session;
 pub(crate) mod sign_in;
+pub(crate) mod start;
 pub(crate) mod words;
 
 #[cfg(test)]
@@ -20,26 +24,37 @@ pub(crate) use result::tests as result_tests;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::response::Response;
 use latchkey_shared::db::accounts;
-use latchkey_shared::db::connects::Connect;
+use latchkey_shared::db::connects::{Connect, ConnectStatus};
 use latchkey_shared::ids::AccountId;
+use secrecy::ExposeSecret as _;
 use url::Url;
 
 use crate::code::Code;
 use crate::problem::Problem;
 use crate::request::RequestId;
+use crate::routes::connects::claim;
 use crate::state::App;
 use page::Page;
 
 /// A page shows no more accounts than this: a person does not read a longer list.
 const MAX_SHOWN: usize = 10;
 
-/// Where the browser goes once a connect has ended: to the application, or to our result page.
-async fn end(app: &App, connect: &Connect) -> Result<Response, Problem> {
-    if let Some(url) = result::url(connect, None) {
-        return Ok(Redirect::to(url.as_str()).into_response());
+/// Where the application wants the browser now: back with the result, or with a claim.
+async fn destination(app: &App, connect: &Connect) -> Result<Option<Url>, Problem> {
+    if connect.status.is_final() {
+        return Ok(result::url(connect, None));
     }
+    if connect.status != ConnectStatus::Claiming {
+        return Ok(None);
+    }
+    let claim = claim::open(app, &mut *app.conn().await?, connect).await?;
+    Ok(claim.and_then(|claim| result::url(connect, Some(claim.expose_secret()))))
+}
+
+/// Our result page, where the application wants the browser nowhere.
+async fn end(app: &App, connect: &Connect) -> Result<Response, Problem> {
     let mut conn = app.conn().await?;
     let mut shown = Vec::new();
     for id in connect.account_ids.iter().take(MAX_SHOWN) {
@@ -61,15 +76,16 @@ pub(crate) fn problem_page(problem: &Problem, request_id: &RequestId) -> Respons
     response
 }
 
-/// On to the platform, from the answer to a form: by a page, since a redirect would be held to the form's policy.
-pub(crate) fn lead_to(platform: &str, url: &str) -> Response {
-    Page::leading(platform, url.to_owned()).respond(StatusCode::OK)
+/// On to the platform, from the answer to a form: by a page, since a redirect would be held to the form's
+/// policy.
+pub(crate) fn leave(platform: &str, url: &Url) -> Response {
+    Page::leaving(platform, url).respond(StatusCode::OK)
 }
 
 /// # Errors
 /// `ORIGIN_FOREIGN` when a form was on a page that is not ours.
 pub(crate) fn check_origin(headers: &HeaderMap, public_url: &Url) -> Result<(), Problem> {
-    let ours = picker::is_ours(headers, public_url);
+    let ours = form::is_ours(headers, public_url);
     if ours { Ok(()) } else { Err(Problem::new(Code::OriginForeign, "")) }
 }
 

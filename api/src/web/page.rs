@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use latchkey_shared::authorize;
 use latchkey_shared::db::accounts::Account;
 use latchkey_shared::db::connects::{Connect, ConnectStatus};
+use url::Url;
 
 use super::words;
 use crate::code::Code;
@@ -45,8 +46,10 @@ pub(crate) struct Page {
     style: &'static str,
     referrer: &'static str,
     sign: Sign,
-    /// Where it goes by itself, if not to itself again.
-    then: Option<String>,
+    /// After how many seconds it goes on by itself, and where to, if not to itself again.
+    refresh: Option<String>,
+    /// The same, to be clicked.
+    onward: Option<Onward>,
     title: String,
     /// What happened.
     what: String,
@@ -55,6 +58,12 @@ pub(crate) struct Page {
     accounts: Vec<ShownAccount>,
     /// For whoever is asked for help.
     reference: String,
+}
+
+#[derive(Debug)]
+struct Onward {
+    url: String,
+    label: String,
 }
 
 #[derive(Debug)]
@@ -69,7 +78,8 @@ impl Page {
             style: STYLE,
             referrer: "no-referrer",
             sign,
-            then: None,
+            refresh: None,
+            onward: None,
             title: title.into(),
             what: what.into(),
             next: next.to_owned(),
@@ -80,17 +90,32 @@ impl Page {
 
     /// While a connect is open. Asks for itself again every second.
     pub(crate) fn progress(platform: &str) -> Self {
-        Self::new(
+        let page = Self::new(
             Sign::Waiting,
             format!("Connecting your {platform} account"),
-            format!("{platform} sent you back to us. We are finishing the connection."),
+            "We are finishing the connection.",
             "This page goes on by itself: there is nothing to do. You can also close it and come back to it.",
-        )
+        );
+        Self { refresh: Some("1".to_owned()), ..page }
     }
 
     /// The same, but what it asks for is another page.
-    pub(crate) fn then(self, address: String) -> Self {
-        Self { then: Some(address), ..self }
+    pub(crate) fn then(self, address: &str) -> Self {
+        Self { refresh: Some(format!("1; url={address}")), ..self }
+    }
+
+    /// After the button on the first page: at once on to the platform.
+    pub(crate) fn leaving(platform: &str, url: &Url) -> Self {
+        let page = Self::new(
+            Sign::Waiting,
+            format!("On to {platform}"),
+            format!(
+                "{platform} asks you to sign in, and whether you give access. Then it sends you back here."
+            ),
+            "If nothing happens, use the link.",
+        );
+        let onward = Onward { url: url.to_string(), label: format!("Continue to {platform}") };
+        Self { refresh: Some(format!("0; url={url}")), onward: Some(onward), ..page }
     }
 
     /// Somebody signed in who had not been on the way anywhere.
@@ -101,17 +126,6 @@ impl Page {
             "This browser may do for some hours what your key may.",
             "Open the link that you were given.",
         )
-    }
-
-    /// Leads on to the platform by itself.
-    pub(crate) fn leading(platform: &str, url: String) -> Self {
-        let page = Self::new(
-            Sign::Waiting,
-            format!("On to {platform}"),
-            format!("You are about to sign in at {platform} and to give access there."),
-            "This page goes on by itself.",
-        );
-        page.then(url)
     }
 
     /// How a connect ended.
@@ -164,6 +178,21 @@ impl Page {
                 "The connection was not finished in time, so nothing was connected.",
                 again,
             ),
+            Code::LinkUsed => (
+                "This link was used in another browser",
+                "Somebody has opened this link and gone on with it in another browser. It works in one alone.",
+                "Go on in that browser. If that was not you, go back to the application and connect again.",
+            ),
+            Code::BrowserMismatch => (
+                "This is not the browser you began in",
+                "The connection was begun in another browser, so it was ended here. Nothing was connected.",
+                again,
+            ),
+            Code::CallbackMismatch => (
+                "That was another platform's answer",
+                "You came back by another platform's address than you were sent to, so the connection was ended. Nothing was connected.",
+                again,
+            ),
             Code::CallbackIncomplete => (
                 "Something is missing",
                 "The platform sent you back without saying whether you gave access.",
@@ -176,10 +205,10 @@ impl Page {
             ),
             Code::OriginForeign => (
                 "That form was not ours",
-                "Your choice came from a page that is not ours, so nothing was done.",
-                "Go back to the page where you were to choose, reload it, and choose there.",
+                "What you sent came from a page that is not ours, so nothing was done.",
+                "Go back to the page where you were, reload it, and try again there.",
             ),
-            Code::Unavailable => (
+            Code::Unavailable | Code::PlatformUnavailable => (
                 "One moment, please",
                 "We cannot go on just now. Nothing is lost.",
                 "Reload this page in a few seconds.",
@@ -231,6 +260,15 @@ mod tests {
         assert!(Page::progress("Sandbox").render().unwrap().contains(refresh));
         let ended = Page::ended(&connect(ConnectStatus::Failed, None), &[]);
         assert!(!ended.render().unwrap().contains(refresh));
+    }
+
+    #[test]
+    fn a_page_that_leads_on_says_where_to() {
+        let url: Url = "https://a.example/o?x=1&y=\"'>".parse().unwrap();
+        let html = Page::leaving("Sandbox", &url).render().unwrap();
+        let to = "https://a.example/o?x=1&#38;y=%22%27%3E\"";
+        assert!(html.contains(&format!("content=\"0; url={to}")), "{html}");
+        assert!(html.contains(&format!("href=\"{to}")), "{html}");
     }
 
     #[test]

@@ -11,15 +11,14 @@ use askama::Template;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::header::{CONTENT_SECURITY_POLICY, ORIGIN, REFERRER_POLICY};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{Html, IntoResponse as _, Redirect, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use latchkey_shared::db::accounts::AccountStatus;
 use latchkey_shared::db::connects::{Connect, ConnectStatus};
-use url::{Url, form_urlencoded};
+use url::form_urlencoded;
 use utoipa::ToSchema;
 
-use super::{connect_page, page};
+use super::{connect_page, form, page};
 use crate::code::Code;
 use crate::extract;
 use crate::idempotency::Once;
@@ -31,8 +30,6 @@ use crate::state::App;
 
 /// The field of the form.
 const FIELD: &str = "candidate";
-/// With `no-referrer` a browser would not say which page the form was on.
-const REFERRER: HeaderValue = HeaderValue::from_static("same-origin");
 
 /// What was chosen on the page.
 #[derive(ToSchema)]
@@ -107,7 +104,7 @@ async fn take(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    if !is_ours(headers, &app.public_url) {
+    if !form::is_ours(headers, &app.public_url) {
         return Err(Problem::new(Code::OriginForeign, ""));
     }
     let connect = connect_page::find(app, id, headers).await?.ok_or_else(Problem::not_found)?;
@@ -120,18 +117,11 @@ async fn take(
     match done.map_err(|problem| (problem.code(), problem)) {
         Ok(_) | Err((Code::ConnectNotSelecting | Code::SelectionMade, _)) => {
             let page = connect_page::address(app, &connect.id);
-            Ok(Redirect::to(&format!("{page}?{}", connect_page::CHOSEN)).into_response())
+            Ok(Redirect::to(&format!("{page}?{}", connect_page::GO)).into_response())
         }
         Err((Code::ValidationFailed, _)) => show(app, &connect, Some(&chosen)).await,
         Err((_, problem)) => Err(problem),
     }
-}
-
-/// A form on another site cannot bring the cookie (`SameSite`); this tells one on another port or
-/// subdomain apart, too. Browsers say where a form was; what is no browser need not.
-pub(super) fn is_ours(headers: &HeaderMap, public_url: &Url) -> bool {
-    let ours = public_url.origin().ascii_serialization();
-    headers.get_all(ORIGIN).iter().all(|origin| origin.as_bytes() == ours.as_bytes())
 }
 
 /// Whether it is the person's turn.
@@ -160,7 +150,8 @@ impl Picker {
         platform: &str,
         (choices, chosen): (&[Choice], Option<&[String]>),
     ) -> Self {
-        let one = connect.account_id.is_some();
+        let reconnect = connect.account_id.is_some();
+        let one = reconnect || connect.exclusive;
         let mut items: Vec<Item> = choices.iter().map(|choice| Item::of(choice, connect)).collect();
         if let Some(chosen) = chosen {
             let chosen: HashSet<&String> = chosen.iter().collect();
@@ -174,9 +165,10 @@ impl Picker {
         }
         let what = match (items.iter().all(|item| item.disabled), one) {
             (true, _) => format!("{platform} lists these, but none of them can be connected."),
-            (false, true) => {
+            (false, true) if reconnect => {
                 format!("Choose the one of your {platform} accounts to be reconnected.")
             }
+            (false, true) => format!("{platform} lists these. Choose the one to be connected."),
             (false, false) => {
                 format!("{platform} lists these. Choose those that shall be connected.")
             }
@@ -188,7 +180,7 @@ impl Picker {
         });
         Self {
             style: page::STYLE,
-            referrer: "same-origin",
+            referrer: form::REFERRER,
             title: "Choose what to connect".to_owned(),
             what,
             complaint,
@@ -205,11 +197,7 @@ impl Picker {
 
     fn respond(&self, status: StatusCode) -> Response {
         let html = self.render().expect("writing into memory does not fail");
-        let mut response = (status, Html(html)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_SECURITY_POLICY, page::FORM_POLICY.clone());
-        headers.insert(REFERRER_POLICY, REFERRER);
-        response
+        form::respond(status, html)
     }
 }
 
@@ -279,6 +267,16 @@ mod tests {
     }
 
     #[test]
+    fn an_exclusive_connect_takes_one() {
+        let mut connect = connect(ConnectStatus::Selecting, None);
+        connect.exclusive = true;
+        let choices = [choice("1", None), choice("2", None)];
+        let html = Picker::new(&connect, "Sandbox", (&choices, None)).render().unwrap();
+        assert_eq!(html.matches("type=\"radio\"").count(), 2);
+        assert!(html.contains("Choose the one to be connected."), "{html}");
+    }
+
+    #[test]
     fn what_cannot_be_connected_is_listed_with_the_reason() {
         let html = html(&[choice("1", None), choice("2", Some("ROLE_NOT_ENOUGH"))], None, false);
         assert!(html.contains("Page &#60;1&#62;") && html.contains("@page1"), "{html}");
@@ -307,19 +305,5 @@ mod tests {
     fn where_nothing_can_be_chosen_there_is_no_button() {
         let html = html(&[choice("1", Some("X"))], None, false);
         assert!(!html.contains("<button") && html.contains("none of them can be connected"));
-    }
-
-    #[test]
-    fn a_form_must_be_on_a_page_of_ours() {
-        let url: Url = "https://a.example/latchkey".parse().unwrap();
-        let from = |origin: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(ORIGIN, HeaderValue::from_static(origin));
-            is_ours(&headers, &url)
-        };
-        assert!(is_ours(&HeaderMap::new(), &url) && from("https://a.example"));
-        for origin in ["null", "https://b.example", "http://a.example", "https://a.example:444"] {
-            assert!(!from(origin), "{origin}");
-        }
     }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Extension;
 use axum::extract::{RawQuery, Request, State};
-use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{Html, IntoResponse as _, Redirect, Response};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use url::form_urlencoded;
 use utoipa::ToSchema;
 
-use super::{page, session};
+use super::{form, page, session};
 use crate::auth;
 use crate::code::Code;
 use crate::extract;
@@ -24,8 +24,6 @@ use crate::state::App;
 const PATH: &str = "/sign-in";
 /// Longer ones are none of ours.
 const MAX_NEXT_BYTES: usize = 2048;
-/// With `no-referrer` a browser would not say which page a form was on.
-const REFERRER: HeaderValue = HeaderValue::from_static("same-origin");
 
 /// What the form sends.
 #[derive(ToSchema)]
@@ -71,7 +69,7 @@ struct Confirm<'a> {
 )]
 pub(crate) async fn show(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
     let query = query.unwrap_or_default();
-    form(&app, (&next_in(query.as_bytes()), None), StatusCode::OK)
+    ask(&app, (&next_in(query.as_bytes()), None), StatusCode::OK)
 }
 
 /// The person signs in.
@@ -129,16 +127,12 @@ fn refused(app: &App, next: &str, problem: &Problem) -> Response {
             "That is not a valid API key. Check that it was copied whole, and that nobody revoked it."
         }
     };
-    let form = form(app, (next, Some(complaint)), problem.status());
-    let (mut parts, body) = form.into_parts();
-    // When to come back is told as everywhere; what to send is not, since it is no header.
+    let mut form = ask(app, (next, Some(complaint)), problem.status());
     let told = problem.clone().into_response();
-    parts.headers.extend(
-        told.headers()
-            .get(axum::http::header::RETRY_AFTER)
-            .map(|value| (axum::http::header::RETRY_AFTER, value.clone())),
-    );
-    Response::from_parts(parts, body)
+    if let Some(seconds) = told.headers().get(RETRY_AFTER) {
+        form.headers_mut().insert(RETRY_AFTER, seconds.clone());
+    }
+    form
 }
 
 /// The person signs out.
@@ -172,28 +166,28 @@ pub(crate) fn lead_to(app: &App, next: &str) -> Response {
 }
 
 /// The form, with where to go on to and what was wrong before.
-pub(crate) fn form(
+pub(crate) fn ask(
     app: &App,
     (next, complaint): (&str, Option<&str>),
     status: StatusCode,
 ) -> Response {
-    let form = SignIn {
+    let page = SignIn {
         style: page::STYLE,
-        referrer: "same-origin",
+        referrer: form::REFERRER,
         title: "Sign in",
         complaint,
         action: app.url(PATH),
         next,
         reference: "",
     };
-    respond(&form, status)
+    respond(&page, status)
 }
 
 /// The page that asks a person who is signed in whether they mean it.
 pub(crate) fn confirm(app: &App, action: String, (platform, workspace): (&str, &str)) -> Response {
     let confirm = Confirm {
         style: page::STYLE,
-        referrer: "same-origin",
+        referrer: form::REFERRER,
         title: format!("Connect {platform}"),
         platform,
         workspace,
@@ -205,12 +199,7 @@ pub(crate) fn confirm(app: &App, action: String, (platform, workspace): (&str, &
 }
 
 fn respond(page: &impl Template, status: StatusCode) -> Response {
-    let html = page.render().expect("writing into memory does not fail");
-    let mut response = (status, Html(html)).into_response();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, page::FORM_POLICY.clone());
-    headers.insert(REFERRER_POLICY, REFERRER);
-    response
+    form::respond(status, page.render().expect("writing into memory does not fail"))
 }
 
 fn field(form: &[u8], name: &str) -> Option<String> {

@@ -76,10 +76,30 @@ fn of_consent(reason: &str) -> Option<(&'static str, &'static str, &'static str)
             "You signed in with another account than the one to be reconnected. Nothing was changed.",
             "Sign out at the platform, or switch accounts there, then connect again from the application.",
         ),
+        "ACCOUNT_ALREADY_CONNECTED" => (
+            "Another account is connected already",
+            "The application takes one account of this platform, and it has another one. Nothing was changed.",
+            "To use this account instead, disconnect the other one in the application first. To renew the other one, connect again while signed in with that account at the platform.",
+        ),
+        "WORKSPACE_DELETED" => (
+            "There is nothing to connect to any more",
+            "What the account was to be connected to was deleted meanwhile, so nothing was connected.",
+            "Go back to the application.",
+        ),
         "ISSUER_MISMATCH" => (
             "That was not the platform we asked",
             "You came back with an answer that is not from the platform you were sent to, so nothing was connected.",
             ASK,
+        ),
+        "CALLBACK_MISMATCH" => (
+            "The answer came by another platform's address",
+            "Somebody came back by another platform's address than you were sent to, so the connection was ended.",
+            AGAIN,
+        ),
+        "BROWSER_MISMATCH" => (
+            "Somebody came back in another browser",
+            "The connection belongs to the browser in which it was begun, so it was ended. Nothing was connected.",
+            AGAIN,
         ),
         "NO_ACCOUNTS" => (
             "There is nothing to connect",

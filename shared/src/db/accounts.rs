@@ -109,7 +109,12 @@ pub struct Upsert<'a> {
     pub missing_scopes: &'a [String],
     /// Whatever the application gave with the connect.
     pub metadata: &'a Value,
+    /// Whether it takes its platform's one slot in the workspace for as long as it is in use.
+    pub exclusive: bool,
 }
+
+/// The second guard of exclusive connects; the first is the lock on the workspace's row.
+pub const SLOT_KEY: &str = "accounts_slot_key";
 
 /// One account of a workspace.
 ///
@@ -208,6 +213,42 @@ pub async fn in_use(
     Ok(rows.select(Account::as_select()).load(conn).await?)
 }
 
+/// The platforms that have more than one account in use. The workspace must be locked.
+///
+/// # Errors
+/// When the query fails.
+pub async fn crowded_platforms(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+) -> Result<Vec<String>, DbError> {
+    let rows = accounts::table
+        .filter(accounts::workspace_id.eq(workspace))
+        .filter(accounts::status.ne(AccountStatus::Disconnected))
+        .group_by(accounts::platform)
+        .having(diesel::dsl::count_star().gt(1))
+        .order(accounts::platform)
+        .select(accounts::platform);
+    Ok(rows.load(conn).await?)
+}
+
+/// Gives every account in use its platform's one slot. The workspace must be locked, and have one of
+/// each platform.
+///
+/// # Errors
+/// When the query fails.
+pub async fn take_slots(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+) -> Result<(), DbError> {
+    diesel::update(accounts::table)
+        .filter(accounts::workspace_id.eq(workspace))
+        .filter(accounts::status.ne(AccountStatus::Disconnected))
+        .set(accounts::exclusive.eq(true))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Adds the account of an identity, or brings it back under the id that it always had.
 ///
 /// # Errors
@@ -228,6 +269,7 @@ pub async fn upsert(
         accounts::missing_scopes.eq(new.missing_scopes),
         accounts::metadata.eq(new.metadata),
         accounts::connected_at.eq(now(clock)),
+        accounts::exclusive.eq(new.exclusive),
         new.profile_id.map(|profile| accounts::profile_id.eq(profile)),
     );
     let cleared = (

@@ -184,6 +184,27 @@ pub async fn keep(
     Ok(rows.await? == 1)
 }
 
+/// Replaces the answer of a turn by what came of it since.
+///
+/// # Errors
+/// When the query fails.
+pub async fn replace(
+    conn: &mut AsyncPgConnection,
+    row: &Row,
+    turn: i64,
+    sealed_answer: &[u8],
+) -> Result<(), DbError> {
+    diesel::update(idempotency_keys::table)
+        .filter(idempotency_keys::organisation_id.eq(&row.organisation))
+        .filter(idempotency_keys::api_key_id.eq(&row.api_key))
+        .filter(idempotency_keys::key_hash.eq(&row.key_hash))
+        .filter(idempotency_keys::turn.eq(turn))
+        .set(idempotency_keys::sealed_answer.eq(sealed_answer))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Ends a turn that did nothing, so that the same request may run at once when it is repeated. A turn
 /// whose answer is there stays as it is: then it did something after all.
 ///

@@ -89,6 +89,14 @@ impl DbError {
         matches!(self, Self::Query(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)))
     }
 
+    /// Whether the uniqueness rule of this name refused the row.
+    #[must_use]
+    pub fn violates(&self, constraint: &str) -> bool {
+        use diesel::result::Error;
+        let Self::Query(Error::DatabaseError(_, said)) = self else { return false };
+        self.is_unique_violation() && said.constraint_name() == Some(constraint)
+    }
+
     /// Whether the row names another that is gone, or is still named by one.
     #[must_use]
     pub fn is_foreign_key_violation(&self) -> bool {

@@ -45,6 +45,31 @@ pub struct WorkspaceChange {
     pub name: Option<String>,
     /// A new list.
     pub redirect_allowlist: Option<Vec<String>>,
+    /// A new policy; the accounts in use are the caller's to judge, under the workspace's lock.
+    pub account_policy: Option<AccountPolicy>,
+}
+
+/// A workspace about to be added.
+#[derive(Debug)]
+pub struct NewWorkspace<'a> {
+    /// Whose it is.
+    pub organisation_id: &'a OrganisationId,
+    /// What people call it.
+    pub name: &'a str,
+    /// Where connects may send the browser back to.
+    pub redirect_allowlist: &'a [String],
+    /// How many accounts of one platform may be in use.
+    pub account_policy: AccountPolicy,
+}
+
+/// What the transaction that adds an account must know of the workspace.
+#[derive(Clone, Copy, Debug, Queryable, Selectable)]
+#[diesel(table_name = workspaces)]
+pub struct Terms {
+    /// How many accounts of one platform may be in use.
+    pub account_policy: AccountPolicy,
+    /// Since when it is hidden: nothing is added to it any more.
+    pub deleted_at: Option<DateTime<Utc>>,
 }
 
 /// Adds a workspace. Its data key is the caller's to make, in the same transaction.
@@ -54,23 +79,22 @@ pub struct WorkspaceChange {
 pub async fn insert(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
-    organisation: &OrganisationId,
-    name: &str,
-    redirect_allowlist: &[String],
+    new: &NewWorkspace<'_>,
 ) -> Result<Workspace, DbError> {
     let row = diesel::insert_into(workspaces::table)
         .values((
             workspaces::id.eq(WorkspaceId::new(clock)),
-            workspaces::organisation_id.eq(organisation),
-            workspaces::name.eq(name),
-            workspaces::redirect_allowlist.eq(redirect_allowlist),
+            workspaces::organisation_id.eq(new.organisation_id),
+            workspaces::name.eq(new.name),
+            workspaces::redirect_allowlist.eq(new.redirect_allowlist),
+            workspaces::account_policy.eq(new.account_policy),
             workspaces::created_at.eq(now(clock)),
         ))
         .returning(Workspace::as_returning());
     Ok(row.get_result(conn).await?)
 }
 
-/// One workspace of an organisation.
+/// One workspace of an organisation, unless it was deleted.
 ///
 /// # Errors
 /// When the query fails.
@@ -82,8 +106,19 @@ pub async fn find(
     let row = workspaces::table
         .filter(workspaces::organisation_id.eq(organisation))
         .filter(workspaces::id.eq(id))
+        .filter(workspaces::deleted_at.is_null())
         .select(Workspace::as_select());
     Ok(row.first(conn).await.optional()?)
+}
+
+/// Locks a workspace, also a deleted one, until the transaction ends: of those who add accounts to it,
+/// or judge how many it has, one goes at a time. Rows that name it are inserted meanwhile all the same.
+///
+/// # Errors
+/// When the query fails, also when there is no such workspace.
+pub async fn lock(conn: &mut AsyncPgConnection, id: &WorkspaceId) -> Result<Terms, DbError> {
+    let row = workspaces::table.find(id).select(Terms::as_select()).for_no_key_update();
+    Ok(row.first(conn).await?)
 }
 
 /// The organisation that a workspace belongs to. For workers, whose messages name workspaces only.
@@ -110,6 +145,7 @@ pub async fn list(
     let mut rows = workspaces::table
         .filter(workspaces::organisation_id.eq(organisation))
         .filter(workspaces::id.gt(page.after()))
+        .filter(workspaces::deleted_at.is_null())
         .select(Workspace::as_select())
         .order(workspaces::id)
         .limit(page.limit)
@@ -130,12 +166,16 @@ pub async fn update(
     id: &WorkspaceId,
     change: &WorkspaceChange,
 ) -> Result<Option<Workspace>, DbError> {
-    if change.name.is_none() && change.redirect_allowlist.is_none() {
+    if change.name.is_none()
+        && change.redirect_allowlist.is_none()
+        && change.account_policy.is_none()
+    {
         return find(conn, organisation, id).await;
     }
     let row = diesel::update(workspaces::table)
         .filter(workspaces::organisation_id.eq(organisation))
         .filter(workspaces::id.eq(id))
+        .filter(workspaces::deleted_at.is_null())
         .set(change)
         .returning(Workspace::as_returning());
     Ok(row.get_result(conn).await.optional()?)

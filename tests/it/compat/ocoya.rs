@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::super::platforms::page;
-use super::sign_in::Browser;
+use super::sign_in::sign_in;
 use super::{
     Client, ULID, another_workspace, bad_requests, count, dressed, key, problem, query, text,
     workspace,
@@ -34,9 +34,7 @@ async fn url_for(client: &Client<'_>, provider: &str) -> anyhow::Result<String> 
     let body = json!({ "provider": provider });
     let answer = client.post(&path(&workspace(client.app)), &body).await?.expect(200)?.json();
     assert_eq!(answer.as_object().map(serde_json::Map::len), Some(1), "{answer}");
-    // The API listens on another port than its public URL says.
-    let url = url::Url::parse(text(&answer["url"]))?;
-    Ok(format!("{}{}?{}", client.app.http.base(), url.path(), url.query().unwrap_or_default()))
+    Ok(text(&answer["url"]).to_owned())
 }
 
 fn pages() -> Vec<Page> {
@@ -74,11 +72,11 @@ async fn the_way_from_signed_out_to_connected_works() -> anyhow::Result<()> {
     app.sandbox.set_pages("sam", pages());
     let client = client(&app, "admin").await?;
     let start = url_for(&client, "facebook").await?;
-    let mut browser = Browser::new(&app)?;
-    let led = browser.get(&start).await?.expect(303)?;
+    let browser = app.browser();
+    let led = browser.open(&start).await?.expect(303)?;
     let sign_in = led.location().unwrap_or_default().to_owned();
     assert!(sign_in.contains("/sign-in?next="), "{sign_in}");
-    let form = browser.get(&sign_in).await?.expect(200)?;
+    let form = browser.open(&sign_in).await?.expect(200)?;
     assert!(form.text.contains("API key"), "{}", form.text);
     let next = query(&sign_in)
         .into_iter()
@@ -86,19 +84,19 @@ async fn the_way_from_signed_out_to_connected_works() -> anyhow::Result<()> {
         .map(|(_, next)| next)
         .unwrap_or_default();
     let key = key(&app, "admin", Some(&workspace(&app))).await?;
-    let back = browser.post("/sign-in", &[("key", &key), ("next", &next)]).await?.expect(303)?;
-    let confirm = browser.get(back.location().unwrap_or_default()).await?.expect(200)?;
+    let back = browser.submit("/sign-in", &[("key", &key), ("next", &next)]).await?.expect(303)?;
+    let confirm = browser.open(back.location().unwrap_or_default()).await?.expect(200)?;
     assert!(confirm.text.contains("Facebook") && confirm.text.contains("Demo"), "{}", confirm.text);
     assert_eq!(count(&app, "connects").await?, 0, "looking begins nothing");
-    let leading = browser.post(&start, &[]).await?.expect(200)?;
+    let leading = browser.submit(&start, &[]).await?.expect(200)?;
     assert_eq!(count(&app, "connects").await?, 1);
     let callback = super::consent(&leads_to(&leading), "sam").await?;
-    let picker = browser.get(callback.as_str()).await?.expect(303)?;
+    let picker = browser.open(callback.as_str()).await?.expect(303)?;
     let picker = picker.location().unwrap_or_default().to_owned();
-    let shown = browser.get(&picker).await?.expect(200)?;
+    let shown = browser.open(&picker).await?.expect(200)?;
     assert!(shown.text.contains("Page 7002"), "{}", shown.text);
     let chosen = [("candidate", "7001"), ("candidate", "7002")];
-    browser.post(&format!("{picker}/selection"), &chosen).await?.expect(303)?;
+    browser.submit(&format!("{picker}/selection"), &chosen).await?.expect(303)?;
     let accounts = app.path("/accounts");
     let accounts = latchkey_tests::app::eventually(|| async {
         let list = app.http.get(&accounts).await?.expect(200)?.json();
@@ -123,14 +121,14 @@ async fn the_start_needs_a_session_of_role_admin_in_that_workspace() -> anyhow::
         (key(&app, "admin", Some(&workspace(&app))).await?, 200),
         (app.owner.expose_key().to_owned(), 200),
     ] {
-        let mut browser = Browser::new(&app)?;
-        browser.sign_in(&key).await?;
-        assert_eq!(browser.get(&start).await?.status, status);
-        let begun = browser.post(&start, &[]).await?;
+        let browser = app.browser();
+        sign_in(&browser, &key).await?;
+        assert_eq!(browser.open(&start).await?.status, status);
+        let begun = browser.submit(&start, &[]).await?;
         assert_eq!(begun.status, status, "{}", begun.text);
     }
-    let mut nobody = Browser::new(&app)?;
-    let led = nobody.post(&start, &[]).await?.expect(303)?;
+    let nobody = app.browser();
+    let led = nobody.submit(&start, &[]).await?.expect(303)?;
     assert!(led.location().is_some_and(|location| location.contains("/sign-in?next=")));
     assert_eq!(count(&app, "connects").await?, 2);
     app.finish().await
@@ -141,10 +139,10 @@ async fn a_form_elsewhere_begins_nothing() -> anyhow::Result<()> {
     let app = dressed(&["X"]).await?;
     let client = client(&app, "admin").await?;
     let start = url_for(&client, "x").await?;
-    let mut browser = Browser::new(&app)?;
-    browser.sign_in(app.owner.expose_key()).await?;
+    let browser = app.browser();
+    sign_in(&browser, app.owner.expose_key()).await?;
     for origin in ["https://evil.example", "null"] {
-        let refused = browser.post_from(Some(origin), &start, &[]).await?;
+        let refused = browser.at(origin).submit(&start, &[]).await?;
         assert_eq!(refused.status, 403, "{origin}");
     }
     assert_eq!(count(&app, "connects").await?, 0);
@@ -154,8 +152,8 @@ async fn a_form_elsewhere_begins_nothing() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_that_is_wrong_is_told_on_a_page() -> anyhow::Result<()> {
     let app = dressed(&["X"]).await?;
-    let mut browser = Browser::new(&app)?;
-    browser.sign_in(app.owner.expose_key()).await?;
+    let browser = app.browser();
+    sign_in(&browser, app.owner.expose_key()).await?;
     let start = "/compat/ocoya/api/social-connect/start";
     for (query, status) in [
         (String::new(), 400),
@@ -164,13 +162,13 @@ async fn a_link_that_is_wrong_is_told_on_a_page() -> anyhow::Result<()> {
         (format!("provider=x&workspaceId=ws_{ULID}"), 403),
     ] {
         let path = format!("{start}?{query}");
-        for answer in [browser.get(&path).await?, browser.post(&path, &[]).await?] {
+        for answer in [browser.open(&path).await?, browser.submit(&path, &[]).await?] {
             assert_eq!(answer.status, status, "{query}: {}", answer.text);
             assert!(answer.headers["content-type"].to_str()?.starts_with("text/html"));
         }
     }
     let unset = format!("{start}?provider=pinterest&workspaceId={}", workspace(&app));
-    assert_eq!(browser.post(&unset, &[]).await?.status, 422);
+    assert_eq!(browser.submit(&unset, &[]).await?.status, 422);
     app.finish().await
 }
 

@@ -2,113 +2,56 @@
 
 use chrono::TimeDelta;
 use latchkey_tests::TestApp;
-use latchkey_tests::app::{Answer, Options};
+use latchkey_tests::app::{Answer, Browser, Options};
 use latchkey_worker::sweeps::Sweep;
-use reqwest::redirect::Policy;
+use reqwest::Method;
 use serde_json::json;
 
 use super::{count, key, text};
 
-/// A browser: keeps cookies, follows nothing by itself.
-pub(super) struct Browser<'a> {
-    app: &'a TestApp,
-    http: reqwest::Client,
-    cookies: Vec<(String, String)>,
+/// Signs a browser in that is on the way nowhere.
+pub(super) async fn sign_in(browser: &Browser, key: &str) -> anyhow::Result<Answer> {
+    browser.submit("/sign-in", &[("key", key)]).await?.expect(200)
 }
 
-impl<'a> Browser<'a> {
-    pub(super) fn new(app: &'a TestApp) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build()?;
-        Ok(Self { app, http, cookies: Vec::new() })
-    }
+/// A page that needs somebody to be signed in.
+fn page(app: &TestApp) -> String {
+    let workspace = &app.owner.workspace_id;
+    format!("/compat/ocoya/api/social-connect/start?provider=x&workspaceId={workspace}")
+}
 
-    pub(super) async fn get(&mut self, url: &str) -> anyhow::Result<Answer> {
-        let request = self.http.get(self.whole(url));
-        self.send(request).await
-    }
+/// Whether it lets this browser in.
+async fn is_signed_in(app: &TestApp, browser: &Browser) -> anyhow::Result<bool> {
+    let answer = browser.open(&page(app)).await?;
+    anyhow::ensure!([200, 303].contains(&answer.status), "{}", answer.text);
+    Ok(answer.status == 200)
+}
 
-    /// Sends a form of a page of ours.
-    pub(super) async fn post(
-        &mut self,
-        url: &str,
-        form: &[(&str, &str)],
-    ) -> anyhow::Result<Answer> {
-        self.post_from(None, url, form).await
-    }
-
-    pub(super) async fn post_from(
-        &mut self,
-        origin: Option<&str>,
-        url: &str,
-        form: &[(&str, &str)],
-    ) -> anyhow::Result<Answer> {
-        let mut request = self.http.post(self.whole(url)).form(form);
-        if let Some(origin) = origin {
-            request = request.header("origin", origin);
-        }
-        self.send(request).await
-    }
-
-    pub(super) async fn sign_in(&mut self, key: &str) -> anyhow::Result<Answer> {
-        self.post("/sign-in", &[("key", key)]).await?.expect(200)
-    }
-
-    async fn send(&mut self, request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
-        let cookies: Vec<String> =
-            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let answer = self.app.http.send(request.header("cookie", cookies.join("; "))).await?;
-        for set in answer.headers.get_all("set-cookie") {
-            let pair = set.to_str()?.split(';').next().unwrap_or_default();
-            if let Some((name, value)) = pair.split_once('=') {
-                self.cookies.retain(|(known, _)| known != name);
-                self.cookies.push((name.to_owned(), value.to_owned()));
-            }
-        }
-        Ok(answer)
-    }
-
-    /// The API listens on another port than its public URL says.
-    fn whole(&self, url: &str) -> String {
-        let base = self.app.http.base();
-        match url::Url::parse(url) {
-            Ok(url) if url.scheme() == "http" => {
-                let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
-                format!("{base}{}{query}", url.path())
-            }
-            _ => format!("{base}{url}"),
-        }
-    }
-
-    /// Whether a page that needs somebody to be signed in lets this browser in.
-    async fn is_signed_in(&mut self) -> anyhow::Result<bool> {
-        let workspace = self.app.owner.workspace_id.to_string();
-        let start =
-            format!("/compat/ocoya/api/social-connect/start?provider=x&workspaceId={workspace}");
-        let answer = self.get(&start).await?;
-        anyhow::ensure!([200, 303].contains(&answer.status), "{}", answer.text);
-        Ok(answer.status == 200)
-    }
+/// The cookie that an answer set.
+fn cookie(answer: &Answer) -> String {
+    let set = answer.headers.get("set-cookie").and_then(|value| value.to_str().ok());
+    set.and_then(|set| set.split(';').next()).unwrap_or_default().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_lives_twelve_hours_and_is_pruned() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
-    let mut browser = Browser::new(&app)?;
-    assert!(!browser.is_signed_in().await?);
-    let answer = browser.sign_in(app.owner.expose_key()).await?;
-    let cookie = answer.headers["set-cookie"].to_str()?.to_owned();
-    assert!(
-        cookie.starts_with("lk_session=") && cookie.contains("; HttpOnly; SameSite=Lax"),
-        "{cookie}"
-    );
-    assert!(browser.is_signed_in().await?);
+    let browser = app.browser();
+    assert!(!is_signed_in(&app, &browser).await?);
+    let answer = sign_in(&browser, app.owner.expose_key()).await?;
+    let set = answer.headers["set-cookie"].to_str()?.to_owned();
+    assert!(set.starts_with("lk_session=") && set.contains("; HttpOnly; SameSite=Lax"), "{set}");
+    assert!(is_signed_in(&app, &browser).await?);
     let stored = app.row("SELECT encode(hash, 'hex') AS hash FROM sessions").await?;
-    let value = &browser.cookies[0].1;
-    assert!(value.len() == 43 && !text(&stored["hash"]).contains(&hex::encode(value)));
+    let (_, value) = cookie(&answer)
+        .split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .unwrap_or_default();
+    assert!(value.len() == 43 && !text(&stored["hash"]).contains(&hex::encode(&value)));
     app.clock.advance(TimeDelta::hours(11));
-    assert!(browser.is_signed_in().await?);
+    assert!(is_signed_in(&app, &browser).await?);
     app.clock.advance(TimeDelta::minutes(61));
-    assert!(!browser.is_signed_in().await?);
+    assert!(!is_signed_in(&app, &browser).await?);
     Sweep::Prune.run(app.worker_context()).await?;
     assert_eq!(count(&app, "sessions").await?, 0);
     app.finish().await
@@ -119,29 +62,28 @@ async fn a_session_dies_with_its_key() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let body = json!({ "name": "second", "role": "admin" });
     let second = app.http.post("/v1/api-keys", &body).await?.expect(201)?.json();
-    let mut browser = Browser::new(&app)?;
-    browser.sign_in(text(&second["key"])).await?;
-    assert!(browser.is_signed_in().await?);
+    let browser = app.browser();
+    sign_in(&browser, text(&second["key"])).await?;
+    assert!(is_signed_in(&app, &browser).await?);
     app.http.delete(&format!("/v1/api-keys/{}", text(&second["id"]))).await?.expect(204)?;
-    assert!(!browser.is_signed_in().await?);
+    assert!(!is_signed_in(&app, &browser).await?);
     app.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signing_out_ends_the_session_for_every_copy_of_the_cookie() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
-    let mut browser = Browser::new(&app)?;
-    browser.sign_in(app.owner.expose_key()).await?;
-    let copied = browser.cookies.clone();
-    let refused = browser.post_from(Some("https://evil.example"), "/sign-out", &[]).await?;
+    let browser = app.browser();
+    let copied = cookie(&sign_in(&browser, app.owner.expose_key()).await?);
+    let refused = browser.at("https://evil.example").submit("/sign-out", &[]).await?;
     assert_eq!(refused.status, 403);
-    assert!(browser.is_signed_in().await?);
-    browser.post("/sign-out", &[]).await?.expect(303)?;
-    assert!(!browser.is_signed_in().await?);
-    browser.cookies = copied;
-    assert!(!browser.is_signed_in().await?);
-    browser.sign_in(app.owner.expose_key()).await?;
-    browser.sign_in(app.owner.expose_key()).await?;
+    assert!(is_signed_in(&app, &browser).await?);
+    browser.submit("/sign-out", &[]).await?.expect(303)?;
+    assert!(!is_signed_in(&app, &browser).await?);
+    let request = app.http.request(Method::GET, &page(&app)).header("cookie", copied);
+    app.http.send(request).await?.expect(303)?;
+    sign_in(&browser, app.owner.expose_key()).await?;
+    sign_in(&browser, app.owner.expose_key()).await?;
     assert_eq!(count(&app, "sessions").await?, 1, "a new session ends the one before it");
     app.finish().await
 }
@@ -154,10 +96,10 @@ async fn a_wrong_key_is_told_on_the_form_and_costs_the_address() -> anyhow::Resu
     })
     .await?;
     let other = key(&app, "viewer", None).await?;
-    let mut browser = Browser::new(&app)?;
+    let browser = app.browser();
     for wrong in ["lk_wrong", "", "password"] {
         let again =
-            browser.post("/sign-in", &[("key", wrong), ("next", "/a?b=c")]).await?.expect(401)?;
+            browser.submit("/sign-in", &[("key", wrong), ("next", "/a?b=c")]).await?.expect(401)?;
         assert!(
             again.text.contains("role=\"alert\"") && again.text.contains("/a?b=c"),
             "{}",
@@ -165,10 +107,9 @@ async fn a_wrong_key_is_told_on_the_form_and_costs_the_address() -> anyhow::Resu
         );
         assert!(!again.text.contains("lk_wrong"), "what was written is not shown again");
     }
-    let put_off = browser.post("/sign-in", &[("key", &other)]).await?.expect(429)?;
+    let put_off = browser.submit("/sign-in", &[("key", &other)]).await?.expect(429)?;
     assert!(put_off.headers.contains_key("retry-after"));
-    let foreign =
-        browser.post_from(Some("https://evil.example"), "/sign-in", &[("key", &other)]).await?;
+    let foreign = browser.at("https://evil.example").submit("/sign-in", &[("key", &other)]).await?;
     assert_eq!(foreign.status, 403);
     assert_eq!(count(&app, "sessions").await?, 0);
     app.finish().await
@@ -177,7 +118,7 @@ async fn a_wrong_key_is_told_on_the_form_and_costs_the_address() -> anyhow::Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn signing_in_leads_to_no_address_but_ours() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
-    let mut browser = Browser::new(&app)?;
+    let browser = app.browser();
     for foreign in [
         "https://evil.example/",
         "//evil.example",
@@ -191,11 +132,11 @@ async fn signing_in_leads_to_no_address_but_ours() -> anyhow::Result<()> {
         "https:evil.example",
     ] {
         let form = [("key", app.owner.expose_key()), ("next", foreign)];
-        let answer = browser.post("/sign-in", &form).await?.expect(200)?;
+        let answer = browser.submit("/sign-in", &form).await?.expect(200)?;
         assert_eq!(answer.location(), None, "{foreign}");
     }
     let form = [("key", app.owner.expose_key()), ("next", "/docs?a=b")];
-    let led = browser.post("/sign-in", &form).await?.expect(303)?;
+    let led = browser.submit("/sign-in", &form).await?.expect(303)?;
     assert!(
         led.location().is_some_and(|to| to.starts_with("http://") && to.ends_with("/docs?a=b"))
     );

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use latchkey_tests::TestApp;
-use latchkey_tests::app::{PATIENCE, eventually};
+use latchkey_tests::app::eventually;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -122,37 +122,19 @@ async fn facebook_shows_a_page_selection_after_authorization() -> anyhow::Result
         ["7001", "7002", "7003"].map(|id| page(id, &["CREATE_CONTENT"])).to_vec(),
     );
     let client = client(&app, "admin").await?;
-    let led = approve(&app, &start(&client, "FACEBOOK").await?, "sam").await?.expect(303)?;
+    let browser = app.browser();
+    let callback = consent(&start(&client, "FACEBOOK").await?, "sam").await?;
+    let led = browser.open(callback.as_str()).await?.expect(303)?;
     let picker = led.location().unwrap_or_default().to_owned();
-    assert!(picker.contains("/connect/con_"), "{picker}");
-    let cookie = cookie(&led);
-    let look = || async {
-        let request = client.http.get(&picker).header("cookie", &cookie);
-        app.http.send(request).await
-    };
-    let form = look().await?.expect(200)?;
+    let form = browser.open(&picker).await?.expect(200)?;
     assert!(form.text.contains("Page 7001") && form.text.contains("Page 7003"), "{}", form.text);
-    let chosen = client.http.post(format!("{picker}/selection")).header("cookie", &cookie);
-    let chosen = chosen.form(&[("candidate", "7001"), ("candidate", "7003")]);
-    let request = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()?;
-    app.http
-        .send(reqwest::RequestBuilder::from_parts(request.clone(), chosen.build()?))
-        .await?
-        .expect(303)?;
-    let end = tokio::time::timeout(PATIENCE, async {
-        loop {
-            let request = request.get(&picker).header("cookie", &cookie);
-            let answer = app.http.send(request).await?;
-            if answer.status == 303 {
-                return anyhow::Ok(answer);
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
-        }
+    let chosen = [("candidate", "7001"), ("candidate", "7003")];
+    browser.submit(&format!("{picker}/selection"), &chosen).await?.expect(303)?;
+    let end = eventually(|| async {
+        let answer = browser.open(&picker).await?;
+        Ok((answer.status == 303).then_some(answer))
     });
-    let end = end.await??;
+    let end = end.await?;
     let told = query(end.location().unwrap_or_default());
     let ids = told
         .iter()
@@ -166,11 +148,6 @@ async fn facebook_shows_a_page_selection_after_authorization() -> anyhow::Result
         assert!(ids.contains(&text(&row["id"])) && text(&row["projectId"]) == workspace(&app));
     }
     app.finish().await
-}
-
-fn cookie(answer: &latchkey_tests::app::Answer) -> String {
-    let set = answer.headers.get("set-cookie").and_then(|value| value.to_str().ok());
-    set.and_then(|set| set.split(';').next()).unwrap_or_default().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::ensure;
+use latchkey_shared::db::connects;
 use latchkey_shared::messages::Command;
 use latchkey_tests::Person;
 use latchkey_tests::app::Connected;
@@ -30,7 +31,52 @@ impl Stage {
         platform: &str,
     ) -> anyhow::Result<Command> {
         let started = self.start(workspace, platform).await?;
-        self.app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
+        self.approved_by(workspace, &started, "sam").await
+    }
+
+    /// Somebody approves while another one, of whom nothing is there yet, gets the one slot.
+    pub(super) async fn too_late(&self, workspace: &str) -> anyhow::Result<Command> {
+        let path = format!("/v1/workspaces/{workspace}");
+        let one = json!({ "accountPolicy": "one_per_platform" });
+        self.app.http.patch(&path, &one).await?.expect(200)?;
+        let late = self.start(workspace, "SANDBOX").await?;
+        self.connected(workspace).await?;
+        self.approved_by(workspace, &late, "kim").await
+    }
+
+    pub(super) async fn to_be_claimed(&self, workspace: &str) -> anyhow::Result<Command> {
+        let path = format!("/v1/workspaces/{workspace}/connects");
+        let wanted = json!({
+            "platform": "SANDBOX", "binding": "claim", "redirectUrl": "https://app.example/",
+        });
+        let started = self.app.http.post(&path, &wanted).await?.expect(201)?.json();
+        self.approved_by(workspace, &started, "sam").await
+    }
+
+    /// What was approved waits for the application.
+    pub(super) async fn claiming(&self, workspace: &str) -> anyhow::Result<Command> {
+        let connect = self.to_be_claimed(workspace).await?;
+        ensure!(self.handle(&connect).await, "it lays down the claim");
+        Ok(connect)
+    }
+
+    pub(super) async fn claimed(&self, workspace: &str) -> anyhow::Result<Command> {
+        let connect = self.claiming(workspace).await?;
+        let id = connect.body()["connectId"].as_str().unwrap_or_default().parse()?;
+        let db = self.app.db()?;
+        let at = (&workspace.parse()?, &id);
+        let claimed = connects::claim(&mut *db.conn().await?, db.clock(), at).await?;
+        ensure!(claimed, "it waits for that");
+        Ok(connect)
+    }
+
+    async fn approved_by(
+        &self,
+        workspace: &str,
+        started: &Value,
+        user: &str,
+    ) -> anyhow::Result<Command> {
+        self.app.approve(started, &Person::new(user)?).await?.expect(303)?;
         let ids = json!({ "workspaceId": workspace, "connectId": started["connectId"] });
         command("callback_received", &ids)
     }

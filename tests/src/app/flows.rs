@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{Answer, TestApp, eventually};
+use super::{Answer, Browser, TestApp, eventually};
 use crate::Person;
 
 /// An account that was connected.
@@ -116,6 +116,36 @@ impl TestApp {
             .with_context(|| format!("no account: {ended:#}"))?
             .to_owned();
         Ok(Connected { account_id, connect_id })
+    }
+
+    /// A connect that waits for its claim, and the claim as the redirect brought it to this browser.
+    ///
+    /// # Errors
+    /// When no redirect brings a claim.
+    pub async fn claiming(
+        &self,
+        browser: &Browser,
+        person: &Person,
+        more: Value,
+    ) -> anyhow::Result<(String, String)> {
+        let mut body = json!({ "binding": "claim", "redirectUrl": "https://app.example/back" });
+        if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+            body.extend(more);
+        }
+        let started = self.start_connect(body).await?;
+        let id = started["connectId"].as_str().context("a started connect has an id")?.to_owned();
+        let url = started["authorizeUrl"].as_str().context("it has an authorize URL")?;
+        let callback = person.approve(url).await?;
+        browser.open(callback.as_str()).await?.expect(303)?;
+        let claim = eventually(|| async {
+            let page = browser.open(&format!("/connect/{id}")).await?;
+            let Some(location) = page.location() else { return Ok(None) };
+            let to = url::Url::parse(location)?;
+            let claim = to.query_pairs().find(|(name, _)| name == "claim");
+            Ok(Some(claim.context("the redirect has a claim")?.1.into_owned()))
+        });
+        let claim = claim.await?;
+        Ok((id, claim))
     }
 
     /// An account as the API shows it.

@@ -5,6 +5,7 @@
 //! asserts that nothing was left behind; a test that forgets it fails.
 
 mod broker;
+mod browser;
 mod crowd;
 mod database;
 mod finish;
@@ -19,6 +20,7 @@ mod servers;
 mod wardrobe;
 
 pub use broker::Tap;
+pub use browser::Browser;
 pub use crowd::{Crowd, Seen};
 pub use flows::Connected;
 pub use http::{Answer, Http};

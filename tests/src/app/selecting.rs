@@ -52,7 +52,8 @@ impl TestApp {
             hex::encode(authorize::hash(&token))
         ))
         .await?;
-        Ok(Selecting { connect_id: connect_id.to_owned(), cookie: format!("lk_connect={token}") })
+        let cookie = format!("lk_{connect_id}={token}");
+        Ok(Selecting { connect_id: connect_id.to_owned(), cookie })
     }
 
     /// Lays candidates before the person, as a worker does after the exchange.

@@ -96,7 +96,7 @@ async fn start(
     let started = connects::start::run(app, &Once::default(), workspace, (request, door)).await?;
     let url = compat::url_of(&started)?;
     let platform = web::platform_name(app, wanted.provider.ours());
-    Ok(web::lead_to(&platform, url.as_str()))
+    Ok(web::leave(&platform, &url))
 }
 
 /// Who is signed in, and the workspace, if they may connect there; else the page by which they get there.
@@ -115,7 +115,7 @@ async fn allowed(
         Err(problem) if matches!(problem.code(), Code::ForbiddenRole | Code::NotFound) => {
             let complaint = "You are signed in with a key that may not connect accounts in this workspace. \
                              Sign in with another one.";
-            Ok(Err(sign_in::form(app, (&next, Some(complaint)), StatusCode::FORBIDDEN)))
+            Ok(Err(sign_in::ask(app, (&next, Some(complaint)), StatusCode::FORBIDDEN)))
         }
         Err(problem) => Err(problem),
     }

@@ -18,9 +18,10 @@ use crate::extract::JsonBody;
 use crate::idempotency::Once;
 use crate::problem::{Problem, ProblemBody};
 use crate::routes::accounts::{self, AccountView};
-use crate::routes::connects::{Credentials, StartConnect, start, wait};
+use crate::routes::connects::credentials::Credentials;
+use crate::routes::connects::{StartConnect, start};
 use crate::state::App;
-use crate::web;
+use crate::{waiting, web};
 
 /// An answer comes within 15 s, the time to take a connect back included.
 const WAIT: Duration = Duration::from_secs(14);
@@ -55,7 +56,7 @@ pub(super) async fn connect(
     };
     let started = start::run(&app, &Once::default(), &workspace, (request, DOOR)).await;
     let started = started.map_err(|problem| problem.about(|field| field.in_body(&CREDENTIALS)))?;
-    let ended = wait::for_the_end(&app, (&workspace.id, &started.connect_id), WAIT).await?;
+    let ended = waiting::for_the_end(&app, (&workspace.id, &started.connect_id), WAIT).await?;
     let account = account_of(&ended)?;
     let account = accounts::find(&app, &workspace.id, &account).await?;
     let integration = Integration::of(AccountView::from(account));

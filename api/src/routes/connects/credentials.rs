@@ -34,7 +34,7 @@ struct Plain<'a> {
 ///
 /// # Errors
 /// When credentials are out of place, or not of their form.
-pub(super) fn check(
+pub(crate) fn check(
     given: Option<&Credentials>,
     (platform, endpoints): (&Platform, &Endpoints),
 ) -> Result<Option<Zeroizing<Vec<u8>>>, Problem> {
@@ -51,6 +51,11 @@ pub(super) fn check(
 }
 
 impl Credentials {
+    /// Of a form.
+    pub(crate) fn new(identifier: String, password: SecretString) -> Self {
+        Self { identifier, password }
+    }
+
     fn checked(&self, endpoints: &Endpoints) -> Result<Zeroizing<Vec<u8>>, Problem> {
         let mut checks = Checks::default();
         let identifier = self.identifier.trim();

@@ -22,8 +22,8 @@ const MAX_CHOSEN: usize = 200;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Selection {
-    /// Ids of candidates that are eligible, each once; exactly one if the connect names an account to
-    /// reconnect.
+    /// Ids of candidates that are eligible, each once; exactly one if the connect is exclusive, or names an
+    /// account to reconnect.
     #[schema(min_items = 1, max_items = 200)]
     pub(super) candidate_ids: Vec<String>,
 }
@@ -62,6 +62,8 @@ fn check(connect: &Connect, choices: &[Choice], chosen: &[String]) -> Result<(),
     let mut checks = Checks::default();
     if connect.account_id.is_some() && chosen.len() != 1 {
         checks.wrong(AT, "must be exactly one: the connect is to reconnect one account");
+    } else if connect.exclusive && chosen.len() != 1 {
+        checks.wrong(AT, "must be exactly one: the connect is exclusive");
     } else if !(1..=MAX_CHOSEN).contains(&chosen.len()) {
         checks.wrong(AT, format!("must be 1 to {MAX_CHOSEN}"));
     }
@@ -119,9 +121,13 @@ mod tests {
     fn pointers(reconnect: bool, chosen: &[&str]) -> Vec<String> {
         let mut connect = connect(ConnectStatus::Selecting, None);
         connect.account_id = reconnect.then(|| "acc_01JCZ5M2V8Q4T6W8Y0A2B4C6D8".parse().unwrap());
+        pointers_of(&connect, chosen)
+    }
+
+    fn pointers_of(connect: &Connect, chosen: &[&str]) -> Vec<String> {
         let choices = [choice("1", None), choice("2", None), choice("3", Some("ROLE_NOT_ENOUGH"))];
         let chosen: Vec<String> = chosen.iter().map(ToString::to_string).collect();
-        let Err(problem) = check(&connect, &choices, &chosen) else { return Vec::new() };
+        let Err(problem) = check(connect, &choices, &chosen) else { return Vec::new() };
         let problem = serde_json::to_value(problem.body("req_1")).unwrap();
         let errors = problem["errors"].as_array().unwrap();
         errors.iter().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect()
@@ -143,5 +149,13 @@ mod tests {
         assert_eq!(pointers(true, &["1"]), [""; 0]);
         assert_eq!(pointers(true, &["1", "2"]), ["/candidateIds"]);
         assert_eq!(pointers(true, &[]), ["/candidateIds"]);
+    }
+
+    #[test]
+    fn an_exclusive_connect_takes_one() {
+        let mut exclusive = connect(ConnectStatus::Selecting, None);
+        exclusive.exclusive = true;
+        assert_eq!(pointers_of(&exclusive, &["1"]), [""; 0]);
+        assert_eq!(pointers_of(&exclusive, &["1", "2"]), ["/candidateIds"]);
     }
 }

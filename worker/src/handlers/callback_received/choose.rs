@@ -27,12 +27,14 @@ pub async fn run(
     (grant, holder): (&Grant, &Holder),
     candidates: Vec<Candidate>,
 ) -> Result<Outcome, Failure> {
+    let refuse =
+        async |reason: &Reason| consent::refuse(context, connect, (grant, holder), reason).await;
     if let Some(wanted) = reconnected(context, connect).await? {
         return match candidates.into_iter().find(|candidate| candidate.id == wanted) {
-            None => give_up(context, connect, &Reason::new("IDENTITY_MISMATCH")).await,
+            None => refuse(&Reason::new("IDENTITY_MISMATCH")).await,
             Some(Candidate { ineligible: Some(why), .. }) => {
                 let platform_error = Some(json!({ "cause": why }));
-                give_up(context, connect, &Reason { code: "NO_ACCOUNTS", platform_error }).await
+                refuse(&Reason { code: "NO_ACCOUNTS", platform_error }).await
             }
             Some(wanted) => finish::run(context, connect, (grant, holder), &[wanted]).await,
         };
@@ -42,7 +44,7 @@ pub async fn run(
         (0, listed) => {
             let platform_error =
                 Some(json!({ "cause": format!("none of {listed} listed can be connected") }));
-            give_up(context, connect, &Reason { code: "NO_ACCOUNTS", platform_error }).await
+            refuse(&Reason { code: "NO_ACCOUNTS", platform_error }).await
         }
         (1, 1) => finish::run(context, connect, (grant, holder), &candidates).await,
         _ => lay_out(context, connect, (grant, holder), &candidates).await,
@@ -92,13 +94,13 @@ async fn lay_out(
     Ok(Outcome::Done)
 }
 
-/// Connects what was chosen.
+/// Goes on with what was chosen, or claimed.
 ///
 /// # Errors
 /// [`Failure`].
 pub async fn resume(context: &Context, connect: &Connect) -> Result<Outcome, Failure> {
-    let (Some((grant, tokens)), Some(selection), Some(sealed)) =
-        (consent::load(context, connect).await?, &connect.selection, &connect.sealed_candidates)
+    let (Some((grant, tokens)), Some(sealed)) =
+        (consent::load(context, connect).await?, &connect.sealed_candidates)
     else {
         return Ok(Outcome::Stale("its tokens are gone"));
     };
@@ -115,7 +117,12 @@ pub async fn resume(context: &Context, connect: &Connect) -> Result<Outcome, Fai
             sealed,
         )?
     };
-    chosen.retain(|candidate| selection.contains(&candidate.id) && candidate.ineligible.is_none());
+    // What is claimed without having been chosen was all that there was.
+    let selection = connect.selection.as_ref();
+    chosen.retain(|candidate| {
+        candidate.ineligible.is_none()
+            && selection.is_none_or(|selection| selection.contains(&candidate.id))
+    });
     if chosen.is_empty() {
         return give_up(context, connect, &Reason::new("NO_ACCOUNTS")).await;
     }

@@ -9,8 +9,9 @@ use latchkey_shared::platforms::{Platform, Reach};
 use latchkey_shared::tokens::TokenSet;
 use latchkey_shared::work::Work;
 
+use super::{Reason, admit, fail};
 use crate::context::Context;
-use crate::outcome::Failure;
+use crate::outcome::{Failure, Outcome};
 use crate::receipt;
 
 /// The grant that a connect brought, with its tokens.
@@ -83,6 +84,42 @@ pub async fn name_holder(
     let platform = context.platform(&grant.platform)?;
     spare_releasing(work, context, &holder.hash, platform).await?;
     Ok(true)
+}
+
+/// Ends a connect whose consent cannot be used. Whose it is is written down first: by that it is decided
+/// whether the platform is told, and nobody else's consent ends with it.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn refuse(
+    context: &Context,
+    connect: &Connect,
+    brought: (&Grant, &Holder),
+    reason: &Reason,
+) -> Result<Outcome, Failure> {
+    let mut work = context.store.begin().await?;
+    let Some(connect) = admit::lock_waiting(&mut work, connect, brought.0).await? else {
+        return Ok(Outcome::Stale("ended meanwhile"));
+    };
+    refuse_in(&mut work, context, &connect, brought, reason).await?;
+    work.commit().await?;
+    Ok(Outcome::Done)
+}
+
+/// The same in the caller's transaction, which has locked the connect.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn refuse_in(
+    work: &mut Work,
+    context: &Context,
+    connect: &Connect,
+    (grant, holder): (&Grant, &Holder),
+    reason: &Reason,
+) -> Result<(), Failure> {
+    grants::lock_holder(work, &holder.hash).await?;
+    name_holder(work, context, (grant, holder)).await?;
+    Ok(fail(work, context, connect, reason).await?)
 }
 
 /// A new consent of the same person stops a revocation that was not sent yet, where the platform

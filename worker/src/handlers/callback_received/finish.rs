@@ -1,16 +1,17 @@
 //! The last step of a connect: one transaction that gives the accounts their new grant.
 //!
-//! Locks are taken in one order everywhere: connect, holder, grants, accounts.
+//! Locks are taken in one order everywhere: connect, workspace, holder, grants, accounts.
 
 use std::collections::BTreeMap;
 
 use latchkey_shared::candidates::Candidate;
+use latchkey_shared::db::DbError;
 use latchkey_shared::db::account_checks;
 use latchkey_shared::db::accounts::{self, Account, Upsert};
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::grants::{self, Grant, GrantStatus, Reauth};
 use latchkey_shared::events::{EventType, NewEvent};
-use latchkey_shared::ids::{AccountId, GrantId};
+use latchkey_shared::ids::GrantId;
 use latchkey_shared::keyring::Owner;
 use latchkey_shared::messages::{Command, RevocationDue};
 use latchkey_shared::platforms::Platform;
@@ -19,17 +20,42 @@ use latchkey_shared::work::Work;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use super::consent::{Holder, name_holder, reaches_one_token};
-use super::{Reason, fail};
+use super::admit::{self, Ground, Verdict};
+use super::consent::{self, Holder, name_holder, reaches_one_token};
+use super::{Reason, claim};
 use crate::context::Context;
 use crate::oauth::schedule;
 use crate::outcome::{Failure, Outcome};
 
-/// Connects what was chosen.
+/// Connects what was chosen, or has the application claim it first.
 ///
 /// # Errors
 /// [`Failure`].
 pub async fn run(
+    context: &Context,
+    connect: &Connect,
+    brought: (&Grant, &Holder),
+    chosen: &[Candidate],
+) -> Result<Outcome, Failure> {
+    if claim::is_due(connect) {
+        return claim::run(context, connect, brought, chosen).await;
+    }
+    match connect_all(context, connect, brought, chosen).await {
+        // Whoever added the other account did not take the workspace's lock.
+        Err(failure) if is_of_the_slot(&failure) => {
+            let reason = Reason::new(admit::ALREADY_CONNECTED);
+            consent::refuse(context, connect, brought, &reason).await
+        }
+        result => result,
+    }
+}
+
+fn is_of_the_slot(failure: &Failure) -> bool {
+    let Failure::Later(error) = failure else { return false };
+    error.downcast_ref::<DbError>().is_some_and(|error| error.violates(accounts::SLOT_KEY))
+}
+
+async fn connect_all(
     context: &Context,
     connect: &Connect,
     (grant, holder): (&Grant, &Holder),
@@ -37,21 +63,19 @@ pub async fn run(
 ) -> Result<Outcome, Failure> {
     let platform = context.platform(&connect.platform)?;
     let mut work = context.store.begin().await?;
-    let Some(connect) = connects::lock(&mut work, &connect.workspace_id, &connect.id).await? else {
-        return Ok(Outcome::Stale("no such connect"));
-    };
-    let waiting = matches!(connect.status, ConnectStatus::Exchanging | ConnectStatus::Selecting);
-    if !waiting || connect.grant_id.as_ref() != Some(&grant.id) {
+    let Some(connect) = admit::lock_waiting(&mut work, connect, grant).await? else {
         return Ok(Outcome::Stale("ended meanwhile"));
-    }
+    };
+    let Ground { before, exclusive } = match admit::judge(&mut work, &connect, chosen).await? {
+        Verdict::Admitted(ground) => ground,
+        Verdict::Refused(code) => {
+            let brought = (grant, holder);
+            consent::refuse_in(&mut work, context, &connect, brought, &Reason::new(code)).await?;
+            work.commit().await?;
+            return Ok(Outcome::Done);
+        }
+    };
     grants::lock_holder(&mut work, &holder.hash).await?;
-    let before = before(&mut work, &connect, chosen).await?;
-    let known = |wanted: &AccountId| before.values().any(|account| account.id == *wanted);
-    if connect.account_id.as_ref().is_some_and(|wanted| !known(wanted)) {
-        fail(&mut work, context, &connect, &Reason::new("IDENTITY_MISMATCH")).await?;
-        work.commit().await?;
-        return Ok(Outcome::Done);
-    }
     if !name_holder(&mut work, context, (grant, holder)).await?
         || !grants::activate(&mut work, &grant.workspace_id, &grant.id).await?
     {
@@ -62,20 +86,15 @@ pub async fn run(
     let mut ids = Vec::new();
     // In one order: two persons may administer the same pages.
     for one in in_order(chosen) {
-        let account = upsert(&mut work, context, &connect, (grant, one)).await?;
+        let account = upsert(&mut work, context, &connect, (grant, one, exclusive)).await?;
         tell(&mut work, &connect, &account, before.get(&one.id)).await?;
         ids.push(account.id.to_string());
     }
     for old in &olds {
         retire(&mut work, context, old, platform).await?;
     }
-    let step = Advance {
-        account_ids: &ids,
-        ..Advance::to(
-            ConnectStatus::Connected,
-            &[ConnectStatus::Exchanging, ConnectStatus::Selecting],
-        )
-    };
+    let step =
+        Advance { account_ids: &ids, ..Advance::to(ConnectStatus::Connected, &admit::WAITING) };
     connects::advance(&mut work, context.clock(), (&connect.workspace_id, &connect.id), &step)
         .await?;
     work.commit().await?;
@@ -89,22 +108,6 @@ fn in_order(chosen: &[Candidate]) -> Vec<&Candidate> {
     let mut chosen: Vec<_> = chosen.iter().collect();
     chosen.sort_by(|one, other| one.id.cmp(&other.id));
     chosen
-}
-
-/// The accounts that are there already, by the platform's id.
-async fn before(
-    work: &mut Work,
-    connect: &Connect,
-    chosen: &[Candidate],
-) -> Result<BTreeMap<String, Account>, Failure> {
-    let (workspace, platform) = (&connect.workspace_id, &connect.platform);
-    let mut before = BTreeMap::new();
-    for Candidate { id, .. } in chosen {
-        if let Some(account) = accounts::find_by_identity(work, workspace, platform, id).await? {
-            before.insert(id.clone(), account);
-        }
-    }
-    Ok(before)
 }
 
 /// The grants that the accounts had, locked in one order.
@@ -162,7 +165,7 @@ async fn upsert(
     work: &mut Work,
     context: &Context,
     connect: &Connect,
-    (grant, one): (&Grant, &Candidate),
+    (grant, one, exclusive): (&Grant, &Candidate, bool),
 ) -> Result<Account, Failure> {
     let missing: Vec<String> =
         connect.scopes.iter().filter(|scope| !grant.scopes.contains(scope)).cloned().collect();
@@ -181,6 +184,7 @@ async fn upsert(
         scopes: &grant.scopes,
         missing_scopes: &missing,
         metadata: &connect.metadata,
+        exclusive,
     };
     let account = accounts::upsert(work, context.clock(), &new).await?;
     if let Some(token) = &one.token {

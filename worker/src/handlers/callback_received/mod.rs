@@ -1,10 +1,13 @@
 //! A person approved: exchange the code, store the answer before anything else, find out who it
-//! is and what there is to connect, let the person choose where there is a choice, connect the accounts.
+//! is and what there is to connect, let the person choose where there is a choice and the application claim
+//! it where it wants to, connect the accounts.
 //!
 //! A code is presented once, ever: `exchanging` commits before the call, and who finds it without
 //! an answer and without a worker waiting for one ends the connect.
 
+mod admit;
 mod choose;
+mod claim;
 mod consent;
 mod exchange;
 mod finish;
@@ -118,6 +121,7 @@ async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Fai
             Step::Over(Outcome::Done)
         }
         (ConnectStatus::Selecting, _) if connect.selection.is_some() => Step::Connect(connect),
+        (ConnectStatus::Claiming, _) if connect.claimed_at.is_some() => Step::Connect(connect),
         _ => Step::Over(Outcome::Stale("not waiting for a worker")),
     };
     match (work.commit().await, step) {
@@ -228,11 +232,9 @@ pub async fn expire(context: &Context, message: &CallbackReceived) -> Result<Out
         return Ok(Outcome::Stale("not over yet"));
     }
     match connect.status {
-        ConnectStatus::Pending | ConnectStatus::Selecting => {
-            let step = Advance::to(
-                ConnectStatus::Expired,
-                &[ConnectStatus::Pending, ConnectStatus::Selecting],
-            );
+        ConnectStatus::Pending | ConnectStatus::Selecting | ConnectStatus::Claiming => {
+            let from = [connect.status];
+            let step = Advance::to(ConnectStatus::Expired, &from);
             let key = (&connect.workspace_id, &connect.id);
             if let Some(expired) = connects::advance(&mut work, context.clock(), key, &step).await?
             {

@@ -1,4 +1,4 @@
-//! Waiting for what comes of a connect, but not for long.
+//! Waiting for what becomes of a connect, but never for long.
 
 use std::time::Duration;
 
@@ -6,28 +6,29 @@ use latchkey_shared::db::connects::{self, Connect, ConnectStatus};
 use latchkey_shared::ids::{ConnectId, WorkspaceId};
 use tokio::time::Instant;
 
-use super::cancel;
 use crate::code::Code;
 use crate::nudge::Waiter;
 use crate::problem::Problem;
+use crate::routes::connects::cancel;
 use crate::state::App;
 
 const REREAD_EVERY: Duration = Duration::from_millis(250);
 
-/// Waits until the connect has ended or the person must choose; answers it as it is then, or as it is when
-/// the time is over or this process is to end. Never fails: it is told as it was seen last.
-pub(crate) async fn until_settled(
+/// Waits until the connect has ended, or somebody must choose or claim, for at most
+/// `LATCHKEY_CALLBACK_WAIT`. It cannot fail: what went before is committed, and goes on without anybody.
+pub(crate) async fn until_settled(app: &App, connect: Connect, waiter: &Waiter) -> Connect {
+    settled_within(app, connect, (waiter, app.limits.callback_wait)).await
+}
+
+/// The same for at most so long.
+async fn settled_within(
     app: &App,
     connect: Connect,
-    waiter: &Waiter,
-    within: Duration,
+    (waiter, within): (&Waiter, Duration),
 ) -> Connect {
     let until = Instant::now() + within;
     let mut latest = connect;
-    let open = |connect: &Connect| {
-        !connect.status.is_final() && connect.status != ConnectStatus::Selecting
-    };
-    while open(&latest) && !app.stopping.is_cancelled() {
+    while !is_settled(&latest) && !app.stopping.is_cancelled() {
         let next = until.min(Instant::now() + REREAD_EVERY);
         tokio::select! {
             () = waiter.woken() => {}
@@ -58,7 +59,7 @@ pub(crate) async fn for_the_end(
     within: Duration,
 ) -> Result<Connect, Problem> {
     let waiter = app.waiters.wait_for(id);
-    let latest = until_settled(app, find(app, workspace, id).await?, &waiter, within).await;
+    let latest = settled_within(app, find(app, workspace, id).await?, (&waiter, within)).await;
     if latest.status.is_final() {
         return Ok(latest);
     }
@@ -69,6 +70,15 @@ pub(crate) async fn for_the_end(
         )),
         Err(problem) if problem.code() == Code::ConnectEnded => find(app, workspace, id).await,
         Err(problem) => Err(problem),
+    }
+}
+
+/// Whether nothing more happens by itself.
+fn is_settled(connect: &Connect) -> bool {
+    match connect.status {
+        ConnectStatus::Selecting => connect.selection.is_none(),
+        ConnectStatus::Claiming => connect.claimed_at.is_none(),
+        status => status.is_final(),
     }
 }
 

@@ -1,0 +1,26 @@
+//! `/docs`: the OpenAPI documents as pages to read and to try, from files in the binary. They load nothing
+//! from elsewhere and keep no key.
+
+use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa_swagger_ui::{Config, SwaggerUi, Url};
+
+/// What the pages are made of: scripts and styles of ours, and pictures that stand in the styles.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                      img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Documents by their names, as addresses seen from `/docs/`.
+pub(crate) const DOCUMENTS: [(&str, &str); 1] = [("Latchkey", "../openapi.json")];
+
+/// The routes.
+pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let urls = DOCUMENTS.map(|(name, url)| Url::new(name, url));
+    let config = Config::new(urls).validator_url("none").display_operation_id(true);
+    let pages: Router<S> = SwaggerUi::new("/docs").config(config).into();
+    let headers = [(CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, "max-age=3600")];
+    headers.into_iter().fold(pages, |pages, (name, value)| {
+        pages.layer(SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value)))
+    })
+}

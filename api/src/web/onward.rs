@@ -1,0 +1,78 @@
+//! From our first page on to the platform: the same authorize URL that the answer to `POST …/connects` had,
+//! made again of what is sealed on the row.
+
+use diesel_async::AsyncPgConnection;
+use latchkey_shared::authorize::{self, Request};
+use latchkey_shared::db::connects::{self, Connect};
+use latchkey_shared::db::{apps, workspaces};
+use latchkey_shared::keyring::{Owner, Place};
+use latchkey_shared::platforms::Platform;
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+use crate::code::Code;
+use crate::problem::Problem;
+use crate::routes::connects::find_platform;
+use crate::state::App;
+
+/// Where the person of a pending connect approves.
+///
+/// # Errors
+/// When something that it is made of is gone, or cannot be opened.
+pub(super) async fn authorize_url(app: &App, connect: &Connect) -> Result<Url, Problem> {
+    let platform = find_platform(app, &connect.platform)?;
+    let (workspace, id) = (&connect.workspace_id, &connect.id);
+    let (client_id, state, verifier) = {
+        let mut conn = app.conn().await?;
+        let state = match &connect.sealed_state {
+            Some(sealed) => {
+                open(app, &mut conn, connects::state_place(workspace, id), sealed).await?
+            }
+            None => return Err(Problem::new(Code::StateUsed, "")),
+        };
+        let verifier = match &connect.sealed_verifier {
+            Some(sealed) => {
+                Some(open(app, &mut conn, connects::verifier_place(workspace, id), sealed).await?)
+            }
+            None => None,
+        };
+        (client_id(&mut conn, connect, platform).await?, state, verifier)
+    };
+    let endpoints = app.platforms.endpoints(platform, app.clock()).await;
+    let endpoints = endpoints.map_err(|_| Problem::platform_unavailable(&platform.name))?;
+    let asked = Request {
+        client_id: &client_id,
+        redirect_uri: &connect.redirect_uri,
+        scopes: &connect.scopes,
+        state: state.expose_secret(),
+        verifier: verifier.as_ref(),
+    };
+    Ok(authorize::authorize_url(platform, &endpoints, &asked))
+}
+
+async fn open(
+    app: &App,
+    conn: &mut AsyncPgConnection,
+    place: Place<'_>,
+    sealed: &[u8],
+) -> Result<SecretString, Problem> {
+    let workspace = place.tenant.parse();
+    let workspace =
+        workspace.map_err(|_| Problem::internal(anyhow::anyhow!("a tenant has no id")))?;
+    let key = app.store.vault().opening_key(conn, Owner::workspace(&workspace), sealed).await?;
+    let plain = key.open(place, sealed)?;
+    let text = std::str::from_utf8(&plain)
+        .map_err(|_| Problem::internal(anyhow::anyhow!("what was sealed is no text")))?;
+    Ok(text.into())
+}
+
+async fn client_id(
+    conn: &mut AsyncPgConnection,
+    connect: &Connect,
+    platform: &Platform,
+) -> Result<String, Problem> {
+    let Some(app) = &connect.app_id else { return Ok(platform.client_id.clone()) };
+    let organisation = workspaces::organisation_of(conn, &connect.workspace_id).await?;
+    let app = apps::find(conn, &organisation, &connect.workspace_id, app).await?;
+    app.map(|app| app.client_id).ok_or_else(|| Problem::new(Code::AppNotFound, ""))
+}

@@ -1,0 +1,64 @@
+//! A connect that only the application's backend can finish: what was chosen waits, sealed, beside the claim
+//! that the redirect carries. Nothing else changes before somebody brings it back.
+
+use chrono::TimeDelta;
+use latchkey_shared::candidates::{self, Candidate};
+use latchkey_shared::db::connects::{self, Advance, Binding, Connect, ConnectStatus};
+use latchkey_shared::db::grants::{self, Grant};
+use latchkey_shared::keyring::Owner;
+use latchkey_shared::random;
+
+use super::Reason;
+use super::admit::{self, Verdict};
+use super::consent::{self, Holder};
+use crate::context::Context;
+use crate::outcome::{Failure, Outcome};
+
+/// How long the application has.
+const PATIENCE: TimeDelta = TimeDelta::minutes(10);
+
+/// Whether the application must say first that the person is who it thinks.
+pub fn is_due(connect: &Connect) -> bool {
+    connect.binding == Binding::Claim && connect.claimed_at.is_none()
+}
+
+/// Lays down what was chosen, and the claim. What could not be connected is refused at once.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn run(
+    context: &Context,
+    connect: &Connect,
+    (grant, holder): (&Grant, &Holder),
+    chosen: &[Candidate],
+) -> Result<Outcome, Failure> {
+    let mut work = context.store.begin().await?;
+    let Some(connect) = admit::lock_waiting(&mut work, connect, grant).await? else {
+        return Ok(Outcome::Stale("ended meanwhile"));
+    };
+    if let Verdict::Refused(code) = admit::judge(&mut work, &connect, chosen).await? {
+        let reason = Reason::new(code);
+        consent::refuse_in(&mut work, context, &connect, (grant, holder), &reason).await?;
+        work.commit().await?;
+        return Ok(Outcome::Done);
+    }
+    grants::lock_holder(&mut work, &holder.hash).await?;
+    if !consent::name_holder(&mut work, context, (grant, holder)).await? {
+        return Ok(Outcome::Stale("its grant has moved on"));
+    }
+    let (workspace, id) = (&connect.workspace_id, &connect.id);
+    let step = Advance::to(
+        ConnectStatus::Claiming,
+        &[ConnectStatus::Exchanging, ConnectStatus::Selecting],
+    );
+    if connects::advance(&mut work, context.clock(), (workspace, id), &step).await?.is_none() {
+        return Ok(Outcome::Stale("it waits to be claimed"));
+    }
+    let key = context.store.vault().sealing_key(&mut work, Owner::workspace(workspace)).await?;
+    let claim = key.seal(connects::claim_place(workspace, id), random::token().as_bytes())?;
+    let chosen = candidates::seal(chosen, &key, connects::candidates_place(workspace, id))?;
+    let laid_down = (claim.as_slice(), chosen.as_slice(), PATIENCE);
+    connects::set_claim(&mut work, context.clock(), (workspace, id), laid_down).await?;
+    work.commit().await?;
+    Ok(Outcome::Done)
+}
