@@ -132,7 +132,8 @@ async fn another_browser_is_counted_and_told() -> anyhow::Result<()> {
     let started = app.start_connect(json!({ "binding": "browser" })).await?;
     let url = app.browser().begin(&started).await?;
     let back = Person::new("sam")?.approve(&url).await?;
-    let state = Url::parse(&url)?.query_pairs().find(|(name, _)| name == "state");
+    let url = Url::parse(&url)?;
+    let state = url.query_pairs().find(|(name, _)| name == "state");
     let state = state.map(|(_, state)| state.into_owned());
     let stolen = app.browser().open(back.as_str()).await?;
     let started = json!({ "connectId": started["connectId"], "state": state });

@@ -76,11 +76,13 @@ impl Words {
     }
 }
 
-/// The OAuth code if the platform sent one with the browser, else our reason in lower_snake.
+/// The OAuth code if the platform sent one with the browser, else our reason in lower_snake: what a
+/// platform answered to a worker is in its own words, and not for the address bar.
 fn error(connect: &Connect) -> String {
-    let said = connect.platform_error.as_ref();
-    let said = said.and_then(|error| error["error"].as_str());
     let reason = connect.reason_code.as_deref();
+    let by_browser = matches!(reason, Some("ACCESS_DENIED" | "PLATFORM_ERROR"));
+    let said = connect.platform_error.as_ref().filter(|_| by_browser);
+    let said = said.and_then(|error| error["error"].as_str());
     said.map(ToOwned::to_owned)
         .or(reason.map(str::to_ascii_lowercase))
         .unwrap_or_else(|| connect.status.to_string())
@@ -154,8 +156,11 @@ pub(crate) mod tests {
         let mut connect = connect(ConnectStatus::Failed, Some("https://app.example/"));
         connect.reason_code = Some("EXCHANGE_INTERRUPTED".to_owned());
         assert!(shown(&connect).ends_with("&platform=SANDBOX&error=exchange_interrupted"));
-        connect.platform_error = Some(json!({ "error": "access_denied" }));
-        assert!(shown(&connect).ends_with("&error=access_denied"));
+        connect.platform_error = Some(json!({ "error": "AuthenticationRequired" }));
+        assert!(shown(&connect).ends_with("&error=exchange_interrupted"), "a worker heard that");
+        connect.reason_code = Some("PLATFORM_ERROR".to_owned());
+        connect.platform_error = Some(json!({ "error": "server_error" }));
+        assert!(shown(&connect).ends_with("&error=server_error"));
         assert!(shown(&connect).contains("?status=error&"));
     }
 
@@ -197,6 +202,7 @@ pub(crate) mod tests {
     #[test]
     fn a_platforms_words_cannot_add_parameters() {
         let mut connect = connect(ConnectStatus::Failed, Some("https://app.example/"));
+        connect.reason_code = Some("PLATFORM_ERROR".to_owned());
         connect.platform_error = Some(json!({ "error": "x&status=success#y" }));
         assert!(shown(&connect).ends_with("&error=x%26status%3Dsuccess%23y"));
     }
