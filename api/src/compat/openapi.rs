@@ -1,12 +1,12 @@
 //! One document per dialect, made from its routes, with what all of them have in common added here. Whatever
 //! a product published keeps its names and shapes; the descriptions are ours.
 
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{
-    Components, ContentBuilder, OpenApi, Ref, Response, ResponseBuilder, Server,
+    Components, ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Server,
 };
 use utoipa_axum::router::OpenApiRouter;
 
@@ -79,7 +79,7 @@ fn document_errors(path: &str, operation: &mut Operation, errors: &Errors) {
         common.push(("413", "The body is too large."));
         common.push(("415", "The body is not declared as `application/json`."));
     }
-    if operation.parameters.as_ref().is_some_and(|all| !all.is_empty()) {
+    if takes_a_query(operation) {
         common.push(("400", "A parameter is wrong."));
     }
     if path.contains('{') {
@@ -91,6 +91,14 @@ fn document_errors(path: &str, operation: &mut Operation, errors: &Errors) {
     }
 }
 
+fn takes_a_query(operation: &Operation) -> bool {
+    let mut parameters = operation.parameters.iter().flatten();
+    parameters.any(|parameter| match parameter {
+        RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
+        RefOr::Ref(_) => false,
+    })
+}
+
 fn error(description: &str, errors: &Errors) -> Response {
     let schema = Ref::from_schema_name(errors.schema);
     let content = ContentBuilder::new().schema(Some(schema)).build();
@@ -99,6 +107,35 @@ fn error(description: &str, errors: &Errors) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
+    use super::super::words::{Ocoya, Postbreeze, Postpeer, Woopsocial, Word};
+    use super::super::{ALL, openapi};
+
+    fn words<W: Word>() -> Vec<Value> {
+        W::ALL.iter().map(|row| Value::from(row.1)).collect()
+    }
+
+    /// The document is made by another macro than what reads the words: it once had our own names for them.
+    #[test]
+    fn the_documents_list_the_words_that_are_read() {
+        let documents: Vec<Value> = ALL
+            .iter()
+            .map(|dialect| serde_json::to_value(openapi::document(dialect)).unwrap())
+            .collect();
+        for (document, pointer, words) in [
+            (0, "ConnectChannelDto/properties/platform", words::<Postbreeze>()),
+            (2, "Platform", words::<Postpeer>()),
+            (3, "SocialPlatform", words::<Woopsocial>()),
+            (4, "ConnectionRequest/properties/provider", words::<Ocoya>()),
+        ] {
+            let pointer = format!("/components/schemas/{pointer}");
+            let schema = documents[document].pointer(&pointer).unwrap();
+            assert_eq!(schema["type"], "string", "{pointer}");
+            assert_eq!(schema["enum"], Value::from(words), "{pointer}");
+        }
+    }
+
     #[test]
     fn the_documents_are_as_they_were_read() {
         for (name, document) in super::super::documents() {

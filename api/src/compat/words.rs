@@ -37,7 +37,7 @@ pub(crate) trait Word: Copy + Eq + 'static {
 
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident as $shown:ident {
-        $($variant:ident = $word:literal, $ours:literal;)+
+        $($variant:ident = $word:tt, $ours:tt;)+
     })+) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]

@@ -20,8 +20,7 @@ pub(super) struct InWorkspace {
 /// What shall be connected.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ConnectionRequest {
-    /// Which platform.
-    #[schema(inline, example = "instagram")]
+    #[schema(inline)]
     pub(super) provider: words::Ocoya,
 }
 

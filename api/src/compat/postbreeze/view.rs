@@ -21,8 +21,7 @@ pub(super) struct ConnectChannel {
     /// Which workspace the account shall belong to.
     #[schema(example = "ws_01JCZ5M2V8Q4T6W8Y0A2B4C6D8")]
     pub(super) workspace_id: String,
-    /// Which platform; rows of the list have the same values.
-    #[schema(inline, example = "INSTAGRAM")]
+    #[schema(inline)]
     pub(super) platform: words::Postbreeze,
 }
 
@@ -116,7 +115,7 @@ pub(super) struct Error<'a> {
     status_code: u16,
     /// What went wrong, for machines; left out of a 401.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, example = "VALIDATION_FAILED")]
+    #[schema(value_type = String, required = false, example = "VALIDATION_FAILED")]
     code: Option<&'a str>,
     /// What went wrong, for people.
     message: String,
