@@ -10,7 +10,7 @@ use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use diesel_async::AsyncPgConnection;
-use latchkey_shared::db::api_keys::{self, Role};
+use latchkey_shared::db::api_keys::{self, ApiKey, Role};
 use latchkey_shared::db::workspaces::{self, Workspace};
 use latchkey_shared::ids::{ApiKeyId, OrganisationId, WorkspaceId};
 use latchkey_shared::{authorize, random};
@@ -75,36 +75,25 @@ impl Caller {
         parts: &Parts,
         app: &App,
     ) -> Result<(Self, Option<Standing>), Problem> {
-        let budgets = &app.budgets;
-        let peer = parts.extensions.get::<Peer>();
-        let address = peer.map(|peer| {
-            household(client_address::of(*peer, &parts.headers, &app.limits.trusted_proxies))
-        });
         let hash = bearer(parts).map(authorize::hash);
-        let known = hash.as_ref().is_some_and(|hash| budgets.keys.knows(hash));
-        let spent = address.and_then(|address| budgets.failures.empty_for(&address));
-        if let Some(seconds) = spent.filter(|_| !known) {
-            return Err(too_many_failures(seconds));
-        }
-        let found = match &hash {
-            Some(hash) => api_keys::authenticate(&mut *app.conn().await?, hash).await?,
-            None => None,
-        };
-        let (Some(hash), Some(key)) = (hash, found) else {
-            address.map(|address| budgets.failures.take(address));
-            return Err(unauthorized());
-        };
+        let (key, hash) = find_key(parts, app, hash).await?;
+        Ok((Self::of(key), app.budgets.keys.take(hash)))
+    }
+
+    /// Who holds this key.
+    pub(crate) fn of(key: ApiKey) -> Self {
         tracing::Span::current().record("api_key.id", key.id.as_str());
-        let caller = Self {
+        Self {
             key_id: key.id,
             organisation_id: key.organisation_id,
             workspace_id: key.workspace_id,
             role: key.role,
-        };
-        Ok((caller, budgets.keys.take(hash)))
+        }
     }
 
-    fn require(&self, least: Role) -> Result<(), Problem> {
+    /// # Errors
+    /// When the key's role is lower.
+    pub(crate) fn require(&self, least: Role) -> Result<(), Problem> {
         if self.role.covers(least) {
             return Ok(());
         }
@@ -144,6 +133,38 @@ impl Caller {
             Err(problem) => Err(problem),
         }
     }
+}
+
+/// The key that somebody who wrote to a sign-in form means.
+pub(crate) async fn find_written(parts: &Parts, app: &App, key: &str) -> Result<ApiKey, Problem> {
+    let key = Some(key.trim()).filter(|key| key.starts_with(KEY_PREFIX));
+    Ok(find_key(parts, app, key.map(authorize::hash)).await?.0)
+}
+
+/// The key of a hash, with the hash. Whoever brings none that is valid takes from their address's budget.
+async fn find_key(
+    parts: &Parts,
+    app: &App,
+    hash: Option<Vec<u8>>,
+) -> Result<(ApiKey, Vec<u8>), Problem> {
+    let budgets = &app.budgets;
+    let peer = parts.extensions.get::<Peer>();
+    let address = peer.map(|peer| {
+        household(client_address::of(*peer, &parts.headers, &app.limits.trusted_proxies))
+    });
+    let known = hash.as_ref().is_some_and(|hash| budgets.keys.knows(hash));
+    let spent = address.and_then(|address| budgets.failures.empty_for(&address));
+    if let Some(seconds) = spent.filter(|_| !known) {
+        return Err(too_many_failures(seconds));
+    }
+    let found = match &hash {
+        Some(hash) => api_keys::authenticate(&mut *app.conn().await?, hash).await?,
+        None => None,
+    };
+    found.zip(hash).ok_or_else(|| {
+        address.map(|address| budgets.failures.take(address));
+        unauthorized()
+    })
 }
 
 fn unauthorized() -> Problem {

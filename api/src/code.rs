@@ -134,6 +134,8 @@ codes! {
     PlatformNotConfigured = UNPROCESSABLE_ENTITY, "PLATFORM_NOT_CONFIGURED", "The platform is not configured";
     /// The `Idempotency-Key` came with another request before.
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED", "The Idempotency-Key stands for another request";
+    /// The platform did not let the account be connected.
+    ConnectFailed = UNPROCESSABLE_ENTITY, "CONNECT_FAILED", "The account was not connected";
     /// Too many requests within a short time.
     RateLimited = TOO_MANY_REQUESTS, "RATE_LIMITED", "Too many requests";
     /// A failure of ours; the log has it under the request id.
@@ -144,6 +146,8 @@ codes! {
     OutboxFull = SERVICE_UNAVAILABLE, "OUTBOX_FULL", "Too much work waits already";
     /// The database is away.
     Unavailable = SERVICE_UNAVAILABLE, "UNAVAILABLE", "The service is unavailable for the moment";
+    /// The platform took longer than the caller is kept waiting.
+    ConnectTimeout = GATEWAY_TIMEOUT, "CONNECT_TIMEOUT", "The platform took too long";
 }
 
 impl Code {

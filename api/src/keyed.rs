@@ -19,10 +19,32 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
+/// Whether a POST may be repeated by an `Idempotency-Key`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Repeats {
+    /// As the native API has it.
+    ByKey,
+    /// Every request is one of its own: the dialects' products know no such header.
+    Never,
+}
+
 /// Lets a request through to its handler, which finds the [`Caller`] in the extensions.
 pub(crate) async fn run(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    gate(&app, Repeats::ByKey, request, next).await
+}
+
+/// The same before the routes of a dialect.
+pub(crate) async fn run_dialect(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    gate(&app, Repeats::Never, request, next).await
+}
+
+async fn gate(app: &App, repeats: Repeats, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let (caller, standing) = match Caller::admit(&parts, &app).await {
+    let (caller, standing) = match Caller::admit(&parts, app).await {
         Ok(admitted) => admitted,
         Err(problem) => return problem.into_response(),
     };
@@ -30,7 +52,7 @@ pub(crate) async fn run(State(app): State<Arc<App>>, request: Request, next: Nex
     let request = Request::from_parts(parts, body);
     let answered = match standing.and_then(|standing| standing.retry_after) {
         Some(seconds) => Err(too_many(standing.map_or(0, |standing| standing.limit), seconds)),
-        None => answer(&app, &caller, request, next).await,
+        None => answer(app, (&caller, repeats), request, next).await,
     };
     let mut response = answered.unwrap_or_else(Problem::into_response);
     if let Some(standing) = standing {
@@ -41,20 +63,30 @@ pub(crate) async fn run(State(app): State<Arc<App>>, request: Request, next: Nex
 
 async fn answer(
     app: &App,
-    caller: &Caller,
+    (caller, repeats): (&Caller, Repeats),
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     if request.method() != Method::POST {
         return Ok(next.run(request).await);
     }
+    check_room(app).await?;
+    match repeats {
+        Repeats::ByKey => idempotency::run(app, caller, request, next).await,
+        Repeats::Never => Ok(next.run(request).await),
+    }
+}
+
+/// # Errors
+/// `OUTBOX_FULL` while too much work waits to take on more.
+pub(crate) async fn check_room(app: &App) -> Result<(), Problem> {
     if app.backlog.is_too_long(&app.store).await? {
         return Err(Problem::new(
             Code::OutboxFull,
             "Try again later; if it stays, whoever runs this installation has to look at RabbitMQ and the workers.",
         ));
     }
-    idempotency::run(app, caller, request, next).await
+    Ok(())
 }
 
 fn too_many(limit: i64, seconds: i64) -> Problem {

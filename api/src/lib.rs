@@ -35,6 +35,7 @@ mod web;
 
 pub use bootstrap::{Bootstrapped, Names, bootstrap};
 pub use code::Code;
+pub use compat::documents;
 pub use openapi::document;
 pub use platform_table::platform_table;
 pub use serve::{Running, start};

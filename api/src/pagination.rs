@@ -49,6 +49,9 @@ impl TryFrom<i64> for Limit {
 }
 
 impl Limit {
+    /// As many as a page may have.
+    pub(crate) const MOST: Self = Self(200);
+
     /// The number, 50 unless the caller says otherwise.
     pub(crate) fn or_default(limit: Option<Self>) -> i64 {
         limit.map_or(DEFAULT_LIMIT, |limit| limit.0)

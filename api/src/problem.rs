@@ -23,6 +23,7 @@ const RETRY_AFTER_SECONDS: i64 = 5;
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     code: Code,
+    status: StatusCode,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
     cause: Option<Cause>,
@@ -53,6 +54,36 @@ impl FieldError {
     pub(crate) fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self { pointer: Some(pointer.into()), parameter: None, message: message.into() }
     }
+
+    /// The field's name in this list of pairs, if it stands there: a pointer of ours and the parameter of a
+    /// query that it came from.
+    pub(crate) fn in_query(self, names: &[(&str, &str)]) -> Self {
+        let name = names.iter().find(|(pointer, _)| self.pointer.as_deref() == Some(*pointer));
+        match name {
+            Some((_, parameter)) => {
+                Self { pointer: None, parameter: Some((*parameter).to_owned()), ..self }
+            }
+            None => self,
+        }
+    }
+
+    /// The same, where the names stand in the body.
+    pub(crate) fn in_body(self, names: &[(&str, &str)]) -> Self {
+        let name = names.iter().find(|(pointer, _)| self.pointer.as_deref() == Some(*pointer));
+        match name {
+            Some((_, pointer)) => Self { pointer: Some((*pointer).to_owned()), ..self },
+            None => self,
+        }
+    }
+
+    /// The place and what is wrong there, in one sentence.
+    pub(crate) fn told(&self) -> String {
+        let place = self.pointer.as_deref().map(|pointer| pointer.trim_start_matches('/'));
+        match place.or(self.parameter.as_deref()).filter(|place| !place.is_empty()) {
+            Some(place) => format!("{place}: {}", self.message),
+            None => self.message.clone(),
+        }
+    }
 }
 
 /// The body of every error.
@@ -82,9 +113,25 @@ pub(crate) struct ProblemBody<'a> {
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        let unavailable = code.status() == StatusCode::SERVICE_UNAVAILABLE;
+        let status = code.status();
+        let unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
         let retry_after = unavailable.then_some(RETRY_AFTER_SECONDS);
-        Self { code, detail: detail.into(), errors: Vec::new(), cause: None, retry_after }
+        Self { code, status, detail: detail.into(), errors: Vec::new(), cause: None, retry_after }
+    }
+
+    /// The same in another status: dialects have their own for some codes.
+    pub(crate) fn answered(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    /// The same in other words.
+    pub(crate) fn worded(self, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { detail: detail.into(), ..self }
+    }
+
+    /// The same about other places: a dialect's fields have names of their own, and some stand in the query.
+    pub(crate) fn about(self, place: impl Fn(FieldError) -> FieldError) -> Self {
+        Self { errors: self.errors.into_iter().map(place).collect(), ..self }
     }
 
     /// In how many seconds the same request may fare better.
@@ -155,6 +202,18 @@ impl Problem {
         self.code
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub(crate) fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
     pub(crate) fn cause(&self) -> Option<&Cause> {
         self.cause.as_ref()
     }
@@ -164,7 +223,7 @@ impl Problem {
         ProblemBody {
             r#type: self.code.urn(),
             title: self.code.title(),
-            status: self.code.status().as_u16(),
+            status: self.status.as_u16(),
             code: self.code,
             detail: &self.detail,
             request_id,
@@ -174,6 +233,17 @@ impl Problem {
 
     /// Writes the body of a response that a problem was put on.
     pub(crate) fn write(response: Response, request_id: &str) -> Response {
+        Self::write_as(response, "application/problem+json", |problem| {
+            serde_json::to_string(&problem.body(request_id))
+        })
+    }
+
+    /// The same in another form.
+    pub(crate) fn write_as(
+        response: Response,
+        kind: &'static str,
+        form: impl Fn(&Self) -> serde_json::Result<String>,
+    ) -> Response {
         let (mut parts, body) = response.into_parts();
         let Some(problem) = parts.extensions.remove::<Self>() else {
             return Response::from_parts(parts, body);
@@ -181,20 +251,18 @@ impl Problem {
         if let Some(cause) = problem.cause() {
             parts.extensions.insert(cause.clone());
         }
-        let json = serde_json::to_string(&problem.body(request_id));
-        let json = json.expect("a problem is made of text and numbers");
+        let json = form(&problem).expect("a problem is made of text and numbers");
         parts.headers.remove(CONTENT_LENGTH);
-        let kind = HeaderValue::from_static("application/problem+json");
-        parts.headers.insert(CONTENT_TYPE, kind);
+        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         Response::from_parts(parts, json.into())
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.code.status().into_response();
+        let mut response = self.status.into_response();
         let headers = response.headers_mut();
-        if self.code.status() == StatusCode::UNAUTHORIZED {
+        if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(seconds) = self.retry_after {

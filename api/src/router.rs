@@ -17,7 +17,7 @@ use crate::routes::{
     workspaces,
 };
 use crate::state::App;
-use crate::{browser_headers, extract, keyed, openapi, reference, request, web};
+use crate::{browser_headers, compat, extract, keyed, openapi, reference, request, web};
 
 /// The routes with their descriptions. The OpenAPI document is made from the same lists.
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -62,6 +62,8 @@ fn open_routes() -> OpenApiRouter<Arc<App>> {
         .route("/connect/{con}/start", get(web::picker::look))
         .routes(routes!(web::picker::choose))
         .route("/connect/{con}/selection", get(web::picker::look))
+        .routes(routes!(web::sign_in::show, web::sign_in::sign_in))
+        .routes(routes!(web::sign_in::sign_out))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
 }
@@ -74,6 +76,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let router = keyed_router
         .route_layer(from_fn_with_state(app.clone(), keyed::run))
         .merge(open_router)
+        .merge(compat::router(&app))
         .route("/openapi.json", get(move || async { Json(document) }))
         .merge(reference::router())
         .fallback(unknown_path)

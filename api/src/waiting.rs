@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use latchkey_shared::db::connects::{self, Connect, ConnectStatus};
+use latchkey_shared::ids::{ConnectId, WorkspaceId};
 use tokio::time::Instant;
 
+use crate::code::Code;
 use crate::nudge::Waiter;
 use crate::problem::Problem;
+use crate::routes::connects::cancel;
 use crate::state::App;
 
 const REREAD_EVERY: Duration = Duration::from_millis(250);
@@ -14,7 +17,16 @@ const REREAD_EVERY: Duration = Duration::from_millis(250);
 /// Waits until the connect has ended, or somebody must choose or claim, for at most
 /// `LATCHKEY_CALLBACK_WAIT`. It cannot fail: what went before is committed, and goes on without anybody.
 pub(crate) async fn until_settled(app: &App, connect: Connect, waiter: &Waiter) -> Connect {
-    let until = Instant::now() + app.limits.callback_wait;
+    settled_within(app, connect, (waiter, app.limits.callback_wait)).await
+}
+
+/// The same for at most so long.
+async fn settled_within(
+    app: &App,
+    connect: Connect,
+    (waiter, within): (&Waiter, Duration),
+) -> Connect {
+    let until = Instant::now() + within;
     let mut latest = connect;
     while !is_settled(&latest) && !app.stopping.is_cancelled() {
         let next = until.min(Instant::now() + REREAD_EVERY);
@@ -23,9 +35,8 @@ pub(crate) async fn until_settled(app: &App, connect: Connect, waiter: &Waiter) 
             () = tokio::time::sleep_until(next) => {}
             () = app.stopping.cancelled() => {}
         }
-        match reread(app, &latest).await {
-            Ok(Some(connect)) => latest = connect,
-            Ok(None) => {}
+        match find(app, &latest.workspace_id, &latest.id).await {
+            Ok(connect) => latest = connect,
             Err(problem) => {
                 tracing::debug!(connect.id = %latest.id, "cannot follow it: {problem:?}")
             }
@@ -37,6 +48,31 @@ pub(crate) async fn until_settled(app: &App, connect: Connect, waiter: &Waiter) 
     latest
 }
 
+/// The end of a connect that goes on by itself. One that takes longer is cancelled: whoever stops waiting must
+/// not find an account later that nobody told them of.
+///
+/// # Errors
+/// `CONNECT_TIMEOUT` once it is cancelled.
+pub(crate) async fn for_the_end(
+    app: &App,
+    (workspace, id): (&WorkspaceId, &ConnectId),
+    within: Duration,
+) -> Result<Connect, Problem> {
+    let waiter = app.waiters.wait_for(id);
+    let latest = settled_within(app, find(app, workspace, id).await?, (&waiter, within)).await;
+    if latest.status.is_final() {
+        return Ok(latest);
+    }
+    match cancel::run(app, workspace, id).await {
+        Ok(_) => Err(Problem::new(
+            Code::ConnectTimeout,
+            "The platform did not answer in time, so nothing was connected: try again.",
+        )),
+        Err(problem) if problem.code() == Code::ConnectEnded => find(app, workspace, id).await,
+        Err(problem) => Err(problem),
+    }
+}
+
 /// Whether nothing more happens by itself.
 fn is_settled(connect: &Connect) -> bool {
     match connect.status {
@@ -46,7 +82,7 @@ fn is_settled(connect: &Connect) -> bool {
     }
 }
 
-async fn reread(app: &App, connect: &Connect) -> Result<Option<Connect>, Problem> {
+async fn find(app: &App, workspace: &WorkspaceId, id: &ConnectId) -> Result<Connect, Problem> {
     let mut conn = app.conn().await?;
-    Ok(connects::find(&mut conn, &connect.workspace_id, &connect.id).await?)
+    connects::find(&mut conn, workspace, id).await?.ok_or_else(Problem::not_found)
 }

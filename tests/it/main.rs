@@ -9,6 +9,7 @@ mod binding;
 mod broker;
 mod callback;
 mod claiming;
+mod compat;
 mod crash;
 mod dead_letters;
 mod deletion;

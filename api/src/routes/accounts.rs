@@ -1,6 +1,6 @@
 //! `/v1/workspaces/{ws}/accounts`.
 
-mod disconnect;
+pub(crate) mod disconnect;
 mod history;
 mod refresh;
 mod view;
@@ -19,7 +19,7 @@ use serde::Deserialize;
 pub(crate) use history::HistoryView;
 pub(crate) use view::AccountView;
 
-use crate::auth::{Admin, Viewer};
+use crate::auth::{Admin, Caller, Viewer};
 use crate::code::Code;
 use crate::extract::{Ids, Params};
 use crate::idempotency::Once;
@@ -28,23 +28,23 @@ use crate::problem::{Problem, ProblemBody};
 use crate::state::App;
 
 /// Which accounts are wanted.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AccountsQuery {
     /// Of this platform only.
     #[param(example = "SANDBOX")]
-    platform: Option<String>,
+    pub(crate) platform: Option<String>,
     /// In this status only.
-    status: Option<AccountStatus>,
+    pub(crate) status: Option<AccountStatus>,
     /// Of this end user only.
     #[param(value_type = Option<String>)]
-    profile_id: Option<ProfileId>,
+    pub(crate) profile_id: Option<ProfileId>,
     /// `nextCursor` of the page before.
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
     /// How many rows at most.
     #[param(value_type = Option<i64>, minimum = 1, maximum = 200, default = 50)]
-    limit: Option<Limit>,
+    pub(crate) limit: Option<Limit>,
 }
 
 /// An account with what keeps it alive.
@@ -78,6 +78,16 @@ pub(crate) async fn list(
     Ids(workspace): Ids<WorkspaceId>,
     Params(query): Params<AccountsQuery>,
 ) -> Result<Json<List<AccountView>>, Problem> {
+    page(&app, &caller, &workspace, query).await.map(Json)
+}
+
+/// A page of the accounts of a workspace.
+pub(crate) async fn page(
+    app: &App,
+    caller: &Caller,
+    workspace: &WorkspaceId,
+    query: AccountsQuery,
+) -> Result<List<AccountView>, Problem> {
     let platform = query.platform.as_deref();
     if platform.is_some_and(|id| !app.platforms.is_known(id)) {
         return Err(Problem::new(
@@ -88,11 +98,11 @@ pub(crate) async fn list(
     let page = PageQuery { cursor: query.cursor, limit: query.limit };
     let wanted = Wanted::of::<AccountId>(&page)?;
     let mut conn = app.conn().await?;
-    let workspace = caller.workspace(&mut conn, &workspace).await?;
+    let workspace = caller.workspace(&mut conn, workspace).await?;
     let filter =
         AccountFilter { platform, status: query.status, profile: query.profile_id.as_ref() };
     let rows = accounts::list(&mut conn, &workspace.id, &filter, wanted.page()).await?;
-    Ok(Json(wanted.list(rows, |(account, _)| account.id.to_string(), Into::into)))
+    Ok(wanted.list(rows, |(account, _)| account.id.to_string(), Into::into))
 }
 
 /// Get an account.

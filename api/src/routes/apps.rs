@@ -2,8 +2,8 @@
 //! secret.
 
 mod scopes;
-mod secrets;
-mod view;
+pub(crate) mod secrets;
+pub(crate) mod view;
 
 use std::sync::Arc;
 
@@ -35,24 +35,24 @@ use crate::validate::Checks;
 pub(crate) struct CreateApp {
     /// Where it is registered. It never changes.
     #[schema(example = "SANDBOX")]
-    platform: String,
+    pub(crate) platform: String,
     /// What people call it.
     #[schema(min_length = 1, max_length = 200)]
-    name: String,
+    pub(crate) name: String,
     /// The platform's id of the client. It never changes.
     #[schema(min_length = 1, max_length = 1000)]
-    client_id: String,
+    pub(crate) client_id: String,
     /// The platform's secret of the client. No answer shows it.
     #[schema(value_type = String, min_length = 1, max_length = 1000, write_only)]
-    client_secret: SecretString,
+    pub(crate) client_secret: SecretString,
     /// The one workspace that shall use it; a key that is limited to a workspace implies it.
     #[schema(value_type = Option<String>)]
-    workspace_id: Option<WorkspaceId>,
+    pub(crate) workspace_id: Option<WorkspaceId>,
     /// What connects through it ask for unless they say otherwise, instead of the platform's default
     /// scopes. It never changes. Apps with one client id on platforms of a vendor whose `scopesFixed` is
     /// true have one set: what the first has is taken if this is left out.
     #[schema(min_items = 1, max_items = 100)]
-    scopes: Option<Vec<String>>,
+    pub(crate) scopes: Option<Vec<String>>,
 }
 
 /// What is to be changed; what is left out stays.
@@ -150,7 +150,8 @@ fn in_use() -> Problem {
     )
 }
 
-async fn run_deletion(app: &App, caller: &Caller, id: &AppId) -> Result<(), Problem> {
+/// Deletes an app that nothing needs any more.
+pub(crate) async fn run_deletion(app: &App, caller: &Caller, id: &AppId) -> Result<(), Problem> {
     let mut work = app.store.begin().await?;
     let found = lock(&mut work, caller, id).await?;
     if apps::is_in_use(&mut work, &found).await? {

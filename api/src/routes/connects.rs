@@ -1,13 +1,13 @@
 //! `/v1/workspaces/{ws}/connects`.
 
-mod cancel;
+pub(crate) mod cancel;
 pub(crate) mod candidates;
 pub(crate) mod claim;
 pub(crate) mod credentials;
 mod request;
 pub(crate) mod selection;
 mod slot;
-mod start;
+pub(crate) mod start;
 mod view;
 
 use std::sync::Arc;

@@ -28,17 +28,17 @@ use crate::validate::Checks;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProfileView {
     #[schema(value_type = String, example = "prof_01JCZ5M2V8Q4T6W8Y0A2B4C6D8")]
-    id: ProfileId,
+    pub(crate) id: ProfileId,
     #[schema(value_type = String)]
     workspace_id: WorkspaceId,
     /// Your own id of the end user: no two profiles of a workspace have the same.
     external_id: Option<String>,
     /// What people call it.
-    name: String,
+    pub(crate) name: String,
     /// Whatever you keep here.
     #[schema(value_type = Object)]
-    metadata: Value,
-    created_at: Timestamp,
+    pub(crate) metadata: Value,
+    pub(crate) created_at: Timestamp,
 }
 
 impl From<Profile> for ProfileView {
@@ -60,14 +60,14 @@ impl From<Profile> for ProfileView {
 pub(crate) struct CreateProfile {
     /// Your own id of the end user.
     #[schema(min_length = 1, max_length = 200)]
-    external_id: Option<String>,
+    pub(crate) external_id: Option<String>,
     /// What people call it.
     #[schema(min_length = 1, max_length = 200)]
-    name: String,
+    pub(crate) name: String,
     /// Whatever you want to keep here; at most 4 KiB.
     #[serde(default)]
     #[schema(value_type = Object)]
-    metadata: Map<String, Value>,
+    pub(crate) metadata: Map<String, Value>,
 }
 
 /// What is to be changed; what is left out stays.
@@ -87,17 +87,17 @@ pub(crate) struct UpdateProfile {
 }
 
 /// Which profiles are wanted.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ProfilesQuery {
     /// The one with this id of your own.
-    external_id: Option<String>,
+    pub(crate) external_id: Option<String>,
     /// `nextCursor` of the page before.
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
     /// How many rows at most.
     #[param(value_type = Option<i64>, minimum = 1, maximum = 200, default = 50)]
-    limit: Option<Limit>,
+    pub(crate) limit: Option<Limit>,
 }
 
 fn check(
@@ -137,7 +137,8 @@ fn in_use() -> Problem {
     )
 }
 
-async fn make(
+/// Makes a profile.
+pub(crate) async fn make(
     app: &App,
     caller: &Caller,
     once: &Once,
@@ -208,13 +209,23 @@ pub(crate) async fn list(
     Ids(workspace): Ids<WorkspaceId>,
     Params(query): Params<ProfilesQuery>,
 ) -> Result<Json<List<ProfileView>>, Problem> {
+    page(&app, &caller, &workspace, query).await.map(Json)
+}
+
+/// A page of the profiles of a workspace.
+pub(crate) async fn page(
+    app: &App,
+    caller: &Caller,
+    workspace: &WorkspaceId,
+    query: ProfilesQuery,
+) -> Result<List<ProfileView>, Problem> {
     let page = PageQuery { cursor: query.cursor, limit: query.limit };
     let wanted = Wanted::of::<ProfileId>(&page)?;
     let external_id = query.external_id.as_deref();
     let mut conn = app.conn().await?;
-    let workspace = caller.workspace(&mut conn, &workspace).await?;
+    let workspace = caller.workspace(&mut conn, workspace).await?;
     let rows = profiles::list(&mut conn, &workspace.id, external_id, wanted.page()).await?;
-    Ok(Json(wanted.list(rows, |row| row.id.to_string(), Into::into)))
+    Ok(wanted.list(rows, |row| row.id.to_string(), Into::into))
 }
 
 /// Get a profile.

@@ -34,9 +34,9 @@ const MAX_ALLOWLIST: usize = 100;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WorkspaceView {
     #[schema(value_type = String, example = "ws_01JCZ5M2V8Q4T6W8Y0A2B4C6D8")]
-    id: WorkspaceId,
+    pub(crate) id: WorkspaceId,
     /// What people call it.
-    name: String,
+    pub(crate) name: String,
     /// Where connects may send the browser back to: scheme, host, port and path must be those of an
     /// entry, the query is free. Empty: any https URL, and http on loopback.
     redirect_allowlist: Vec<String>,
@@ -170,11 +170,20 @@ pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Params(query): Params<PageQuery>,
 ) -> Result<Json<List<WorkspaceView>>, Problem> {
-    let wanted = Wanted::of::<WorkspaceId>(&query)?;
+    page(&app, &caller, &query).await.map(Json)
+}
+
+/// A page of the workspaces that a key reaches.
+pub(crate) async fn page(
+    app: &App,
+    caller: &Caller,
+    query: &PageQuery,
+) -> Result<List<WorkspaceView>, Problem> {
+    let wanted = Wanted::of::<WorkspaceId>(query)?;
     let mut conn = app.conn().await?;
     let only = caller.workspace_id.as_ref();
     let rows = workspaces::list(&mut conn, &caller.organisation_id, only, wanted.page()).await?;
-    Ok(Json(wanted.list(rows, |row| row.id.to_string(), Into::into)))
+    Ok(wanted.list(rows, |row| row.id.to_string(), Into::into))
 }
 
 /// Get a workspace.

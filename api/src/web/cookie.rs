@@ -34,20 +34,28 @@ impl PageCookie {
         (connect, public_url): (&ConnectId, &Url),
         shown: &HeaderMap,
     ) {
-        let secure = if is_https(public_url) { "; Secure" } else { "" };
-        let mut set = |connect: &ConnectId, value: &str, age: u32| {
-            let cookie = format!(
-                "{}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}",
-                name(connect, public_url),
-            );
-            let value = HeaderValue::from_str(&cookie).expect("cookies of ours are plain ASCII");
-            response.headers_mut().append(SET_COOKIE, value);
+        let mut put = |connect: &ConnectId, value: &str, age: u32| {
+            set(response, public_url, (&name(connect, public_url), value, age));
         };
-        set(connect, &self.0, MAX_AGE_SECONDS);
+        put(connect, &self.0, MAX_AGE_SECONDS);
         for old in too_many(shown, (connect, public_url)) {
-            set(&old, "", 0);
+            put(&old, "", 0);
         }
     }
+}
+
+/// Sets a cookie of ours, which lives so many seconds.
+pub(super) fn set(
+    response: &mut Response,
+    public_url: &Url,
+    (name, value, max_age_seconds): (&str, &str, u32),
+) {
+    let secure = if is_https(public_url) { "; Secure" } else { "" };
+    let cookie = format!(
+        "{name}={value}; Path=/; Max-Age={max_age_seconds}; HttpOnly; SameSite=Lax{secure}"
+    );
+    let value = HeaderValue::from_str(&cookie).expect("cookies of ours are plain ASCII");
+    response.headers_mut().append(SET_COOKIE, value);
 }
 
 /// The SHA-256 of a connect's cookie, if the browser showed it.
@@ -55,8 +63,12 @@ pub(crate) fn hash_of(
     headers: &HeaderMap,
     (connect, public_url): (&ConnectId, &Url),
 ) -> Option<Vec<u8>> {
-    let name = name(connect, public_url);
-    pairs(headers).find(|(key, _)| *key == name).map(|(_, value)| authorize::hash(value))
+    find(headers, &name(connect, public_url)).map(authorize::hash)
+}
+
+/// The value of a cookie that a browser showed.
+pub(super) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    pairs(headers).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 /// The oldest of the others that the browser showed: ids begin with their moment.
@@ -84,7 +96,7 @@ fn prefix(public_url: &Url) -> &'static str {
     if is_https(public_url) { "__Host-lk_" } else { "lk_" }
 }
 
-fn is_https(url: &Url) -> bool {
+pub(super) fn is_https(url: &Url) -> bool {
     url.scheme() == "https"
 }
 

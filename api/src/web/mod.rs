@@ -13,14 +13,17 @@ mod page;
 pub(crate) mod picker;
 mod refusal;
 mod result;
+pub(crate) mod session;
+pub(crate) mod sign_in;
 pub(crate) mod start;
-mod words;
+pub(crate) mod words;
 
 #[cfg(test)]
 pub(crate) use result::tests as result_tests;
 
 use std::sync::Arc;
 
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use latchkey_shared::db::accounts;
 use latchkey_shared::db::connects::{Connect, ConnectStatus};
@@ -28,6 +31,7 @@ use latchkey_shared::ids::AccountId;
 use secrecy::ExposeSecret as _;
 use url::Url;
 
+use crate::code::Code;
 use crate::problem::Problem;
 use crate::request::RequestId;
 use crate::routes::connects::claim;
@@ -59,11 +63,11 @@ async fn end(app: &App, connect: &Connect) -> Result<Response, Problem> {
         };
         shown.extend(accounts::find(&mut conn, &connect.workspace_id, &id).await?);
     }
-    Ok(Page::ended(connect, &shown).respond(axum::http::StatusCode::OK))
+    Ok(Page::ended(connect, &shown).respond(StatusCode::OK))
 }
 
 /// A problem as a page. Never a redirect: the address it would lead to could be anybody's.
-fn problem_page(problem: &Problem, request_id: &RequestId) -> Response {
+pub(crate) fn problem_page(problem: &Problem, request_id: &RequestId) -> Response {
     let code = problem.code();
     let mut response = Page::problem(code, request_id.as_str()).respond(code.status());
     if let Some(cause) = problem.cause() {
@@ -72,8 +76,21 @@ fn problem_page(problem: &Problem, request_id: &RequestId) -> Response {
     response
 }
 
+/// On to the platform, from the answer to a form: by a page, since a redirect would be held to the form's
+/// policy.
+pub(crate) fn leave(platform: &str, url: &Url) -> Response {
+    Page::leaving(platform, url).respond(StatusCode::OK)
+}
+
+/// # Errors
+/// `ORIGIN_FOREIGN` when a form was on a page that is not ours.
+pub(crate) fn check_origin(headers: &HeaderMap, public_url: &Url) -> Result<(), Problem> {
+    let ours = form::is_ours(headers, public_url);
+    if ours { Ok(()) } else { Err(Problem::new(Code::OriginForeign, "")) }
+}
+
 /// The name that people know a platform by.
-fn platform_name(app: &Arc<App>, id: &str) -> String {
+pub(crate) fn platform_name(app: &Arc<App>, id: &str) -> String {
     let platform = app.platforms.get(id);
     platform.map_or_else(|| id.to_owned(), |platform| platform.name.clone())
 }

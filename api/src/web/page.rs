@@ -118,6 +118,16 @@ impl Page {
         Self { refresh: Some(format!("0; url={url}")), onward: Some(onward), ..page }
     }
 
+    /// Somebody signed in who had not been on the way anywhere.
+    pub(crate) fn signed_in() -> Self {
+        Self::new(
+            Sign::Good,
+            "You are signed in",
+            "This browser may do for some hours what your key may.",
+            "Open the link that you were given.",
+        )
+    }
+
     /// How a connect ended.
     pub(crate) fn ended(connect: &Connect, accounts: &[Account]) -> Self {
         let page = match connect.status {
@@ -203,11 +213,11 @@ impl Page {
                 "We cannot go on just now. Nothing is lost.",
                 "Reload this page in a few seconds.",
             ),
-            _ => (
+            code => words::of_refusal(code).unwrap_or((
                 "Something went wrong",
                 "That is our fault, not yours.",
                 "Reload this page. If it stays, send the reference below to the people who run the application.",
-            ),
+            )),
         };
         Self {
             reference: format!("{} · {request_id}", code.as_str()),

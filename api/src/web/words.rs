@@ -2,11 +2,13 @@
 
 use latchkey_shared::db::connects::ConnectStatus;
 
+use crate::code::Code;
+
 const AGAIN: &str = "Go back to the application and connect again.";
 const ASK: &str = "Go back to the application and connect again. If it fails again, send the reference below to the people who run the application.";
 
 /// Title, what happened, what to do next.
-pub(super) fn of_ending(
+pub(crate) fn of_ending(
     status: ConnectStatus,
     reason: &str,
 ) -> (&'static str, &'static str, &'static str) {
@@ -27,6 +29,38 @@ pub(super) fn of_ending(
             ASK,
         )),
     }
+}
+
+/// Why a connect was not even begun, where a person asked for it on a page of ours.
+pub(super) fn of_refusal(code: Code) -> Option<(&'static str, &'static str, &'static str)> {
+    Some(match code {
+        Code::ValidationFailed => (
+            "This link is not complete",
+            "The link that brought you here does not say what to connect, or not where.",
+            "Go back to where you found it, and ask for a new one.",
+        ),
+        Code::PlatformNotConfigured => (
+            "This platform cannot be connected yet",
+            "The people who run this installation have not set the platform up.",
+            "Ask them to do so, then try again.",
+        ),
+        Code::PlatformUnavailable => (
+            "The platform does not answer",
+            "It does not say where its pages are, so nothing was begun.",
+            "Try again in a few minutes.",
+        ),
+        Code::AccountAlreadyConnected => (
+            "An account is connected already",
+            "This workspace takes one account of each platform, and it has one of this platform.",
+            "Disconnect that one first, or use another workspace.",
+        ),
+        Code::TooManyOpenConnects | Code::OutboxFull | Code::RateLimited => (
+            "Too much at once",
+            "There are too many requests, or connections that were begun and not finished.",
+            "Wait for some minutes, then try again.",
+        ),
+        _ => return None,
+    })
 }
 
 /// What can go wrong where the person approves in a browser.

@@ -24,6 +24,7 @@ pub mod partitions;
 pub mod profiles;
 mod schema;
 mod server;
+pub mod sessions;
 mod text_enum;
 pub mod webhook_deliveries;
 pub mod webhook_endpoints;

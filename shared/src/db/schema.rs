@@ -285,6 +285,8 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(sessions -> api_keys (api_key_id));
 diesel::joinable!(webhook_deliveries -> webhook_endpoints (endpoint_id));
 diesel::allow_tables_to_appear_in_same_query!(accounts, grants);
+diesel::allow_tables_to_appear_in_same_query!(api_keys, sessions);
 diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhook_endpoints, events);

@@ -15,65 +15,65 @@ use crate::timestamp::Timestamp;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AccountView {
     #[schema(value_type = String, example = "acc_01JCZ5M2V8Q4T6W8Y0A2B4C6D8")]
-    id: AccountId,
+    pub(crate) id: AccountId,
     #[schema(value_type = String)]
-    workspace_id: WorkspaceId,
+    pub(crate) workspace_id: WorkspaceId,
     #[schema(example = "SANDBOX")]
-    platform: String,
+    pub(crate) platform: String,
     /// The platform's id of the person or page.
-    platform_user_id: String,
-    username: Option<String>,
-    display_name: Option<String>,
-    avatar_url: Option<String>,
-    status: AccountStatus,
+    pub(crate) platform_user_id: String,
+    pub(crate) username: Option<String>,
+    pub(crate) display_name: Option<String>,
+    pub(crate) avatar_url: Option<String>,
+    pub(crate) status: AccountStatus,
     /// Why, when it is not `connected`.
-    status_reason: Option<String>,
+    pub(crate) status_reason: Option<String>,
     /// What the person granted.
-    scopes: Vec<String>,
+    pub(crate) scopes: Vec<String>,
     /// What was asked for and not granted.
-    missing_scopes: Vec<String>,
+    pub(crate) missing_scopes: Vec<String>,
     #[schema(value_type = Option<String>)]
-    profile_id: Option<ProfileId>,
+    pub(crate) profile_id: Option<ProfileId>,
     #[schema(value_type = Option<String>)]
-    app_id: Option<AppId>,
+    pub(crate) app_id: Option<AppId>,
     /// What the connect was given.
     #[schema(value_type = Object)]
-    metadata: Value,
+    pub(crate) metadata: Value,
     /// When it was connected last.
-    connected_at: Timestamp,
-    token_expired_at: Option<Timestamp>,
-    disconnected_at: Option<Timestamp>,
+    pub(crate) connected_at: Timestamp,
+    pub(crate) token_expired_at: Option<Timestamp>,
+    pub(crate) disconnected_at: Option<Timestamp>,
     /// When it was connected first.
-    created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
     /// What became of the tokens after a disconnect; `status` is `pending` until the platform was told.
     #[schema(value_type = Option<Object>)]
-    revocation: Option<Value>,
+    pub(crate) revocation: Option<Value>,
     #[serde(flatten)]
-    tokens: TokensView,
+    pub(crate) tokens: TokensView,
 }
 
 /// How the tokens are.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(as = AccountTokens)]
 #[serde(rename_all = "camelCase")]
-struct TokensView {
+pub(crate) struct TokensView {
     /// When the access token ends, if it does. Null once the account is disconnected.
-    token_expires_at: Option<Timestamp>,
+    pub(crate) token_expires_at: Option<Timestamp>,
     /// When it will be refreshed. Null where nothing is.
-    next_refresh_at: Option<Timestamp>,
-    last_refreshed_at: Option<Timestamp>,
+    pub(crate) next_refresh_at: Option<Timestamp>,
+    pub(crate) last_refreshed_at: Option<Timestamp>,
     /// Counts token sets: one more with every refresh.
-    token_generation: Option<i64>,
+    pub(crate) token_generation: Option<i64>,
     /// By when the person must connect it again, where no refresh moves that end; `account.reauth_due`
     /// tells of it in time.
-    reauth_due_at: Option<Timestamp>,
+    pub(crate) reauth_due_at: Option<Timestamp>,
     /// What went wrong last, also when it went well since.
-    last_error: Option<LastError>,
+    pub(crate) last_error: Option<LastError>,
 }
 
 /// What went wrong last.
 #[derive(Debug, Serialize, ToSchema)]
-struct LastError {
+pub(crate) struct LastError {
     code: String,
     at: Timestamp,
 }

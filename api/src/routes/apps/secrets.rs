@@ -64,6 +64,27 @@ pub(super) async fn add(
     Ok(added)
 }
 
+/// Puts a secret in place of the newest, which stays beside it as the older one; one older than that goes.
+pub(crate) async fn replace(
+    app: &App,
+    caller: &Caller,
+    id: &AppId,
+    secret: &SecretString,
+) -> Result<(), Problem> {
+    let mut checks = Checks::default();
+    check(&mut checks, secret);
+    checks.finish()?;
+    let mut work = app.store.begin().await?;
+    let found = lock(&mut work, caller, id).await?;
+    let organisation = &found.organisation_id;
+    let newest_first = app_secrets::of_apps(&mut work, organisation, &[&found.id]).await?;
+    for old in newest_first.iter().skip(MAX_SECRETS - 1) {
+        app_secrets::delete(&mut work, organisation, &found.id, &old.id).await?;
+    }
+    store(app, &mut work, &found, secret).await?;
+    Ok(work.commit().await?)
+}
+
 pub(super) async fn remove(
     app: &App,
     caller: &Caller,

@@ -20,21 +20,21 @@ use crate::timestamp::Timestamp;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AppView {
     #[schema(value_type = String, example = "app_01JCZ5M2V8Q4T6W8Y0A2B4C6D8")]
-    id: AppId,
+    pub(crate) id: AppId,
     /// The one workspace that may use it; null: every workspace.
     #[schema(value_type = Option<String>)]
     workspace_id: Option<WorkspaceId>,
     #[schema(example = "SANDBOX")]
-    platform: String,
+    pub(crate) platform: String,
     /// What people call it.
-    name: String,
+    pub(crate) name: String,
     /// The platform's id of the client.
-    client_id: String,
+    pub(crate) client_id: String,
     /// What connects through it ask for unless they say otherwise; null: the platform's default scopes.
     scopes: Option<Vec<String>>,
     /// Its secrets without themselves, the newest first: that one is presented first.
     secrets: Vec<SecretView>,
-    created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
 }
 
 /// A client secret, without itself.
@@ -68,7 +68,7 @@ impl AppView {
     }
 }
 
-pub(super) async fn find(app: &App, caller: &Caller, id: &AppId) -> Result<AppView, Problem> {
+pub(crate) async fn find(app: &App, caller: &Caller, id: &AppId) -> Result<AppView, Problem> {
     let mut conn = app.conn().await?;
     let (organisation, only) = (&caller.organisation_id, caller.workspace_id.as_ref());
     let found = apps::get(&mut conn, organisation, only, id).await?;
@@ -77,7 +77,7 @@ pub(super) async fn find(app: &App, caller: &Caller, id: &AppId) -> Result<AppVi
     Ok(AppView::of(found, secrets))
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     app: &App,
     caller: &Caller,
     wanted: &Wanted,

@@ -18,10 +18,10 @@ use crate::validate::Checks;
 pub(crate) struct Credentials {
     /// The account's handle or DID.
     #[schema(min_length = 3, max_length = 253, example = "ann.bsky.social")]
-    identifier: String,
+    pub(crate) identifier: String,
     /// An app password; the account's own is refused. No answer shows it.
     #[schema(value_type = String, example = "xxxx-xxxx-xxxx-xxxx", write_only)]
-    password: SecretString,
+    pub(crate) password: SecretString,
 }
 
 #[derive(Serialize)]

@@ -1,0 +1,118 @@
+//! Postbreeze: one account of a platform in a workspace, always, whatever the workspace's policy says.
+
+mod view;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Json, Router};
+use latchkey_shared::db::connects::ResultFormat;
+use latchkey_shared::db::workspaces::Workspace;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::dialect::{Dialect, Errors, Key};
+use super::{lists, url_of, words};
+use crate::auth::{Admin, Caller, Viewer};
+use crate::code::Code;
+use crate::compat::words::Word as _;
+use crate::extract::{JsonBody, Params};
+use crate::idempotency::Once;
+use crate::problem::Problem;
+use crate::routes::connects::{Door, StartConnect, start};
+use crate::state::App;
+use view::{Channel, ConnectChannel, Error, ListChannels, StartedChannel};
+
+pub(super) static DIALECT: Dialect = Dialect {
+    name: "postbreeze",
+    base: "/api/v1",
+    key: Key { scheme: "bearer", header: None },
+    errors: Errors { kind: "application/json", schema: "Error", form: view::form },
+    reword,
+    describe: Base::openapi,
+    keyed: || OpenApiRouter::new().routes(routes!(connect)).routes(routes!(list)),
+    open: OpenApiRouter::new,
+    beside: Router::new,
+};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Postbreeze API, spoken by Latchkey",
+        description = "What clients of Postbreeze use to connect accounts. Every request is about one workspace, and a key that is limited to another one is refused."
+    ),
+    components(schemas(Error)),
+    tags((name = "Channels", description = "Connected accounts."))
+)]
+struct Base;
+
+fn reword(problem: Problem) -> Problem {
+    match problem.code() {
+        Code::PlatformNotConfigured => problem.answered(StatusCode::BAD_REQUEST),
+        Code::AccountAlreadyConnected => problem.worded(
+            "The workspace has an account of this platform already: disconnect it first, or use another workspace.",
+        ),
+        _ => problem,
+    }
+}
+
+/// A key of one workspace knows of no other: they are all out of its reach.
+async fn workspace(app: &App, caller: &Caller, named: Option<&str>) -> Result<Workspace, Problem> {
+    super::workspace(app, caller, named).await.map_err(|problem| match problem.code() {
+        Code::NotFound => Problem::new(
+            Code::ForbiddenReach,
+            "The key does not reach this workspace: check the id, and which key is used.",
+        ),
+        _ => problem,
+    })
+}
+
+/// Start to connect a channel
+///
+/// Open `authorizeUrl` in the person's browser. It works once, and for a few minutes. A workspace has one
+/// account of each platform: while one is connected this is refused, and one whose token has expired is
+/// reconnected. For BLUESKY the URL is a form of ours that asks for an app password.
+#[utoipa::path(
+    post, path = "/social-accounts/connect", tag = "Channels", operation_id = "SocialAccountsV1Controller_connect",
+    request_body = ConnectChannel,
+    responses(
+        (status = CREATED, description = "The connect waits for the person.", body = StartedChannel),
+        (status = BAD_REQUEST, description = "`VALIDATION_FAILED`: the message says what is wrong.", body = Error),
+        (status = CONFLICT, description = "`CHANNEL_ALREADY_CONNECTED`: the workspace has an account of this platform.", body = Error),
+    ),
+)]
+async fn connect(
+    Admin(caller): Admin,
+    State(app): State<Arc<App>>,
+    JsonBody(wanted): JsonBody<ConnectChannel>,
+) -> Result<(StatusCode, Json<StartedChannel>), Problem> {
+    let workspace = workspace(&app, &caller, Some(&wanted.workspace_id)).await?;
+    let request =
+        StartConnect { platform: wanted.platform.ours().to_owned(), ..StartConnect::default() };
+    let door = Door { result_format: ResultFormat::Native, exclusive: true };
+    let started = start::run(&app, &Once::default(), &workspace, (request, door)).await?;
+    let authorize_url = url_of(&started)?;
+    let state = started.state.unwrap_or_default();
+    Ok((StatusCode::CREATED, Json(StartedChannel { authorize_url, state })))
+}
+
+/// List connected channels
+///
+/// Those of the workspace, the newest first; disconnected ones are left out.
+#[utoipa::path(
+    get, path = "/social-accounts", tag = "Channels", operation_id = "SocialAccountsV1Controller_list",
+    params(ListChannels),
+    responses((status = OK, description = "The channels.", body = Vec<Channel>)),
+)]
+async fn list(
+    Viewer(caller): Viewer,
+    State(app): State<Arc<App>>,
+    Params(query): Params<ListChannels>,
+) -> Result<Json<Vec<Channel>>, Problem> {
+    let workspace = workspace(&app, &caller, query.workspace_id.as_deref()).await?;
+    let accounts = lists::accounts(&app, &caller, &workspace, None).await?;
+    let rows = accounts.into_iter().rev();
+    Ok(Json(rows.filter_map(Channel::of).collect()))
+}
