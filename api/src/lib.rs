@@ -22,7 +22,6 @@ mod problem;
 mod readiness;
 mod redirect;
 mod reference;
-mod release;
 mod request;
 mod router;
 mod routes;

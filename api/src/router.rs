@@ -28,7 +28,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 fn keyed_routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(workspaces::create, workspaces::list))
-        .routes(routes!(workspaces::get, workspaces::update))
+        .routes(routes!(workspaces::get, workspaces::update, workspaces::delete))
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::revoke))
         .routes(routes!(platforms::list))

@@ -1,7 +1,7 @@
 //! What Latchkey's API and workers must agree on: contracts, database, broker, platforms, keyring.
 //!
 //! From the ground up: clock, random, backoff, ids, failpoint, config, net guard, TLS, telemetry · the keyring,
-//! and the database with it · messages, events, platforms, authorize, tokens · broker · work, relay · boot.
+//! and the database with it · messages, events, platforms, authorize, tokens · broker · work, relay, release · boot.
 
 pub mod app_password;
 pub mod authorize;
@@ -23,6 +23,7 @@ pub mod ops;
 pub mod platforms;
 pub mod random;
 pub mod relay;
+pub mod release;
 pub mod telemetry;
 pub mod tls;
 pub mod tokens;

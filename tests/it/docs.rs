@@ -18,7 +18,8 @@ use latchkey_worker::sweeps::Sweep;
 const README: &str = "README.md";
 const MAP: &str = "docs/ARCHITECTURE.md";
 const PLATFORMS: &str = "docs/PLATFORMS.md";
-const DOCUMENTS: [&str; 5] = [README, MAP, "docs/CONTRIBUTING.md", PLATFORMS, "docs/API.md"];
+const DOCUMENTS: [&str; 6] =
+    [README, MAP, "docs/CONTRIBUTING.md", "docs/PUBLISHING.md", PLATFORMS, "docs/API.md"];
 
 fn path(inside: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(inside)

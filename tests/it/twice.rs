@@ -60,6 +60,9 @@ enum Scene {
     UndeliveredAndGone,
     /// A connect whose person never came back, and one that nobody claimed.
     Unfinished,
+    Deleted,
+    /// All that is left of a deleted workspace is to destroy it.
+    DeletedAndTold,
     Ended,
     Old,
 }
@@ -83,16 +86,17 @@ fn scenes_of_handler(kind: CommandKind) -> &'static [Scene] {
     }
 }
 
-fn scene_of_sweep(sweep: Sweep) -> Scene {
+fn scenes_of_sweep(sweep: Sweep) -> &'static [Scene] {
     match sweep {
-        Sweep::Relay | Sweep::TakeAuthorized => Scene::Approved,
-        Sweep::PlanRefreshes => Scene::Due,
-        Sweep::DueChecks => Scene::Checked,
-        Sweep::ReauthNotices => Scene::EndsSoon,
-        Sweep::DueDeliveries => Scene::Undelivered,
-        Sweep::ExpireConnects => Scene::Unfinished,
-        Sweep::ExpireGrants => Scene::Ended,
-        Sweep::Partitions | Sweep::Prune => Scene::Old,
+        Sweep::Relay | Sweep::TakeAuthorized => &[Scene::Approved],
+        Sweep::PlanRefreshes => &[Scene::Due],
+        Sweep::DueChecks => &[Scene::Checked],
+        Sweep::ReauthNotices => &[Scene::EndsSoon],
+        Sweep::DueDeliveries => &[Scene::Undelivered],
+        Sweep::DeleteWorkspaces => &[Scene::Deleted, Scene::DeletedAndTold],
+        Sweep::ExpireConnects => &[Scene::Unfinished],
+        Sweep::ExpireGrants => &[Scene::Ended],
+        Sweep::Partitions | Sweep::Prune => &[Scene::Old],
     }
 }
 
@@ -102,6 +106,7 @@ const CLEARED: &str = "
     UPDATE webhook_deliveries SET status = 'delivered', next_attempt_at = NULL WHERE status = 'pending';
     UPDATE accounts SET next_check_at = NULL;
     UPDATE grants SET next_attempt_at = NULL, reauth_notice_at = NULL WHERE status = 'active';
+    UPDATE workspaces SET destroyed_at = now() WHERE deleted_at IS NOT NULL AND destroyed_at IS NULL;
     DELETE FROM app_pauses;";
 
 /// One app in which everything is done by hand, and a workspace for each run.
@@ -217,6 +222,14 @@ impl Stage {
                 self.app.receiver.answer_with(axum::http::StatusCode::GONE, None);
                 Some(self.undelivered(&workspace).await?)
             }
+            Scene::Deleted => {
+                self.deleted(&workspace).await?;
+                None
+            }
+            Scene::DeletedAndTold => {
+                self.deleted_and_told(&workspace).await?;
+                None
+            }
             Scene::Ended => {
                 self.connected(&workspace).await?;
                 self.app.clock.advance(TimeDelta::days(31));
@@ -255,7 +268,7 @@ enum Way {
 #[derive(Clone, Copy, Debug)]
 enum Piece {
     Handler(Scene),
-    Sweep(Sweep),
+    Sweep(Sweep, Scene),
 }
 
 impl Stage {
@@ -263,11 +276,10 @@ impl Stage {
     async fn run(&self, piece: Piece, way: Way) -> anyhow::Result<Option<Value>> {
         self.app.sandbox.clear_faults();
         let scene = match piece {
-            Piece::Handler(scene) => scene,
-            Piece::Sweep(sweep) => scene_of_sweep(sweep),
+            Piece::Handler(scene) | Piece::Sweep(_, scene) => scene,
         };
         let set = self.set(scene).await?;
-        if let Piece::Sweep(sweep) = piece {
+        if let Piece::Sweep(sweep, _) = piece {
             self.app.clock.advance(idle_before(sweep));
             // What the API itself published is not the sweep's doing.
             self.commands.lock().await.rest().await;
@@ -286,7 +298,7 @@ impl Stage {
                 }
                 let exchanges = matches!(
                     piece,
-                    Piece::Sweep(Sweep::TakeAuthorized)
+                    Piece::Sweep(Sweep::TakeAuthorized, _)
                         | Piece::Handler(
                             Scene::Approved
                                 | Scene::ApprovedAndRefused
@@ -305,7 +317,7 @@ impl Stage {
                 }
             }
         }
-        if let Piece::Sweep(sweep) = piece {
+        if let Piece::Sweep(sweep, _) = piece {
             self.has_sent(sweep, &set.workspace).await?;
         }
         self.app.rows(&set.workspace).await.map(Some)
@@ -319,7 +331,7 @@ impl Stage {
                 self.handle(command.expect("a handler's scene has a command")).await;
                 return Ok(());
             }
-            Piece::Sweep(sweep) => sweep,
+            Piece::Sweep(sweep, _) => sweep,
         };
         let mut runs = 0;
         while let Err(error) = sweep.run(&self.context).await {
@@ -420,10 +432,12 @@ async fn handler(kind: CommandKind) -> anyhow::Result<()> {
 
 async fn sweep(sweep: Sweep) -> anyhow::Result<()> {
     let stage = Stage::new().await?;
-    let played = stage.play(Piece::Sweep(sweep)).await;
-    let (steps, otherwise) = played.inspect_err(|error| eprintln!("{error:?}"))?;
-    assert!(steps >= 1, "{sweep:?} has no steps to be cut at");
-    assert!(otherwise.len() <= 3, "{sweep:?}: {otherwise:?} of {steps} steps");
+    for scene in scenes_of_sweep(sweep) {
+        let played = stage.play(Piece::Sweep(sweep, *scene)).await;
+        let (steps, otherwise) = played.inspect_err(|error| eprintln!("{scene:?}: {error:?}"))?;
+        assert!(steps >= 1, "{sweep:?} {scene:?} has no steps to be cut at");
+        assert!(otherwise.len() <= 3, "{sweep:?} {scene:?}: {otherwise:?} of {steps} steps");
+    }
     stage.strike().await
 }
 
@@ -463,6 +477,7 @@ twice!(sweep, Sweep,
     due_checks => Sweep::DueChecks,
     reauth_notices => Sweep::ReauthNotices,
     due_deliveries => Sweep::DueDeliveries,
+    delete_workspaces => Sweep::DeleteWorkspaces,
     expire_connects => Sweep::ExpireConnects,
     expire_grants => Sweep::ExpireGrants,
     partitions => Sweep::Partitions,

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use latchkey_shared::db::accounts;
 use latchkey_shared::db::workspaces::{
     self, AccountPolicy, NewWorkspace, Workspace, WorkspaceChange,
 };
+use latchkey_shared::db::{accounts, workspace_deletion};
 use latchkey_shared::ids::WorkspaceId;
 use latchkey_shared::keyring::Owner as KeyOwner;
 use latchkey_shared::work::Work;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::auth::{Admin, Caller, Viewer};
+use crate::auth::{Admin, Caller, Owner, Viewer};
 use crate::code::Code;
 use crate::extract::{Ids, JsonBody, Params};
 use crate::idempotency::Once;
@@ -250,4 +250,28 @@ async fn keep_one_of_each(work: &mut Work, workspace: &WorkspaceId) -> Result<()
         return Err(Problem::new(Code::AccountPolicyBroken, detail).at("/accountPolicy"));
     }
     Ok(accounts::take_slots(work, workspace).await?)
+}
+
+/// Delete a workspace. From now on nobody sees it, and keys that reach it alone are revoked. Its connects are
+/// cancelled, its accounts disconnected, and their tokens revoked at the platforms; when the last of that has
+/// ended, its data key and its rows are destroyed. Its events stay in the log for as long as any.
+#[utoipa::path(
+    delete, path = "/v1/workspaces/{ws}", tag = "workspaces", operation_id = "deleteWorkspace",
+    security(("apiKey" = ["owner"])),
+    params(("ws" = String, Path, description = "The workspace")),
+    responses((status = NO_CONTENT, description = "It is gone; what there is to be told to platforms follows")),
+)]
+pub(crate) async fn delete(
+    Owner(caller): Owner,
+    State(app): State<Arc<App>>,
+    Ids(id): Ids<WorkspaceId>,
+) -> Result<StatusCode, Problem> {
+    let mut work = app.store.begin().await?;
+    let workspace = caller.workspace(&mut work, &id).await?;
+    let place = (&caller.organisation_id, &workspace.id);
+    if !workspace_deletion::hide(&mut work, app.clock(), place).await? {
+        return Err(Problem::not_found());
+    }
+    work.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -196,10 +196,10 @@ async fn go_on(
 fn complaint(code: Code) -> Option<&'static str> {
     match code {
         Code::ValidationFailed => Some(
-            "That is not a handle: it has a dot in it, as in name.bsky.social. An e-mail address is none.",
+            "That is not a handle: those look like name.bsky.social. An e-mail address will not do.",
         ),
         Code::AppPasswordRequired => Some(
-            "That is not an app password: it has the form xxxx-xxxx-xxxx-xxxx. Make one, and enter it here. We have not kept what you entered.",
+            "That is not an app password: those look like xxxx-xxxx-xxxx-xxxx. Make one, and enter it here. What you entered was not kept.",
         ),
         _ => None,
     }

@@ -49,6 +49,26 @@ pub async fn set_token(
     Ok(())
 }
 
+/// Has the platform asked about an account's token soon.
+///
+/// # Errors
+/// When the query fails.
+pub async fn hasten(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    (workspace, id): (&WorkspaceId, &AccountId),
+) -> Result<(), DbError> {
+    diesel::update(accounts::table)
+        .filter(accounts::workspace_id.eq(workspace))
+        .filter(accounts::id.eq(id))
+        .filter(accounts::status.eq(AccountStatus::Connected))
+        .filter(accounts::next_check_at.gt(now(clock).nullable()))
+        .set(accounts::next_check_at.eq(now(clock).nullable()))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Puts off the next check; `failures` counts those in a row that brought no answer. False when the
 /// account is not what it was: checked by somebody else, or connected anew.
 ///

@@ -8,6 +8,7 @@ use latchkey_shared::messages::Command;
 use latchkey_tests::Person;
 use latchkey_tests::app::Connected;
 use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule, Page};
+use latchkey_worker::sweeps::Sweep;
 use serde_json::{Value, json};
 
 use super::Stage;
@@ -133,6 +134,22 @@ impl Stage {
         let path = format!("/v1/workspaces/{workspace}/accounts/{account}");
         self.app.http.delete(&path).await?.expect(202)?;
         self.outbox("revocation_due", workspace).await
+    }
+
+    /// A workspace with an account and an open connect, deleted just now.
+    pub(super) async fn deleted(&self, workspace: &str) -> anyhow::Result<()> {
+        self.connected(workspace).await?;
+        self.start(workspace, "SANDBOX").await?;
+        self.app.http.delete(&format!("/v1/workspaces/{workspace}")).await?.expect(204)?;
+        Ok(())
+    }
+
+    pub(super) async fn deleted_and_told(&self, workspace: &str) -> anyhow::Result<()> {
+        self.deleted(workspace).await?;
+        Sweep::DeleteWorkspaces.run(&self.context).await?;
+        let revocation = self.outbox("revocation_due", workspace).await?;
+        ensure!(self.handle(&revocation).await, "it tells the platform");
+        Ok(())
     }
 
     pub(super) async fn undelivered(&self, workspace: &str) -> anyhow::Result<Command> {

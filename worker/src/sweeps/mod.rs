@@ -3,6 +3,7 @@
 //! Any number of processes may run the same sweep at once.
 
 mod dead_letters;
+mod delete_workspaces;
 mod due_checks;
 mod due_deliveries;
 mod expire_connects;
@@ -43,6 +44,8 @@ pub enum Sweep {
     ExpireGrants,
     /// Publishes `webhook_due` for the deliveries whose time has come.
     DueDeliveries,
+    /// Empties and destroys the workspaces that were deleted.
+    DeleteWorkspaces,
     /// Makes the partitions of the days ahead.
     Partitions,
     /// Deletes what is older than anybody needs.
@@ -51,7 +54,7 @@ pub enum Sweep {
 
 impl Sweep {
     /// Every sweep with its default schedule (seconds first).
-    pub const ALL: [(Self, &'static str); 10] = [
+    pub const ALL: [(Self, &'static str); 11] = [
         (Self::Relay, "* * * * * *"),
         (Self::PlanRefreshes, "* * * * * *"),
         (Self::DueChecks, "*/2 * * * * *"),
@@ -60,6 +63,7 @@ impl Sweep {
         (Self::ExpireConnects, "*/5 * * * * *"),
         (Self::ExpireGrants, "*/10 * * * * *"),
         (Self::DueDeliveries, "* * * * * *"),
+        (Self::DeleteWorkspaces, "*/2 * * * * *"),
         (Self::Partitions, "0 7 * * * *"),
         (Self::Prune, "0 17 * * * *"),
     ];
@@ -76,6 +80,7 @@ impl Sweep {
             Self::ExpireConnects => "expire_connects",
             Self::ExpireGrants => "expire_grants",
             Self::DueDeliveries => "due_deliveries",
+            Self::DeleteWorkspaces => "delete_workspaces",
             Self::Partitions => "partitions",
             Self::Prune => "prune",
         }
@@ -95,6 +100,7 @@ impl Sweep {
             Self::ExpireConnects => expire_connects::run(context).await,
             Self::ExpireGrants => expire_grants::run(context).await,
             Self::DueDeliveries => due_deliveries::run(context).await,
+            Self::DeleteWorkspaces => delete_workspaces::run(context).await,
             Self::Partitions => partitions::run(context).await,
             Self::Prune => prune::run(context).await,
         }

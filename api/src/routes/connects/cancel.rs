@@ -1,13 +1,12 @@
 //! Taking a connect back. A cancel during the exchange, or while the person chooses, wins: what came of
 //! it is disposed of.
 
-use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
-use latchkey_shared::events::EventType;
+use latchkey_shared::db::connects::{self, Connect};
 use latchkey_shared::ids::{ConnectId, WorkspaceId};
+use latchkey_shared::release;
 
 use crate::code::Code;
 use crate::problem::Problem;
-use crate::release::release;
 use crate::state::App;
 
 /// Cancels a connect that is open.
@@ -25,13 +24,8 @@ pub(crate) async fn run(
         return Err(ended(&connect));
     }
     let mut work = app.store.begin().await?;
-    let step = Advance::to(ConnectStatus::Cancelled, &ConnectStatus::OPEN);
-    let cancelled = connects::advance(&mut work, app.clock(), (workspace, id), &step).await?;
+    let cancelled = release::cancel(&mut work, app.clock(), (workspace, id)).await?;
     let cancelled = cancelled.ok_or_else(|| ended(&connect))?;
-    if let Some(grant) = &cancelled.grant_id {
-        release(app, &mut work, (workspace, grant), "connect_cancelled").await?;
-    }
-    work.emit(cancelled.event(EventType::ConnectCancelled)).await?;
     work.commit().await?;
     Ok(cancelled)
 }

@@ -160,22 +160,3 @@ pub async fn set_lease(
     .await?;
     Ok(())
 }
-
-/// Gives the browser that came back a cookie to see the page with.
-///
-/// # Errors
-/// When the query fails.
-pub async fn set_page_hash(
-    conn: &mut AsyncPgConnection,
-    workspace: &WorkspaceId,
-    id: &ConnectId,
-    page_hash: &[u8],
-) -> Result<(), DbError> {
-    diesel::update(connects::table)
-        .filter(connects::workspace_id.eq(workspace))
-        .filter(connects::id.eq(id))
-        .set(connects::page_hash.eq(page_hash))
-        .execute(conn)
-        .await?;
-    Ok(())
-}

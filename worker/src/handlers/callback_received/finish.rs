@@ -13,8 +13,8 @@ use latchkey_shared::db::grants::{self, Grant, GrantStatus, Reauth};
 use latchkey_shared::events::{EventType, NewEvent};
 use latchkey_shared::ids::GrantId;
 use latchkey_shared::keyring::Owner;
-use latchkey_shared::messages::{Command, RevocationDue};
 use latchkey_shared::platforms::Platform;
+use latchkey_shared::release;
 use latchkey_shared::tokens::TokenSet;
 use latchkey_shared::work::Work;
 use secrecy::ExposeSecret as _;
@@ -209,9 +209,7 @@ async fn retire(
         return Ok(());
     }
     if reaches_one_token(platform) && old.status == GrantStatus::Active {
-        grants::release(work, context.clock(), workspace, id, "reconnected").await?;
-        let command = RevocationDue { workspace_id: workspace.clone(), grant_id: id.clone() };
-        work.send(&Command::RevocationDue(command)).await?;
+        release::release(work, context.clock(), (workspace, id), "reconnected").await?;
     } else {
         grants::supersede(work, workspace, id, "reconnected").await?;
     }

@@ -19,11 +19,12 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use latchkey_shared::backoff::Policy;
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
-use latchkey_shared::db::{self, DbError, grants};
+use latchkey_shared::db::{self, DbError};
 use latchkey_shared::events::EventType;
-use latchkey_shared::messages::{CallbackReceived, Command, RevocationDue};
+use latchkey_shared::messages::CallbackReceived;
 use latchkey_shared::platforms::quirks::Accounts;
 use latchkey_shared::platforms::{DISCOVERY_DEADLINE, Platform};
+use latchkey_shared::release;
 use latchkey_shared::work::Work;
 use serde_json::Value;
 
@@ -209,12 +210,8 @@ async fn dispose(
     let Some(grant_id) = &connect.grant_id else {
         return Ok(());
     };
-    let workspace = &connect.workspace_id;
-    if grants::release(work, context.clock(), workspace, grant_id, reason).await? {
-        let command = RevocationDue { workspace_id: workspace.clone(), grant_id: grant_id.clone() };
-        work.send(&Command::RevocationDue(command)).await?;
-    }
-    Ok(())
+    let grant = (&connect.workspace_id, grant_id);
+    release::release(work, context.clock(), grant, reason).await.map(drop)
 }
 
 /// Ends a connect that nobody finished in time.

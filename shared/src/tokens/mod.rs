@@ -1,4 +1,7 @@
-//! Token sets in the clear: only ever on their way between a seal and a platform.
+//! Token sets in the clear: only ever on their way between a seal and a platform; and [`with_access`], the
+//! one way for a publisher to use an account's token.
+
+mod access;
 
 use std::fmt;
 
@@ -8,6 +11,8 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::keyring::{DataKey, Place, SealError};
+
+pub use access::{AccessError, NoAccess, PATIENCE, UseError, with_access};
 
 /// What a platform gave for one consent.
 #[derive(Clone)]
