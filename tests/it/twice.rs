@@ -170,11 +170,6 @@ impl Stage {
         self.app.execute(CLEARED).await?;
         let workspace = self.workspace().await?;
         let command = match scene {
-            Scene::Unfinished => {
-                self.start(&workspace, "SANDBOX").await?;
-                self.claiming(&workspace).await?;
-                None
-            }
             Scene::Approved => Some(self.approved(&workspace, "SANDBOX").await?),
             Scene::ApprovedAndRefused => {
                 let command = self.approved(&workspace, "SANDBOX").await?;
@@ -207,11 +202,6 @@ impl Stage {
                 let command = self.checked(&workspace).await?;
                 Some(self.but(Endpoint::Inspect, Fault::Status { status: 503 }, command))
             }
-            Scene::EndsSoon => {
-                self.connected_at(&workspace, "LINKEDIN_PERSON").await?;
-                self.app.clock.advance(TimeDelta::days(352));
-                None
-            }
             Scene::Released => Some(self.released(&workspace).await?),
             Scene::ReleasedWithoutAnswer => {
                 let command = self.released(&workspace).await?;
@@ -222,27 +212,39 @@ impl Stage {
                 self.app.receiver.answer_with(axum::http::StatusCode::GONE, None);
                 Some(self.undelivered(&workspace).await?)
             }
-            Scene::Deleted => {
-                self.deleted(&workspace).await?;
-                None
-            }
-            Scene::DeletedAndTold => {
-                self.deleted_and_told(&workspace).await?;
-                None
-            }
-            Scene::Ended => {
-                self.connected(&workspace).await?;
-                self.app.clock.advance(TimeDelta::days(31));
-                None
-            }
-            Scene::Old => {
-                Sweep::Partitions.run(&self.context).await?;
-                self.connected(&workspace).await?;
-                self.app.clock.advance(TimeDelta::days(100));
+            for_a_sweep => {
+                self.leave(for_a_sweep, &workspace).await?;
                 None
             }
         };
         Ok(Set { workspace, command })
+    }
+
+    /// A state that only a sweep does something about.
+    async fn leave(&self, scene: Scene, workspace: &str) -> anyhow::Result<()> {
+        match scene {
+            Scene::Unfinished => {
+                self.start(workspace, "SANDBOX").await?;
+                self.claiming(workspace).await?;
+            }
+            Scene::EndsSoon => {
+                self.connected_at(workspace, "LINKEDIN_PERSON").await?;
+                self.app.clock.advance(TimeDelta::days(352));
+            }
+            Scene::Deleted => self.deleted(workspace).await?,
+            Scene::DeletedAndTold => self.deleted_and_told(workspace).await?,
+            Scene::Ended => {
+                self.connected(workspace).await?;
+                self.app.clock.advance(TimeDelta::days(31));
+            }
+            Scene::Old => {
+                Sweep::Partitions.run(&self.context).await?;
+                self.connected(workspace).await?;
+                self.app.clock.advance(TimeDelta::days(100));
+            }
+            other => anyhow::bail!("{other:?} is a handler's"),
+        }
+        Ok(())
     }
 }
 
