@@ -127,7 +127,8 @@ def run(name, document, header, key, args, ids):
     log = Path(args.logs) / f"check-api-{name}{'' if key else '-no-key'}.log"
     begun = time.monotonic()
     with log.open("w") as out:
-        done = subprocess.run(command, env=environment, stdout=out, stderr=subprocess.STDOUT)
+        # It keeps notes where it runs.
+        done = subprocess.run(command, env=environment, cwd=args.logs, stdout=out, stderr=subprocess.STDOUT)
     cases = [line.strip() for line in log.read_text().splitlines() if " generated" in line]
     told = f"{what}: {cases[-1] if cases else 'no cases'} in {time.monotonic() - begun:.0f} s"
     print(("✓ " if done.returncode == 0 else "✗ ") + told, flush=True)
