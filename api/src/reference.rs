@@ -12,7 +12,14 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
                       img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Documents by their names, as addresses seen from `/docs/`.
-pub(crate) const DOCUMENTS: [(&str, &str); 1] = [("Latchkey", "../openapi.json")];
+const DOCUMENTS: [(&str, &str); 6] = [
+    ("Latchkey", "../openapi.json"),
+    ("Postbreeze", "../compat/postbreeze/openapi.json"),
+    ("Postato", "../compat/postato/openapi.json"),
+    ("PostPeer", "../compat/postpeer/openapi.json"),
+    ("WoopSocial", "../compat/woopsocial/openapi.json"),
+    ("Ocoya", "../compat/ocoya/openapi.json"),
+];
 
 /// The routes.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {

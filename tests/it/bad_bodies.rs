@@ -184,6 +184,10 @@ async fn a_body_says_what_is_wrong_with_it_on_every_operation() -> anyhow::Resul
             let mut body = good.clone();
             body[&name] = value;
             let answer = send(&app.http, &operation, &path, &body).await?;
+            // Where it is too early for any body, that is what is said.
+            if ["CONNECT_NOT_SELECTING", "CONNECT_NOT_CLAIMING"].contains(&answer.code().as_str()) {
+                continue;
+            }
             assert_eq!(answer.status, 400, "{path} {body}: {}", answer.text);
             let at = answer.json()["errors"][0]["pointer"].as_str().unwrap_or_default().to_owned();
             assert!(at.starts_with(&format!("/{name}")), "{path} {body}: {}", answer.text);

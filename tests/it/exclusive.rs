@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use latchkey_shared::messages::Command;
 use latchkey_tests::app::{Answer, Options, Selecting, candidate, eventually, worn};
 use latchkey_tests::sandbox::{Endpoint, Kind, Page};
-use latchkey_tests::{Person, TestApp};
+use latchkey_tests::{Person, SandboxConfig, TestApp};
 use latchkey_worker::context::Context;
 use latchkey_worker::handlers;
 use latchkey_worker::settings::Pool;
@@ -31,9 +31,12 @@ const TAKEN: &str = "ACCOUNT_ALREADY_CONNECTED";
 async fn app_with(platform: &str, exclusive: bool) -> anyhow::Result<TestApp> {
     let platforms = if platform == "SANDBOX" { String::new() } else { worn(&[platform]) };
     let callback_wait = Duration::from_millis(50);
-    let options = Options { platforms, callback_wait, worker: false, ..Options::default() };
+    // Two hundred at once on a machine that does much else: how soon a code ends is another question.
+    let sandbox =
+        SandboxConfig { code_lifetime: Duration::from_secs(600), ..SandboxConfig::default() };
+    let options =
+        Options { platforms, callback_wait, worker: false, sandbox, ..Options::default() };
     let mut app = TestApp::start_with(options).await?;
-    // As many at once as the database lets: codes do not live long.
     let mut settings = app.worker_settings(Options::default().pools, 16);
     settings.db_connections = 8;
     app.add_worker_with(&settings).await?;

@@ -30,6 +30,7 @@ mod outages;
 mod platforms;
 mod poison;
 mod profiles;
+mod reference;
 mod refresh_failures;
 mod refresh_race;
 mod revocation;

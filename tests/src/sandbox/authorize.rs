@@ -27,9 +27,6 @@ const CARRIED: [&str; 7] = [
     "code_challenge_method",
 ];
 
-/// Codes end soon: RFC 6749 §4.1.2 allows ten minutes at most, X gives 30 seconds.
-const CODE_LIFETIME: TimeDelta = TimeDelta::seconds(60);
-
 /// The longest lifetime a person can choose: a year.
 const LONGEST_SECS: i64 = 366 * 24 * 3600;
 
@@ -132,7 +129,7 @@ fn consent(shared: &Shared, params: &Params) -> Result<Consent, Refusal> {
 fn terms(config: &SandboxConfig) -> Terms {
     let each = |lifetime| RefreshLife::Each(delta(lifetime));
     Terms {
-        code: CODE_LIFETIME,
+        code: delta(config.code_lifetime),
         access: delta(config.access_lifetime),
         lasting: None,
         refresh: config.refresh_lifetime.map_or(RefreshLife::Endless, each),

@@ -58,6 +58,8 @@ pub struct SandboxConfig {
     pub refresh_lifetime: Option<Duration>,
     /// What a refresh does to the refresh token.
     pub rotation: Rotation,
+    /// How long the standard's codes live. RFC 6749 §4.1.2 allows ten minutes at most, X gives 30 seconds.
+    pub code_lifetime: Duration,
     /// Whether LinkedIn gives refresh tokens: only apps that it has approved get them.
     pub linkedin_refresh_tokens: bool,
     /// Whether Instagram answers a code flat, as seen in the field, and not as its documents say.
@@ -83,6 +85,7 @@ impl Default for SandboxConfig {
             access_lifetime: Duration::from_secs(3600),
             refresh_lifetime: None,
             rotation: Rotation::Strict,
+            code_lifetime: Duration::from_secs(60),
             linkedin_refresh_tokens: true,
             instagram_flat: false,
             ledger_file: None,
