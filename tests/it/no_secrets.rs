@@ -13,6 +13,7 @@ use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
+use super::compat::sign_in::{cookie, sign_in};
 use super::platforms::{choose, connect, connected, disconnected, page, refreshed};
 
 /// Everything that must not be found, with a name for the message.
@@ -55,7 +56,7 @@ async fn no_secret_is_found_outside_seals() -> anyhow::Result<()> {
     }
     for (place, text) in &places {
         assert!(!text.is_empty() || *place == "the dead letters", "nothing was seen in {place}");
-        let states = states.iter().map(|state| ("a state, link or claim", state.clone()));
+        let states = states.iter().map(|state| ("a state, link, claim or session", state.clone()));
         assert_clean(place, text, secrets.iter().cloned().chain(states));
     }
     // A state and a link are in the answer that hands the URLs out, a claim in the redirect; nothing else
@@ -102,6 +103,11 @@ async fn walk_every_flow(app: &TestApp) -> anyhow::Result<Vec<String>> {
     let connected = app.ended(text(&started["connectId"])).await?;
     fail_to_connect(app, &mut states).await?;
     bind(app, &mut states).await?;
+    let signed_in = sign_in(&app.browser(), app.owner.expose_key()).await?;
+    let cookie = cookie(&signed_in);
+    let (_, session) = cookie.split_once('=').unwrap_or_default();
+    assert!(session.len() > 20, "somebody is signed in");
+    states.push(session.to_owned());
     let denied = start(app, &mut states).await?;
     let callback = sam.deny(text(&denied["authorizeUrl"])).await?;
     app.http.browse(callback.as_str()).await?.expect(303)?;

@@ -4,7 +4,7 @@ mod ocoya;
 mod postato;
 mod postbreeze;
 mod postpeer;
-mod sign_in;
+pub(crate) mod sign_in;
 mod woopsocial;
 
 use anyhow::Context as _;

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{count, key, text};
 
 /// Signs a browser in that is on the way nowhere.
-pub(super) async fn sign_in(browser: &Browser, key: &str) -> anyhow::Result<Answer> {
+pub(crate) async fn sign_in(browser: &Browser, key: &str) -> anyhow::Result<Answer> {
     browser.submit("/sign-in", &[("key", key)]).await?.expect(200)
 }
 
@@ -28,7 +28,7 @@ async fn is_signed_in(app: &TestApp, browser: &Browser) -> anyhow::Result<bool> 
 }
 
 /// The cookie that an answer set.
-fn cookie(answer: &Answer) -> String {
+pub(crate) fn cookie(answer: &Answer) -> String {
     let set = answer.headers.get("set-cookie").and_then(|value| value.to_str().ok());
     set.and_then(|set| set.split(';').next()).unwrap_or_default().to_owned()
 }
