@@ -8,6 +8,7 @@ mod broker;
 mod browser;
 mod crowd;
 mod database;
+mod documented;
 mod finish;
 mod flows;
 mod http;
@@ -17,6 +18,7 @@ mod process;
 mod rows;
 mod selecting;
 mod servers;
+mod subscriber;
 mod wardrobe;
 
 pub use broker::Tap;
