@@ -2,15 +2,12 @@
 //! workers' part.
 
 mod auth;
-mod backlog;
 mod bootstrap;
 mod browser_headers;
 mod budget;
 mod client_address;
-mod code;
 mod compat;
 mod extract;
-mod handover;
 mod idempotency;
 mod keyed;
 mod listener;
@@ -20,7 +17,6 @@ mod pagination;
 mod platform_table;
 mod problem;
 mod readiness;
-mod redirect;
 mod reference;
 mod request;
 mod router;
@@ -28,10 +24,10 @@ mod routes;
 mod serve;
 mod settings;
 mod state;
-mod timestamp;
-mod validate;
 mod waiting;
 mod web;
+
+pub(crate) use latchkey_shared::{code, redirect, timestamp, validate};
 
 pub use bootstrap::{Bootstrapped, Names, bootstrap};
 pub use code::Code;

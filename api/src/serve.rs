@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use chrono::TimeDelta;
+use latchkey_shared::backlog::Backlog;
 use latchkey_shared::broker::{Publisher, Supervisor, Topology};
 use latchkey_shared::clock::Clock;
 use latchkey_shared::db::Db;
@@ -19,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::backlog::Backlog;
 use crate::budget::Budget;
 use crate::listener::{self, Bounds};
 use crate::nudge::{self, Waiters};
@@ -80,7 +81,7 @@ pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running>
         public_url: public_url.clone(),
         limits: Limits {
             callback_wait: config.callback_wait,
-            connect_lifetime: config.connect_lifetime,
+            connect_lifetime: TimeDelta::from_std(config.connect_lifetime)?,
             max_open_connects: config.max_open_connects,
             trusted_proxies: config.trusted_proxies.clone(),
         },

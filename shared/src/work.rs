@@ -180,6 +180,12 @@ pub struct Work {
 }
 
 impl Work {
+    /// Where it began.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Makes this commit wait for the disk whatever the server is set to: what it stores cannot be
     /// had a second time.
     ///

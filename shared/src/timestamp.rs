@@ -1,4 +1,4 @@
-//! Instants as the API writes them.
+//! Instants as the API and replies to producers write them.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 /// RFC 3339, UTC, with milliseconds and `Z`.
 #[derive(Clone, Copy, Debug, ToSchema)]
 #[schema(value_type = String, format = DateTime, example = "2026-03-01T09:30:00.000Z")]
-pub(crate) struct Timestamp(pub(crate) DateTime<Utc>);
+pub struct Timestamp(pub DateTime<Utc>);
 
 impl From<DateTime<Utc>> for Timestamp {
     fn from(at: DateTime<Utc>) -> Self {

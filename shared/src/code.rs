@@ -1,4 +1,5 @@
-//! Every error code of the API, in one table. Codes are stable: applications match on them.
+//! Every error code, in one table: what the API answers with, and what producers are told. Codes are
+//! stable: applications match on them.
 
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -152,7 +153,8 @@ codes! {
 
 impl Code {
     /// The problem type (RFC 9457 §3.1.1), one for each code.
-    pub(crate) fn urn(self) -> String {
+    #[must_use]
+    pub fn urn(self) -> String {
         let name = self.as_str().to_ascii_lowercase().replace('_', "-");
         format!("urn:latchkey:problem:{name}")
     }
