@@ -27,7 +27,7 @@ mod state;
 mod waiting;
 mod web;
 
-pub(crate) use latchkey_shared::{code, redirect, timestamp, validate};
+pub(crate) use latchkey_shared::{code, redirect, validate};
 
 pub use bootstrap::{Bootstrapped, Names, bootstrap};
 pub use code::Code;

@@ -1,4 +1,4 @@
-//! Instants as the API and replies to producers write them.
+//! Instants as answers, events and replies write them.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};

@@ -2,6 +2,7 @@
 
 use super::Unable;
 use crate::db::accounts::{Account, AccountStatus};
+use crate::events::DisconnectedBy;
 use crate::release;
 use crate::work::Work;
 
@@ -14,7 +15,7 @@ pub const TRIES: usize = 5;
 ///
 /// # Errors
 /// When a query fails.
-pub async fn write(work: &mut Work, seen: &Account, by: &str) -> Result<bool, Unable> {
+pub async fn write(work: &mut Work, seen: &Account, by: DisconnectedBy) -> Result<bool, Unable> {
     if seen.status == AccountStatus::Disconnected {
         return Ok(true);
     }

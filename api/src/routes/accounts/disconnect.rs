@@ -2,6 +2,7 @@
 
 use latchkey_shared::db::accounts::Account;
 use latchkey_shared::db::grants::Grant;
+use latchkey_shared::events::DisconnectedBy;
 use latchkey_shared::ids::{AccountId, WorkspaceId};
 use latchkey_shared::operations::disconnect_account::{self, TRIES};
 
@@ -17,7 +18,7 @@ pub(crate) async fn run(
     for _ in 0..TRIES {
         let (seen, _) = super::find(app, workspace, id).await?;
         let mut work = app.store.begin().await?;
-        if disconnect_account::write(&mut work, &seen, "api").await? {
+        if disconnect_account::write(&mut work, &seen, DisconnectedBy::Api).await? {
             work.commit().await?;
             return super::find(app, workspace, id).await;
         }

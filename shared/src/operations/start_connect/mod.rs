@@ -23,7 +23,7 @@ use crate::db::apps::{self, AppDoor};
 use crate::db::connects::{self, Binding, Connect, ConnectStatus, NewConnect};
 use crate::db::workspaces::{AccountPolicy, Workspace};
 use crate::db::{accounts, profiles};
-use crate::events::EventType;
+use crate::events::EventData;
 use crate::ids::{AccountId, AppId, ConnectId};
 use crate::keyring::Owner;
 use crate::platforms::{Endpoints, Flow, Platform, Platforms};
@@ -261,7 +261,7 @@ impl Prepared<'_> {
             redirect_uri: self.means.url(&callback_path(self.platform, self.client.door)),
         };
         let mut connect = self.insert(work, &fresh).await?;
-        work.emit(connect.event(EventType::ConnectStarted)).await?;
+        work.emit(connect.event(EventData::ConnectStarted)).await?;
         if let Some(credentials) = &self.credentials {
             let (place, what) = ((&self.workspace.id, &fresh.id), (credentials.as_slice(), None));
             let authorized = handover::authorize(work, place, what).await?;
