@@ -15,7 +15,7 @@ use crate::code::Code;
 use crate::problem::Problem;
 
 /// No body of ours is larger.
-pub(crate) const BODY_LIMIT: usize = 64 * 1024;
+pub(crate) const BODY_LIMIT: usize = body::LIMIT;
 /// Of a larger one so much is read and forgotten: a client that is still sending when the connection
 /// closes never sees why.
 const SKIP_LIMIT: usize = 1024 * 1024;

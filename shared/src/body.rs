@@ -8,6 +8,9 @@ use serde_path_to_error::Segment;
 use crate::code::Code;
 use crate::refused::{FieldError, Refused};
 
+/// No body is larger, whether it comes over HTTP or from a queue.
+pub const LIMIT: usize = 64 * 1024;
+
 /// Reads a body.
 ///
 /// # Errors

@@ -59,8 +59,16 @@ codes! {
     CallbackMismatch = BAD_REQUEST, "CALLBACK_MISMATCH", "That was another platform's callback";
     /// The `Idempotency-Key` does not have the form of one.
     IdempotencyKeyInvalid = BAD_REQUEST, "IDEMPOTENCY_KEY_INVALID", "The Idempotency-Key is malformed";
+    /// A request over RabbitMQ came without a `message_id`, or with one that is too long or not visible ASCII.
+    MessageIdRequired = BAD_REQUEST, "MESSAGE_ID_REQUIRED", "A message id is needed";
+    /// A request over RabbitMQ has a type that is none of ours.
+    RequestUnknown = BAD_REQUEST, "REQUEST_UNKNOWN", "There is no such request";
+    /// A request over RabbitMQ wants its answer where none may go. Never answered: it stands with dead letters.
+    ReplyToForbidden = BAD_REQUEST, "REPLY_TO_FORBIDDEN", "No answer may go there";
     /// No key, or none that is valid.
     Unauthorized = UNAUTHORIZED, "UNAUTHORIZED", "A valid API key is needed";
+    /// A request over RabbitMQ came from a user that no API key stands behind.
+    ProducerUnknown = FORBIDDEN, "PRODUCER_UNKNOWN", "The producer is unknown";
     /// The key's role is too low.
     ForbiddenRole = FORBIDDEN, "FORBIDDEN_ROLE", "The key's role does not allow this";
     /// The key is limited to one workspace.

@@ -1,7 +1,7 @@
 //! What Latchkey's API and workers must agree on: contracts, database, broker, platforms, keyring.
 //!
 //! From the ground up: clock, random, backoff, ids, failpoint, config, net guard, TLS, telemetry · the keyring,
-//! and the database with it · messages, events, platforms, authorize, tokens · broker · work, relay, release ·
+//! and the database with it · messages, events, platforms, authorize, tokens · broker · work, replies, relay, release ·
 //! code, refused, validate, body, redirect, operations · boot.
 
 pub mod app_password;
@@ -31,6 +31,7 @@ pub mod redirect;
 pub mod refused;
 pub mod relay;
 pub mod release;
+pub mod replies;
 pub mod telemetry;
 pub mod timestamp;
 pub mod tls;

@@ -5,9 +5,9 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 /// RFC 3339, UTC, with milliseconds and `Z`.
-#[derive(Clone, Copy, Debug, ToSchema)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ToSchema)]
 #[schema(value_type = String, format = DateTime, example = "2026-03-01T09:30:00.000Z")]
-pub struct Timestamp(pub DateTime<Utc>);
+pub struct Timestamp(DateTime<Utc>);
 
 impl From<DateTime<Utc>> for Timestamp {
     fn from(at: DateTime<Utc>) -> Self {

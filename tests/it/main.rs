@@ -33,6 +33,7 @@ mod profiles;
 mod reference;
 mod refresh_failures;
 mod refresh_race;
+mod requests;
 mod revocation;
 mod selection;
 mod settings;

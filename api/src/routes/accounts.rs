@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use latchkey_shared::db::accounts::{self, Account, AccountFilter, AccountStatus};
 use latchkey_shared::db::grants::Grant;
 use latchkey_shared::ids::{AccountId, ProfileId, WorkspaceId};
-use latchkey_shared::operations::refresh_account;
+use latchkey_shared::operations;
 use serde::Deserialize;
 
 pub(crate) use history::HistoryView;
@@ -53,7 +53,7 @@ pub(crate) async fn find(
     workspace: &WorkspaceId,
     id: &AccountId,
 ) -> Result<(Account, Option<Grant>), Problem> {
-    Ok(refresh_account::find(&mut *app.conn().await?, workspace, id).await?)
+    Ok(operations::find_account(&mut *app.conn().await?, workspace, id).await?)
 }
 
 /// List the accounts of a workspace.

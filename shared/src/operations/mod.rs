@@ -11,10 +11,14 @@ pub mod refresh_account;
 pub mod start_connect;
 
 use chrono::TimeDelta;
+use diesel_async::AsyncPgConnection;
 use url::Url;
 
 use crate::clock::Clock;
 use crate::db::DbError;
+use crate::db::accounts::{self, Account};
+use crate::db::grants::Grant;
+use crate::ids::{AccountId, WorkspaceId};
 use crate::keyring::SealError;
 use crate::platforms::Platforms;
 use crate::refused::Refused;
@@ -53,6 +57,19 @@ impl Means<'_> {
 #[must_use]
 pub fn address(public_url: &Url, path: &str) -> String {
     format!("{}{path}", public_url.as_str().trim_end_matches('/'))
+}
+
+/// An account with what keeps it alive.
+///
+/// # Errors
+/// `NOT_FOUND` when the workspace has no such account.
+pub async fn find_account(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+    id: &AccountId,
+) -> Result<(Account, Option<Grant>), Unable> {
+    let found = accounts::find_with_grant(conn, workspace, id).await?;
+    found.ok_or_else(|| Refused::not_found().into())
 }
 
 /// Why an operation was not done.

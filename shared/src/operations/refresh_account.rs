@@ -1,30 +1,16 @@
 //! Refreshing now: the grant comes due, and a command says so.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use diesel_async::AsyncPgConnection;
 
-use super::{Means, Unable};
+use super::{Means, Unable, find_account};
 use crate::code::Code;
-use crate::db::accounts::{self, Account, AccountStatus};
+use crate::db::accounts::{Account, AccountStatus};
 use crate::db::grants::{self, Grant, GrantStatus};
 use crate::ids::{AccountId, WorkspaceId};
 use crate::messages::{Command, GrantRef, RefreshDue};
 use crate::platforms::{Platform, RefreshModel};
 use crate::refused::Refused;
 use crate::work::Work;
-
-/// An account with what keeps it alive.
-///
-/// # Errors
-/// `NOT_FOUND` when the workspace has no such account.
-pub async fn find(
-    conn: &mut AsyncPgConnection,
-    workspace: &WorkspaceId,
-    id: &AccountId,
-) -> Result<(Account, Option<Grant>), Unable> {
-    let found = accounts::find_with_grant(conn, workspace, id).await?;
-    found.ok_or_else(|| Refused::not_found().into())
-}
 
 /// Whether an account can be refreshed, and by which grant.
 ///
@@ -35,7 +21,7 @@ pub async fn prepare(
     workspace: &WorkspaceId,
     id: &AccountId,
 ) -> Result<(Account, Grant), Unable> {
-    let (account, grant) = find(&mut *means.store.conn().await?, workspace, id).await?;
+    let (account, grant) = find_account(&mut *means.store.conn().await?, workspace, id).await?;
     if account.status != AccountStatus::Connected {
         let detail = format!("The account is `{}`: connect it again first.", account.status);
         return Err(Refused::new(Code::AccountNotConnected, detail).into());
@@ -66,7 +52,7 @@ pub async fn write(
         grants: vec![GrantRef { workspace_id: workspace.clone(), grant_id: grant.id }],
     });
     work.send(&command).await?;
-    find(work, workspace, &account.id).await
+    find_account(work, workspace, &account.id).await
 }
 
 /// Whether a refresh would do the account any good.

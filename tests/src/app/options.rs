@@ -41,6 +41,8 @@ pub struct Options {
     /// More sections of the platforms file; `{sandbox}` stands for the sandbox's address, `{dns}` for its
     /// name server's.
     pub platforms: String,
+    /// Whether workers take requests from producers that no key stands behind.
+    pub trust_producers: bool,
     /// The rest of the sandbox's settings.
     pub sandbox: SandboxConfig,
     /// What the API is told besides.
@@ -56,6 +58,7 @@ impl Default for Options {
             refresh_lifetime: None,
             worker: true,
             pools: vec![
+                Pool::Requests,
                 Pool::Connect,
                 Pool::Refresh,
                 Pool::Revocation,
@@ -70,6 +73,7 @@ impl Default for Options {
             token_url: None,
             configured: true,
             platforms: String::new(),
+            trust_producers: false,
             sandbox: SandboxConfig::default(),
             serve: |_| {},
         }
