@@ -1,6 +1,7 @@
 //! Latchkey's HTTP door: accepts, validates, commits, publishes. It calls no platform: that is the
 //! workers' part.
 
+mod asyncapi;
 mod auth;
 mod bootstrap;
 mod browser_headers;
@@ -30,6 +31,7 @@ mod web;
 
 pub(crate) use latchkey_shared::{code, redirect, validate};
 
+pub use asyncapi::document as asyncapi_document;
 pub use bootstrap::{Bootstrapped, Names, bootstrap};
 pub use code::Code;
 pub use compat::documents;

@@ -85,8 +85,16 @@ pub struct WorkerSettings {
 
     /// Whether whoever may publish requests to the broker, and is linked to no API key, may do what owners
     /// may, in every organisation: for a broker with one owner
-    #[arg(long, env = "LATCHKEY_TRUST_PRODUCERS", default_value = "false", action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, env = "LATCHKEY_TRUST_PRODUCERS", default_value_t = false, action = clap::ArgAction::Set, value_name = "BOOL")]
     pub trust_producers: bool,
+
+    /// Whether every refresh is told as an event, account.refreshed
+    #[arg(long, env = "LATCHKEY_REFRESHED_EVENTS", default_value_t = false, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub refreshed_events: bool,
+
+    /// How many days events, and the histories of accounts, are kept
+    #[arg(long, env = "LATCHKEY_EVENT_DAYS", default_value_t = 90, value_parser = clap::value_parser!(u16).range(7..=3650))]
+    pub event_days: u16,
 
     /// Another schedule for a sweep, NAME=CRON (seconds first); several are separated by semicolons
     /// [default: none]

@@ -229,6 +229,8 @@ impl TestApp {
             drain: PATIENCE,
             in_doubt_lead: Duration::from_secs(30),
             trust_producers: self.options.trust_producers,
+            refreshed_events: self.options.refreshed_events,
+            event_days: 90,
             sweeps: Vec::new(),
         }
     }

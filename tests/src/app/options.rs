@@ -43,6 +43,8 @@ pub struct Options {
     pub platforms: String,
     /// Whether workers take requests from producers that no key stands behind.
     pub trust_producers: bool,
+    /// Whether every refresh is told as an event.
+    pub refreshed_events: bool,
     /// The rest of the sandbox's settings.
     pub sandbox: SandboxConfig,
     /// What the API is told besides.
@@ -74,6 +76,7 @@ impl Default for Options {
             configured: true,
             platforms: String::new(),
             trust_producers: false,
+            refreshed_events: false,
             sandbox: SandboxConfig::default(),
             serve: |_| {},
         }
