@@ -36,6 +36,7 @@ mod profiles;
 mod reference;
 mod refresh_failures;
 mod refresh_race;
+mod requests;
 mod revocation;
 mod selection;
 mod settings;

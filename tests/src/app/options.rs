@@ -41,6 +41,8 @@ pub struct Options {
     /// More sections of the platforms file; `{sandbox}` stands for the sandbox's address, `{dns}` for its
     /// name server's.
     pub platforms: String,
+    /// Whether workers take requests from producers that no key stands behind.
+    pub trust_producers: bool,
     /// Whether every refresh is told as an event.
     pub refreshed_events: bool,
     /// The rest of the sandbox's settings.
@@ -58,6 +60,7 @@ impl Default for Options {
             refresh_lifetime: None,
             worker: true,
             pools: vec![
+                Pool::Requests,
                 Pool::Connect,
                 Pool::Refresh,
                 Pool::Revocation,
@@ -72,6 +75,7 @@ impl Default for Options {
             token_url: None,
             configured: true,
             platforms: String::new(),
+            trust_producers: false,
             refreshed_events: false,
             sandbox: SandboxConfig::default(),
             serve: |_| {},
