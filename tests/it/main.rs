@@ -34,6 +34,7 @@ mod reference;
 mod refresh_failures;
 mod refresh_race;
 mod revocation;
+mod sample_programs;
 mod selection;
 mod settings;
 mod start_page;
