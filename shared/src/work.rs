@@ -202,7 +202,7 @@ impl Work {
         self.enqueue(Message {
             id: logged.id.to_string(),
             kind: outbox::EVENT.to_owned(),
-            routing_key: format!("{}.{}", logged.workspace_id, logged.kind),
+            routing_key: logged.routing_key(),
             body: logged.body(),
         })
         .await?;
