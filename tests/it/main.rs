@@ -27,6 +27,7 @@ mod main_job;
 mod migrations;
 mod no_secrets;
 mod outages;
+mod permissions;
 mod platforms;
 mod poison;
 mod profiles;
