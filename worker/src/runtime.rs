@@ -100,6 +100,8 @@ async fn context(
         webhooks: guard.client(WEBHOOK_TIMEOUT)?,
         guard,
         in_doubt_lead: TimeDelta::from_std(settings.in_doubt_lead)?,
+        refreshed_events: settings.refreshed_events,
+        event_days: settings.event_days,
         calls: Arc::new(Semaphore::new(0)),
         stop: CancellationToken::new(),
     })

@@ -43,6 +43,8 @@ pub struct Options {
     /// More sections of the platforms file; `{sandbox}` stands for the sandbox's address, `{dns}` for its
     /// name server's.
     pub platforms: String,
+    /// Whether every refresh is told as an event.
+    pub refreshed_events: bool,
     /// The rest of the sandbox's settings.
     pub sandbox: SandboxConfig,
     /// What the API is told besides.
@@ -73,6 +75,7 @@ impl Default for Options {
             token_url: None,
             configured: true,
             platforms: String::new(),
+            refreshed_events: false,
             sandbox: SandboxConfig::default(),
             serve: |_| {},
         }
