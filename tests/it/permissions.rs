@@ -1,235 +1,82 @@
 //! What docs/MESSAGING.md gives a producer and a subscriber in the broker, by its very commands: enough
 //! for what they are there for, and nothing else.
 
+mod tries;
+
 use anyhow::{Context as _, ensure};
-use lapin::options::{
-    BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
-    ExchangeBindOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
-    QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
-};
-use lapin::types::{AMQPValue, FieldArray, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
+use lapin::options::BasicGetOptions;
 use latchkey_tests::TestApp;
-use latchkey_tests::app::{Options, PrivateServers, Server, eventually};
+use latchkey_tests::app::{Options, PrivateServers, Process, Server, eventually};
 use tokio::process::Command;
 use url::Url;
 
+use crate::sample_programs::{events, prints, program};
+use tries::{Try, User, code};
+
 const DOCUMENT: &str = "docs/MESSAGING.md";
-/// What `TestApp` has, too.
+/// A workspace that is somebody else's.
 const OTHER: &str = "ws_01AAAAAAAAAAAAAAAAAAAAAAAA";
 const ACME: &str = "latchkey.subscribers.acme";
-const REFUSED: u16 = 403;
+const PASSWORD: &str = "a-password";
 
-/// One thing to try.
-#[derive(Clone, Debug)]
-enum Try {
-    /// Exchange, routing key.
-    Publish(&'static str, String),
-    /// User.
-    PublishAs(&'static str),
-    /// Another routing key for a copy.
-    PublishCopy(&'static str),
-    Consume(String),
-    Get(String),
-    Purge(String),
-    Delete(String),
-    Declare(String),
-    /// Queue; the exchange for its dead letters.
-    DeclareDying(&'static str, &'static str),
-    /// Looks without making.
-    DeclarePassively(String),
-    /// Queue, exchange, binding key.
-    Bind(String, &'static str, String),
-    Unbind(String, &'static str, String),
-    DeclareExchange(&'static str),
-    DeleteExchange(&'static str),
-    /// Destination, source, binding key.
-    BindExchange(&'static str, &'static str, String),
+/// A test's own operator: a broker, and Latchkey beside it.
+struct Stage {
+    servers: PrivateServers,
+    app: TestApp,
+    workspace: String,
 }
 
-/// A user's connection.
-struct User(Connection);
-
-impl User {
-    async fn of(servers: &PrivateServers, name: &str) -> anyhow::Result<Self> {
-        let mut url = Url::parse(&servers.url(Server::RabbitMq)?)?;
-        let named = url.set_username(name).and_then(|()| url.set_password(Some("a password")));
+impl Stage {
+    /// Where this user finds the broker.
+    fn address(&self, user: &str) -> anyhow::Result<String> {
+        let mut url = Url::parse(&self.servers.url(Server::RabbitMq)?)?;
+        let named = url.set_username(user).and_then(|()| url.set_password(Some(PASSWORD)));
         ensure!(named.is_ok(), "an AMQP URL takes a user");
-        Ok(Self(Connection::connect(url.as_str(), ConnectionProperties::default()).await?))
+        Ok(url.into())
     }
 
-    /// On a channel of its own, since a refusal closes it.
-    async fn tries(&self, this: &Try) -> lapin::Result<()> {
-        let channel = self.0.create_channel().await?;
-        match this {
-            Try::Publish(..) | Try::PublishAs(_) | Try::PublishCopy(_) => {
-                publish(&channel, this).await
-            }
-            Try::Consume(_) | Try::Get(_) | Try::Purge(_) | Try::Delete(_) => {
-                take(&channel, this).await
-            }
-            Try::DeclareExchange(_) | Try::DeleteExchange(_) | Try::BindExchange(..) => {
-                change_exchange(&channel, this).await
-            }
-            _ => change_queue(&channel, this).await,
-        }
+    async fn user(&self, name: &str) -> anyhow::Result<User> {
+        User::at(&self.address(name)?).await
     }
 
-    /// All of these are done.
-    async fn may(&self, these: &[Try]) -> anyhow::Result<()> {
-        for this in these {
-            self.tries(this).await.with_context(|| format!("{this:?} was refused"))?;
-        }
-        Ok(())
+    /// Types these commands as the page's reader does, in the checkout's root. Answers what they print.
+    async fn types(&self, commands: &str, user: &str) -> anyhow::Result<String> {
+        let tools = "rabbitmqctl() { env -u DATABASE_URL -u AMQP_URL \"$SERVICES\" rabbitmqctl --quiet \"$@\"; }
+            latchkey-api() { env -u LATCHKEY_API_KEY AMQP_URL=\"$OWN_AMQP_URL\" \"$LATCHKEY\" \"$@\"; }
+            python() { \"$LATCHKEY_TEST_PYTHON\" -B \"$@\"; }";
+        let latchkey = self.app.command("latchkey-api")?;
+        let latchkey = latchkey.as_std();
+        let own = latchkey.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let mut shell = Command::new("bash");
+        shell
+            .args(["-c", &format!("set -euo pipefail\n{tools}\n{commands}")])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .envs(own)
+            .env("SERVICES", self.servers.folder().join("scripts/services"))
+            .env("LATCHKEY", latchkey.get_program())
+            .env("OWN_AMQP_URL", self.servers.url(Server::RabbitMq)?)
+            .env("AMQP_URL", self.address(user)?)
+            .env("LATCHKEY_URL", self.app.http.base())
+            .env("LATCHKEY_API_KEY", self.app.owner.expose_key())
+            .env("LATCHKEY_WORKSPACE", &self.workspace)
+            .env("PRODUCER_PASSWORD", PASSWORD)
+            .env("SUBSCRIBER_PASSWORD", PASSWORD);
+        let done = shell.output().await?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        let printed = String::from_utf8(done.stdout)?;
+        ensure!(done.status.success(), "{commands}\n{printed}{said}");
+        Ok(printed)
     }
 
-    /// All of these are refused for want of permission.
-    async fn may_not(&self, these: &[Try]) -> anyhow::Result<()> {
-        for this in these {
-            let refusal = self.tries(this).await;
-            ensure!(code(&refusal) == Some(REFUSED), "{this:?} was not refused: {refusal:?}");
-        }
-        Ok(())
+    /// The same with the block of the page that contains this.
+    async fn types_the_block(&self, with: &str, user: &str) -> anyhow::Result<String> {
+        let text =
+            std::fs::read_to_string(format!("{}/../{DOCUMENT}", env!("CARGO_MANIFEST_DIR")))?;
+        let mut blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let block = blocks.find(|block| block.contains(with));
+        self.types(block.with_context(|| format!("{DOCUMENT} has no block with {with}"))?, user)
+            .await
     }
-}
-
-fn code(outcome: &lapin::Result<()>) -> Option<u16> {
-    match outcome.as_ref().err()?.kind() {
-        ErrorKind::ProtocolError(error) => Some(error.get_id()),
-        _ => None,
-    }
-}
-
-async fn publish(channel: &Channel, this: &Try) -> lapin::Result<()> {
-    let properties = BasicProperties::default();
-    let (exchange, key, properties) = match this {
-        Try::Publish(exchange, key) => (*exchange, key.as_str(), properties),
-        Try::PublishAs(user) => {
-            ("latchkey.requests", "connect.requested", properties.with_user_id((*user).into()))
-        }
-        Try::PublishCopy(key) => {
-            let keys = FieldArray::from(vec![AMQPValue::LongString((*key).into())]);
-            let mut headers = FieldTable::default();
-            headers.insert("CC".into(), AMQPValue::FieldArray(keys));
-            ("latchkey.requests", "connect.requested", properties.with_headers(headers))
-        }
-        other => unreachable!("{other:?} publishes nothing"),
-    };
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    let options = BasicPublishOptions::default();
-    channel
-        .basic_publish(exchange.into(), key.into(), options, b"{}", properties)
-        .await?
-        .await
-        .map(drop)
-}
-
-async fn take(channel: &Channel, this: &Try) -> lapin::Result<()> {
-    match this {
-        Try::Consume(queue) => {
-            let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
-            channel.basic_consume(queue.as_str().into(), "".into(), options, none).await.map(drop)
-        }
-        Try::Get(queue) => {
-            channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await.map(drop)
-        }
-        Try::Purge(queue) => {
-            let options = QueuePurgeOptions::default();
-            channel.queue_purge(queue.as_str().into(), options).await.map(drop)
-        }
-        Try::Delete(queue) => {
-            let options = QueueDeleteOptions::default();
-            channel.queue_delete(queue.as_str().into(), options).await.map(drop)
-        }
-        other => unreachable!("{other:?} takes nothing"),
-    }
-}
-
-async fn change_queue(channel: &Channel, this: &Try) -> lapin::Result<()> {
-    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    let none = FieldTable::default();
-    match this {
-        // A name that the server chooses is for exclusive queues, which are never quorum queues.
-        Try::Declare(queue) if queue.is_empty() => {
-            let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-            channel.queue_declare("".into(), options, none).await.map(drop)
-        }
-        Try::Declare(queue) => {
-            channel.queue_declare(queue.as_str().into(), durable, arguments).await.map(drop)
-        }
-        Try::DeclareDying(queue, exchange) => {
-            for (name, value) in [
-                ("x-dead-letter-exchange", *exchange),
-                ("x-dead-letter-routing-key", "latchkey.connect"),
-            ] {
-                arguments.insert(name.into(), AMQPValue::LongString(value.into()));
-            }
-            channel.queue_declare((*queue).into(), durable, arguments).await.map(drop)
-        }
-        Try::DeclarePassively(queue) => {
-            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            channel.queue_declare(queue.as_str().into(), options, none).await.map(drop)
-        }
-        Try::Bind(queue, exchange, key) => {
-            let (queue, key) = (queue.as_str().into(), key.as_str().into());
-            let options = QueueBindOptions::default();
-            channel.queue_bind(queue, (*exchange).into(), key, options, none).await
-        }
-        Try::Unbind(queue, exchange, key) => {
-            let (queue, key) = (queue.as_str().into(), key.as_str().into());
-            channel.queue_unbind(queue, (*exchange).into(), key, none).await
-        }
-        other => unreachable!("{other:?} is not about a queue"),
-    }
-}
-
-async fn change_exchange(channel: &Channel, this: &Try) -> lapin::Result<()> {
-    let none = FieldTable::default();
-    match this {
-        Try::DeclareExchange(name) => {
-            let options = ExchangeDeclareOptions::default();
-            channel.exchange_declare((*name).into(), ExchangeKind::Topic, options, none).await
-        }
-        Try::DeleteExchange(name) => {
-            channel.exchange_delete((*name).into(), ExchangeDeleteOptions::default()).await
-        }
-        Try::BindExchange(to, from, key) => {
-            let (options, key) = (ExchangeBindOptions::default(), key.as_str().into());
-            channel.exchange_bind((*to).into(), (*from).into(), key, options, none).await
-        }
-        other => unreachable!("{other:?} is not about an exchange"),
-    }
-}
-
-/// The commands of the document that begin so, in its order.
-fn commands(begins: &[&str]) -> anyhow::Result<String> {
-    let path = format!("{}/../{DOCUMENT}", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(path)?;
-    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let lines = blocks.flat_map(str::lines);
-    let lines = lines.filter(|line| begins.iter().any(|begin| line.starts_with(begin)));
-    Ok(lines.map(|line| format!("{line}\n")).collect())
-}
-
-/// Runs commands as an operator of this broker would.
-async fn run(servers: &PrivateServers, commands: &str, workspace: &str) -> anyhow::Result<()> {
-    let tool = "rabbitmqctl() { \"$SERVICES\" rabbitmqctl --quiet \"$@\"; }";
-    let script = format!("set -euo pipefail\n{tool}\n{commands}");
-    let mut shell = Command::new("bash");
-    shell
-        .args(["-c", &script])
-        .env("SERVICES", servers.folder().join("scripts/services"))
-        .env("PRODUCER_PASSWORD", "a password")
-        .env("SUBSCRIBER_PASSWORD", "a password")
-        .env("LATCHKEY_WORKSPACE", workspace)
-        .env_remove("DATABASE_URL")
-        .env_remove("AMQP_URL");
-    let done = shell.output().await?;
-    let said = [done.stdout, done.stderr].concat();
-    ensure!(done.status.success(), "{commands}{}", String::from_utf8_lossy(&said));
-    Ok(())
 }
 
 fn to(exchange: &'static str, key: &str) -> Try {
@@ -256,8 +103,8 @@ fn reading_and_removing() -> Vec<Try> {
         .collect()
 }
 
-async fn the_producer_only_asks(servers: &PrivateServers) -> anyhow::Result<()> {
-    let producer = User::of(servers, "acme_producer").await?;
+async fn the_producer_only_asks(stage: &Stage) -> anyhow::Result<()> {
+    let producer = stage.user("acme_producer").await?;
     producer
         .may(&[
             to("latchkey.requests", "connect.requested"),
@@ -296,21 +143,20 @@ async fn the_producer_only_asks(servers: &PrivateServers) -> anyhow::Result<()> 
     Ok(())
 }
 
-async fn the_producer_has_a_queue_for_answers(servers: &PrivateServers) -> anyhow::Result<()> {
-    let producer = User::of(servers, "acme_producer").await?;
+async fn the_producer_has_a_queue_for_answers(stage: &Stage) -> anyhow::Result<()> {
+    let producer = stage.user("acme_producer").await?;
     let own = ["latchkey.replies.acme", "latchkey.replies.acme.2"];
     let other = ["latchkey.replies.acme2", "latchkey.replies.rival", "latchkey.requests"];
     for to in [Try::Declare, Try::Consume, Try::Purge, Try::Delete] {
         producer.may(&each(&own, to)).await?;
         producer.may_not(&each(&other, to)).await?;
     }
-    producer.may(&[to("latchkey.requests", "connect.requested")]).await?;
     producer.may_not(&[to("", "latchkey.replies.acme")]).await
 }
 
-async fn the_subscriber_only_hears(servers: &PrivateServers, ws: &str) -> anyhow::Result<()> {
-    let subscriber = User::of(servers, "acme_subscriber").await?;
-    let own = || ACME.to_owned();
+async fn the_subscriber_only_hears(stage: &Stage) -> anyhow::Result<()> {
+    let subscriber = stage.user("acme_subscriber").await?;
+    let (own, ws) = (|| ACME.to_owned(), &stage.workspace);
     let bind = |key: &str| Try::Bind(own(), "latchkey.events", key.to_owned());
     let all = format!("{ws}.#");
     subscriber
@@ -364,23 +210,22 @@ async fn the_subscriber_only_hears(servers: &PrivateServers, ws: &str) -> anyhow
 }
 
 /// What the document warns of is so.
-async fn the_warnings_are_true(servers: &PrivateServers, ws: &str) -> anyhow::Result<()> {
-    let careless = "rabbitmqctl add_user careless 'a password'
+async fn the_warnings_are_true(stage: &Stage) -> anyhow::Result<()> {
+    let careless = "rabbitmqctl add_user careless 'a-password'
         rabbitmqctl set_user_tags careless impersonator
         rabbitmqctl set_permissions careless '.*' '.*' '.*'
         rabbitmqctl set_topic_permissions acme_subscriber latchkey.events '^$' '^ws_none\\.'";
-    run(servers, careless, ws).await?;
-    let user = User::of(servers, "careless").await?;
+    stage.types(careless, "latchkey").await?;
+    let (user, ws) = (stage.user("careless").await?, &stage.workspace);
     let requests = || "latchkey.requests".to_owned();
     user.may(&[
         Try::PublishAs("acme_producer"),
         Try::Bind(requests(), "latchkey.events", "#".to_owned()),
         Try::Unbind(requests(), "latchkey.events", "#".to_owned()),
-        Try::Purge(requests()),
         to("latchkey.events", &format!("{ws}.account.connected")),
     ])
     .await?;
-    let subscriber = User::of(servers, "acme_subscriber").await?;
+    let subscriber = stage.user("acme_subscriber").await?;
     let all = Try::Bind(ACME.to_owned(), "latchkey.events", format!("{ws}.#"));
     subscriber.may_not(&[all]).await?;
     let channel = subscriber.0.create_channel().await?;
@@ -392,11 +237,48 @@ async fn the_warnings_are_true(servers: &PrivateServers, ws: &str) -> anyhow::Re
     .context("what was bound before went on")
 }
 
+/// The programs of docs/examples do with no more than that.
+async fn the_examples_are_content(stage: &Stage) -> anyhow::Result<()> {
+    let (url, app) = (stage.address("acme_subscriber")?, &stage.app);
+    let mut subscribers = Vec::new();
+    for (language, name) in [("python", "acme.python"), ("rust", "acme.rust")] {
+        let mut subscriber = program(app, "subscriber", language)?;
+        subscriber.arg(name).env("AMQP_URL", &url);
+        let subscriber = Process::start(subscriber)?;
+        subscriber.says("listening on").await?;
+        subscribers.push(subscriber);
+    }
+    stage.types_the_block("producers link", "acme_producer").await?;
+    let printed = stage.types_the_block("docs/examples/producer.py", "acme_producer").await?;
+    assert!(printed.starts_with("http"), "{printed}");
+    let mut producer = program(app, "producer", "rust")?;
+    let printed = producer.env("AMQP_URL", stage.address("acme_producer")?).output().await?.stdout;
+    assert!(printed.starts_with(b"http"), "{}", String::from_utf8_lossy(&printed));
+    for subscriber in &subscribers {
+        eventually(|| async { Ok((events(subscriber)?.len() == 2).then_some(())) })
+            .await
+            .with_context(|| subscriber.log())?;
+    }
+    // While the broker is away, the subscribers wait for it; what happens then is not lost.
+    stage.servers.stop(Server::RabbitMq).await?;
+    for subscriber in &subscribers {
+        subscriber.says("trying again in").await?;
+    }
+    let started = app.start_connect(serde_json::json!({})).await?;
+    stage.servers.start_again(Server::RabbitMq).await?;
+    let id = started["connectId"].as_str().unwrap_or_default();
+    let event = app.event("connect.started", id).await?;
+    for subscriber in &subscribers {
+        prints(subscriber, &event).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_commands_of_the_document_give_what_it_says() -> anyhow::Result<()> {
+async fn the_commands_of_the_page_give_what_it_says() -> anyhow::Result<()> {
     let servers = PrivateServers::start().await?;
     let urls = (servers.url(Server::Postgres)?, servers.url(Server::RabbitMq)?);
-    // Names as in the document; nobody takes the requests that are not meant.
+    // Names as on the page, and no worker that would take the requests made up here.
     let app = TestApp::start_with(Options {
         servers: Some(urls),
         broker_prefix: Some("latchkey".to_owned()),
@@ -404,39 +286,28 @@ async fn the_commands_of_the_document_give_what_it_says() -> anyhow::Result<()> 
         ..Options::default()
     })
     .await?;
-    let ws = app.owner.workspace_id.to_string();
-    let rival =
-        "rabbitmqctl add_user rival 'a password'\nrabbitmqctl set_permissions rival '.*' '.*' '.*'";
-    run(&servers, rival, &ws).await?;
-    let rival = User::of(&servers, "rival").await?;
+    let workspace = app.owner.workspace_id.to_string();
+    let mut stage = Stage { servers, app, workspace };
+    let rival = "rabbitmqctl add_user rival 'a-password'
+        rabbitmqctl set_permissions rival '.*' '.*' '.*'";
+    stage.types(rival, "latchkey").await?;
+    let rival = stage.user("rival").await?;
     rival.may(&[Try::Declare("latchkey.subscribers.rival".to_owned())]).await?;
-    // TEMPORARY
-    let ch = rival.0.create_channel().await?;
-    ch.exchange_declare(
-        "latchkey.requests".into(),
-        ExchangeKind::Topic,
-        ExchangeDeclareOptions { durable: true, ..Default::default() },
-        FieldTable::default(),
-    )
-    .await?;
-    rival
-        .may(&[
-            Try::Declare("latchkey.requests".to_owned()),
-            Try::Bind("latchkey.requests".to_owned(), "latchkey.requests", "#".to_owned()),
-        ])
-        .await?;
-    let given = commands(&["rabbitmqctl ", "echo ", "own="])?;
-    let (without_queue, with_queue): (Vec<_>, Vec<_>) =
-        given.lines().partition(|line| !line.contains("latchkey\\.replies\\."));
-    run(&servers, &without_queue.join("\n"), &ws).await?;
-    the_producer_only_asks(&servers).await?;
-    the_subscriber_only_hears(&servers, &ws).await?;
-    run(&servers, &with_queue.join("\n"), &ws).await?;
-    the_producer_has_a_queue_for_answers(&servers).await?;
-    the_warnings_are_true(&servers, &ws).await?;
-    let queues = servers.rabbitmqctl(&["list_queues", "name", "policy"]).await?;
+    stage.types_the_block("add_user acme_producer", "latchkey").await?;
+    the_producer_only_asks(&stage).await?;
+    stage.types_the_block("add_user acme_subscriber", "latchkey").await?;
+    stage.types_the_block("set_policy", "latchkey").await?;
+    the_subscriber_only_hears(&stage).await?;
+    let queues = stage.servers.rabbitmqctl(&["list_queues", "name", "policy"]).await?;
     ensure!(queues.contains(&format!("{ACME}\tlatchkey-subscribers")), "{queues}");
     rival.may(&[Try::Purge("latchkey.requests".to_owned())]).await?;
-    app.finish().await?;
-    servers.close().await
+    stage.app.add_worker().await?;
+    the_examples_are_content(&stage).await?;
+    stage.types_the_block("latchkey\\.replies", "latchkey").await?;
+    the_producer_has_a_queue_for_answers(&stage).await?;
+    the_warnings_are_true(&stage).await?;
+    // What was asked in another's name there bore no message id.
+    stage.app.expect_dead_letters(1);
+    stage.app.finish().await?;
+    stage.servers.close().await
 }

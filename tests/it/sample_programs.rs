@@ -10,8 +10,8 @@ use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use latchkey_shared::clock::Clock;
 use latchkey_shared::config::SecretRef;
-use latchkey_tests::TestApp;
-use latchkey_tests::app::{Process, command, eventually};
+use latchkey_tests::app::{Options, Process, command, eventually};
+use latchkey_tests::{Person, TestApp};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
@@ -227,6 +227,74 @@ async fn the_webhook_receivers_register_themselves() -> anyhow::Result<()> {
         // Its endpoint is gone again: what is left is the test's own.
         let left = app.http.get("/v1/webhook-endpoints").await?.expect(200)?.json();
         assert_eq!(left["data"].as_array().map(Vec::len), Some(1), "{language}: {left}");
+    }
+    app.finish().await
+}
+
+/// A program that ends by itself: its exit code, what it printed, and what it said besides.
+async fn ended(mut command: Command) -> anyhow::Result<(Option<i32>, String, String)> {
+    let done = command.output().await?;
+    let said = String::from_utf8(done.stderr)?;
+    ensure!(!said.contains("Traceback"), "{said}");
+    Ok((done.status.code(), String::from_utf8(done.stdout)?, said))
+}
+
+fn trusting() -> Options {
+    Options { trust_producers: true, ..Options::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_producers_print_where_to_send_the_person() -> anyhow::Result<()> {
+    let app = TestApp::start_with(trusting()).await?;
+    for language in LANGUAGES {
+        let (code, printed, said) = ended(program(&app, "producer", language)?).await?;
+        assert_eq!(code, Some(0), "{said}");
+        let callback = Person::new(language)?.approve(printed.trim_end()).await?;
+        app.http.browse(callback.as_str()).await?.expect(303)?;
+        let connect = said.split(':').next().unwrap_or_default();
+        assert_eq!(app.ended(connect).await?["status"], "connected", "{said}");
+    }
+    for language in LANGUAGES {
+        let mut producer = program(&app, "producer", language)?;
+        producer.arg("NOWHERE");
+        let (code, printed, said) = ended(producer).await?;
+        assert_eq!((code, printed.as_str()), (Some(1), ""), "{said}");
+        assert!(said.contains("VALIDATION_FAILED") && said.contains("/platform"), "{said}");
+    }
+    app.finish().await
+}
+
+/// Nobody answers, and the request is not lost for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_producers_do_not_wait_for_ever() -> anyhow::Result<()> {
+    let mut app = TestApp::start_with(Options { worker: false, ..trusting() }).await?;
+    let [python, rust] = LANGUAGES.map(|language| program(&app, "producer", language));
+    let (python, rust) = tokio::try_join!(ended(python?), ended(rust?))?;
+    for (code, printed, said) in [python, rust] {
+        assert_eq!((code, printed.as_str()), (Some(1), ""), "{said}");
+        assert!(said.contains("no answer within 10 s"), "{said}");
+    }
+    app.add_worker().await?;
+    eventually(|| async {
+        Ok((app.row("SELECT count(*) AS n FROM connects").await?["n"] == 2).then_some(()))
+    })
+    .await?;
+    app.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_ends_a_program_and_is_not_shown() -> anyhow::Result<()> {
+    let app = TestApp::start_with(Options { worker: false, ..Options::default() }).await?;
+    let mut url = Url::parse(app.common().amqp_url.expose_secret())?;
+    ensure!(url.set_password(Some("wrong-one")).is_ok(), "an AMQP URL takes a password");
+    for language in LANGUAGES {
+        for name in ["producer", "subscriber"] {
+            let mut command = program(&app, name, language)?;
+            command.env("AMQP_URL", url.as_str());
+            let (code, printed, said) = ended(command).await?;
+            assert_eq!((code, printed.as_str()), (Some(1), ""), "{name} in {language}: {said}");
+            assert!(said.contains("ACCESS_REFUSED") && !said.contains("wrong-one"), "{said}");
+        }
     }
     app.finish().await
 }
