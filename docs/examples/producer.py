@@ -43,7 +43,7 @@ def main():
     body = {"workspaceId": settings.read("LATCHKEY_WORKSPACE"), "platform": platform}
     with pika.BlockingConnection(server) as connection:
         kind, answer = ask(connection, properties, json.dumps(body))
-    if kind == "connect.rejected":
+    if kind != "connect.ready":
         fields = [f"{error['pointer']}: {error['message']}" for error in answer.get("errors", [])]
         sys.exit("\n".join([f"{answer['code']}: {answer['message']}", *fields]))
     print(f"{answer['connectId']}: send the person there before {answer['expiresAt']}", file=sys.stderr)

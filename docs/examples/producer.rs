@@ -105,7 +105,7 @@ async fn reply_to(message_id: &str, replies: &mut Consumer) -> anyhow::Result<(S
 
 fn show(kind: &str, answer: &Value) -> anyhow::Result<()> {
     let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
-    if kind == "connect.rejected" {
+    if kind != "connect.ready" {
         for error in answer["errors"].as_array().into_iter().flatten() {
             eprintln!("{error}");
         }

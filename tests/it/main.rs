@@ -34,6 +34,7 @@ mod profiles;
 mod reference;
 mod refresh_failures;
 mod refresh_race;
+mod requests;
 mod revocation;
 mod sample_programs;
 mod selection;

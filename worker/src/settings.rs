@@ -12,6 +12,8 @@ use crate::sweeps;
 /// A kind of work that can be scaled by itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub enum Pool {
+    /// Does what producers ask for over the broker.
+    Requests,
     /// Exchanges codes: people are waiting.
     Connect,
     /// Keeps tokens alive.
@@ -29,6 +31,7 @@ impl Pool {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Requests => "requests",
             Self::Connect => "connect",
             Self::Refresh => "refresh",
             Self::Revocation => "revocation",
@@ -38,7 +41,7 @@ impl Pool {
     }
 }
 
-/// Latchkey's worker: exchanges, refreshes and revokes tokens, delivers webhooks, runs the sweeps.
+/// Latchkey's worker: takes producers' requests, exchanges, refreshes and revokes tokens, delivers webhooks, runs the sweeps.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "latchkey-worker", version, after_help = EXIT_CODES)]
 pub struct WorkerSettings {
@@ -47,7 +50,7 @@ pub struct WorkerSettings {
     pub common: CommonSettings,
 
     /// What this process does
-    #[arg(long, env = "LATCHKEY_POOLS", value_delimiter = ',', default_values = ["connect", "refresh", "revocation", "webhook", "sweeps"])]
+    #[arg(long, env = "LATCHKEY_POOLS", value_delimiter = ',', default_values = ["requests", "connect", "refresh", "revocation", "webhook", "sweeps"])]
     pub pools: Vec<Pool>,
 
     /// How many calls each pool has open at once
@@ -87,6 +90,10 @@ pub struct WorkerSettings {
     /// How many days events, and the histories of accounts, are kept
     #[arg(long, env = "LATCHKEY_EVENT_DAYS", default_value_t = 90, value_parser = clap::value_parser!(u16).range(7..=3650))]
     pub event_days: u16,
+    /// Whether whoever may publish requests to the broker, and is linked to no API key, may do what owners
+    /// may, in every organisation: for a broker with one owner
+    #[arg(long, env = "LATCHKEY_TRUST_PRODUCERS", default_value = "false", action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub trust_producers: bool,
 
     /// Another schedule for a sweep, NAME=CRON (seconds first); several are separated by semicolons
     /// [default: none]

@@ -14,6 +14,7 @@ mod http;
 mod logs;
 mod options;
 mod process;
+mod producer;
 mod rows;
 mod selecting;
 mod servers;
@@ -27,8 +28,9 @@ pub use http::{Answer, Http};
 pub use logs::logs;
 pub use options::Options;
 pub use process::{Process, command};
+pub use producer::{Ask, DIRECT_REPLY_TO, Producer, Told};
 pub use selecting::{Selecting, candidate};
-pub use servers::{PrivateServers, Server};
+pub use servers::{Permissions, PrivateServers, Server};
 pub use wardrobe::{WORN, worn};
 
 use std::net::SocketAddr;
@@ -42,7 +44,9 @@ use base64::engine::general_purpose::STANDARD;
 use latchkey_api::ServeConfig;
 use latchkey_shared::boot;
 use latchkey_shared::clock::Clock;
-use latchkey_shared::config::{CommonSettings, LogFormat, SecretRef};
+use latchkey_shared::config::{
+    CONNECT_LIFETIME, CommonSettings, LogFormat, MAX_OPEN_CONNECTS, OUTBOX_MAX, SecretRef,
+};
 use latchkey_shared::db::Db;
 use latchkey_shared::random;
 use latchkey_shared::tls::Trust;
@@ -143,11 +147,17 @@ impl TestApp {
             keyring_file: None,
             platforms_file,
             outbound_allow: vec!["127.0.0.0/8".parse()?],
+            public_url: None,
+            connect_lifetime: CONNECT_LIFETIME,
+            max_open_connects: MAX_OPEN_CONNECTS,
+            outbox_max: OUTBOX_MAX,
             log: String::new(),
             log_format: LogFormat::Text,
         };
         let owner = bootstrap(&common, &clock, "Acme").await?;
         let api = latchkey_api::start(serve_config(&common, &options), clock.clone()).await?;
+        // Workers make URLs, too, and a port is known once it is taken.
+        let common = CommonSettings { public_url: Some(api.public_url.clone()), ..common };
         let http = Http::new(&format!("http://{}", api.addr), owner.expose_key())?;
         let mut app = Self {
             clock,
@@ -221,6 +231,7 @@ impl TestApp {
             in_doubt_lead: Duration::from_secs(30),
             refreshed_events: self.options.refreshed_events,
             event_days: 90,
+            trust_producers: self.options.trust_producers,
             sweeps: Vec::new(),
         }
     }

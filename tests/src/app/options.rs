@@ -45,6 +45,8 @@ pub struct Options {
     pub platforms: String,
     /// Whether every refresh is told as an event.
     pub refreshed_events: bool,
+    /// Whether workers take requests from producers that no key stands behind.
+    pub trust_producers: bool,
     /// The rest of the sandbox's settings.
     pub sandbox: SandboxConfig,
     /// What the API is told besides.
@@ -60,6 +62,7 @@ impl Default for Options {
             refresh_lifetime: None,
             worker: true,
             pools: vec![
+                Pool::Requests,
                 Pool::Connect,
                 Pool::Refresh,
                 Pool::Revocation,
@@ -76,6 +79,7 @@ impl Default for Options {
             configured: true,
             platforms: String::new(),
             refreshed_events: false,
+            trust_producers: false,
             sandbox: SandboxConfig::default(),
             serve: |_| {},
         }

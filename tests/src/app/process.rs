@@ -189,6 +189,9 @@ impl TestApp {
             .env("LATCHKEY_OUTBOUND_ALLOW", "127.0.0.0/8")
             .env("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0")
             .env("LATCHKEY_TEST_CLOCK", self.files.clock());
+        if let Some(url) = &self.common.public_url {
+            command.env("LATCHKEY_PUBLIC_URL", url.as_str());
+        }
         if let Some(file) = &self.common.ca_file {
             command.env("LATCHKEY_CA_FILE", file);
         }
