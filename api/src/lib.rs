@@ -29,9 +29,9 @@ mod state;
 mod waiting;
 mod web;
 
-pub use asyncapi::document as asyncapi_document;
 pub(crate) use latchkey_shared::{code, redirect, validate};
 
+pub use asyncapi::document as asyncapi_document;
 pub use bootstrap::{Bootstrapped, Names, bootstrap};
 pub use code::Code;
 pub use compat::documents;

@@ -7,7 +7,7 @@ pub mod handlers;
 mod oauth;
 mod outcome;
 mod receipt;
-mod requests;
+pub mod requests;
 mod runtime;
 pub mod settings;
 mod signature;

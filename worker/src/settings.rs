@@ -83,6 +83,11 @@ pub struct WorkerSettings {
     #[arg(long, env = "LATCHKEY_IN_DOUBT_LEAD", default_value = "30", value_name = "SECONDS", value_parser = parse_seconds)]
     pub in_doubt_lead: Duration,
 
+    /// Whether whoever may publish requests to the broker, and is linked to no API key, may do what owners
+    /// may, in every organisation: for a broker with one owner
+    #[arg(long, env = "LATCHKEY_TRUST_PRODUCERS", default_value_t = false, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub trust_producers: bool,
+
     /// Whether every refresh is told as an event, account.refreshed
     #[arg(long, env = "LATCHKEY_REFRESHED_EVENTS", default_value_t = false, action = clap::ArgAction::Set, value_name = "BOOL")]
     pub refreshed_events: bool,
@@ -90,10 +95,6 @@ pub struct WorkerSettings {
     /// How many days events, and the histories of accounts, are kept
     #[arg(long, env = "LATCHKEY_EVENT_DAYS", default_value_t = 90, value_parser = clap::value_parser!(u16).range(7..=3650))]
     pub event_days: u16,
-    /// Whether whoever may publish requests to the broker, and is linked to no API key, may do what owners
-    /// may, in every organisation: for a broker with one owner
-    #[arg(long, env = "LATCHKEY_TRUST_PRODUCERS", default_value = "false", action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
-    pub trust_producers: bool,
 
     /// Another schedule for a sweep, NAME=CRON (seconds first); several are separated by semicolons
     /// [default: none]

@@ -1,7 +1,11 @@
 //! Asked twice, done once.
 
+use lapin::types::FieldTable;
+use latchkey_shared::broker::consumer::Received;
+use latchkey_shared::failpoint;
 use latchkey_tests::TestApp;
 use latchkey_tests::app::{Options, eventually};
+use latchkey_worker::requests::{Desk, Terms};
 use latchkey_worker::settings::Pool;
 use serde_json::json;
 
@@ -47,6 +51,40 @@ async fn the_same_message_twice_is_one_connect_with_one_url() -> anyhow::Result<
     let later = producer.ask(&ask).await?;
     assert_ne!(later.body["connectId"], first.body["connectId"]);
     app.finish().await
+}
+
+/// Its worker is gone at whatever step, and the broker delivers again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_cut_at_any_step_is_done_once() -> anyhow::Result<()> {
+    let pools = vec![Pool::Connect, Pool::Refresh, Pool::Revocation, Pool::Webhook, Pool::Sweeps];
+    let app = TestApp::start_with(Options { pools, ..Options::default() }).await?;
+    let producer = linked(&app, "admin").await?;
+    let desk = Desk::new(app.worker_context().clone(), Terms::new(app.common(), false)?);
+    let mut connects = 0;
+    for step in 1.. {
+        let ask = connect(&app, &producer);
+        let delivery = Received {
+            message_id: Some(format!("cut-{step}")),
+            kind: ask.kind,
+            user_id: ask.user_id,
+            reply_to: Some("amq.gen-nobody".to_owned()),
+            correlation_id: None,
+            redelivered: false,
+            routing_key: ask.routing_key,
+            headers: FieldTable::default(),
+            body: ask.body,
+        };
+        let ended = failpoint::cut_at(step, desk.deal_with(&delivery)).await;
+        assert!(desk.deal_with(&delivery).await, "step {step}");
+        connects += 1;
+        assert_eq!(count(&app, "connects").await?, connects, "step {step}");
+        assert_eq!(count(&app, "requests").await?, connects, "step {step}");
+        if ended.is_some() {
+            assert!(step > 5, "there are steps to be cut at");
+            return app.finish().await;
+        }
+    }
+    Ok(())
 }
 
 /// Several workers have the same message at once; all but one find that it was done.

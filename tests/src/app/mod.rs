@@ -229,9 +229,9 @@ impl TestApp {
             call_timeout: self.options.call_timeout.unwrap_or(Duration::from_secs(30)),
             drain: PATIENCE,
             in_doubt_lead: Duration::from_secs(30),
+            trust_producers: self.options.trust_producers,
             refreshed_events: self.options.refreshed_events,
             event_days: 90,
-            trust_producers: self.options.trust_producers,
             sweeps: Vec::new(),
         }
     }

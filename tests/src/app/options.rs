@@ -43,10 +43,10 @@ pub struct Options {
     /// More sections of the platforms file; `{sandbox}` stands for the sandbox's address, `{dns}` for its
     /// name server's.
     pub platforms: String,
-    /// Whether every refresh is told as an event.
-    pub refreshed_events: bool,
     /// Whether workers take requests from producers that no key stands behind.
     pub trust_producers: bool,
+    /// Whether every refresh is told as an event.
+    pub refreshed_events: bool,
     /// The rest of the sandbox's settings.
     pub sandbox: SandboxConfig,
     /// What the API is told besides.
@@ -78,8 +78,8 @@ impl Default for Options {
             token_url: None,
             configured: true,
             platforms: String::new(),
-            refreshed_events: false,
             trust_producers: false,
+            refreshed_events: false,
             sandbox: SandboxConfig::default(),
             serve: |_| {},
         }

@@ -159,6 +159,11 @@ impl Desk {
         Self(Arc::new(Parts { context, terms, backlog }))
     }
 
+    /// Deals with a delivery once, in the caller's own task; false: it is to be tried again.
+    pub async fn deal_with(&self, delivery: &Received) -> bool {
+        self.0.deal_with(delivery).await.is_ok()
+    }
+
     /// In a task of its own: a panic is a failure of ours like others.
     async fn attempt(&self, delivery: Arc<Received>) -> Result<Ending, Trouble> {
         let parts = self.0.clone();
