@@ -218,7 +218,8 @@ fn the_table_of_settings_is_that_of_the_code() {
         .collect();
     assert_eq!(table, code);
     let compose = words(&read("compose.yaml"), "LATCHKEY_", is_setting_part);
-    let of_tests = words(&read("shared/src/failpoint.rs"), "LATCHKEY_TEST_", is_setting_part);
+    let of_tests = read("shared/src/failpoint.rs") + &read("scripts/test");
+    let of_tests = words(&of_tests, "LATCHKEY_TEST_", is_setting_part);
     for document in DOCUMENTS {
         for name in words(&read(document), "LATCHKEY_", is_setting_part) {
             let known = [&code, &compose, &of_tests].iter().any(|names| names.contains(&name));

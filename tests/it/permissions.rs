@@ -42,7 +42,7 @@ impl Stage {
     /// Types these commands as the page's reader does, in the checkout's root. Answers what they print.
     async fn types(&self, commands: &str, user: &str) -> anyhow::Result<String> {
         let tools = "rabbitmqctl() { env -u DATABASE_URL -u AMQP_URL \"$SERVICES\" rabbitmqctl --quiet \"$@\"; }
-            latchkey-api() { env -u LATCHKEY_API_KEY AMQP_URL=\"$OWN_AMQP_URL\" \"$LATCHKEY\" \"$@\"; }
+            latchkey-api() { env AMQP_URL=\"$OWN_AMQP_URL\" \"$LATCHKEY\" \"$@\"; }
             python() { \"$LATCHKEY_TEST_PYTHON\" -B \"$@\"; }";
         let latchkey = self.app.command("latchkey-api")?;
         let latchkey = latchkey.as_std();
@@ -222,10 +222,12 @@ async fn the_warnings_are_true(stage: &Stage) -> anyhow::Result<()> {
         Try::PublishAs("acme_producer"),
         Try::Bind(requests(), "latchkey.events", "#".to_owned()),
         Try::Unbind(requests(), "latchkey.events", "#".to_owned()),
-        to("latchkey.events", &format!("{ws}.account.connected")),
+        Try::Delete("latchkey.subscribers.rival".to_owned()),
     ])
     .await?;
     let subscriber = stage.user("acme_subscriber").await?;
+    subscriber.may(&[Try::Purge(ACME.to_owned())]).await?;
+    user.may(&[to("latchkey.events", &format!("{ws}.account.connected"))]).await?;
     let all = Try::Bind(ACME.to_owned(), "latchkey.events", format!("{ws}.#"));
     subscriber.may_not(&[all]).await?;
     let channel = subscriber.0.create_channel().await?;

@@ -259,7 +259,7 @@ async fn the_producers_print_where_to_send_the_person() -> anyhow::Result<()> {
         producer.arg("NOWHERE");
         let (code, printed, said) = ended(producer).await?;
         assert_eq!((code, printed.as_str()), (Some(1), ""), "{said}");
-        assert!(said.contains("VALIDATION_FAILED") && said.contains("/platform"), "{said}");
+        assert!(said.contains("PLATFORM_UNKNOWN") && said.contains("/platform"), "{said}");
     }
     app.finish().await
 }
