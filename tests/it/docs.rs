@@ -19,8 +19,15 @@ use latchkey_worker::sweeps::Sweep;
 const README: &str = "README.md";
 const MAP: &str = "docs/ARCHITECTURE.md";
 const PLATFORMS: &str = "docs/PLATFORMS.md";
-const DOCUMENTS: [&str; 6] =
-    [README, MAP, "docs/CONTRIBUTING.md", "docs/PUBLISHING.md", PLATFORMS, "docs/API.md"];
+const DOCUMENTS: [&str; 7] = [
+    README,
+    MAP,
+    "docs/CONTRIBUTING.md",
+    "docs/PUBLISHING.md",
+    PLATFORMS,
+    "docs/API.md",
+    "docs/EVENTS.md",
+];
 
 fn path(inside: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(inside)
@@ -287,11 +294,12 @@ fn every_address_that_is_named_is_a_route() {
     let ends = |char: char| char.is_whitespace() || "\"`?".contains(char);
     for document in DOCUMENTS {
         let text = read(document);
-        // A variable of the shell stands for an id.
+        // A variable of the shell stands for an id, and so does an example of one.
+        let is_id = |part: &str| part.starts_with('$') || part.contains("_01");
         let is = |route: &str, path: &str| {
             route.split('/').count() == path.split('/').count()
                 && route.split('/').zip(path.split('/')).all(|(of_route, of_path)| {
-                    of_route == of_path || of_route.starts_with('{') && of_path.starts_with('$')
+                    of_route == of_path || of_route.starts_with('{') && is_id(of_path)
                 })
         };
         for rest in text.split("/v1/").skip(1) {

@@ -8,6 +8,7 @@ mod broker;
 mod browser;
 mod crowd;
 mod database;
+mod documented;
 mod finish;
 mod flows;
 mod http;
@@ -18,6 +19,7 @@ mod producer;
 mod rows;
 mod selecting;
 mod servers;
+mod subscriber;
 mod wardrobe;
 
 pub use broker::Tap;
