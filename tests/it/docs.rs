@@ -11,6 +11,7 @@ use latchkey_shared::db::grants::GrantStatus;
 use latchkey_shared::db::webhook_deliveries::DeliveryStatus;
 use latchkey_shared::events::EventType;
 use latchkey_shared::messages::CommandKind;
+use latchkey_shared::messages::requests::RequestKind;
 use latchkey_shared::platforms::{BUILT_IN, Flow};
 use latchkey_worker::settings::WorkerSettings;
 use latchkey_worker::sweeps::Sweep;
@@ -272,6 +273,7 @@ fn the_map_knows_every_word() {
     let known: BTreeSet<String> = quoted(MAP).into_iter().collect();
     let words = (EventType::ALL.iter().map(|word| word.as_str()))
         .chain(CommandKind::ALL.iter().map(|word| word.as_str()))
+        .chain(RequestKind::ALL.iter().flat_map(|kind| [kind.as_str(), kind.done()]))
         .chain(ConnectStatus::ALL.iter().map(|word| word.as_str()))
         .chain(GrantStatus::ALL.iter().map(|word| word.as_str()))
         .chain(AccountStatus::ALL.iter().map(|word| word.as_str()))
