@@ -11,6 +11,7 @@ use latchkey_shared::db::grants::GrantStatus;
 use latchkey_shared::db::webhook_deliveries::DeliveryStatus;
 use latchkey_shared::events::EventType;
 use latchkey_shared::messages::CommandKind;
+use latchkey_shared::messages::requests::RequestKind;
 use latchkey_shared::platforms::{BUILT_IN, Flow};
 use latchkey_worker::settings::WorkerSettings;
 use latchkey_worker::sweeps::Sweep;
@@ -18,7 +19,7 @@ use latchkey_worker::sweeps::Sweep;
 const README: &str = "README.md";
 const MAP: &str = "docs/ARCHITECTURE.md";
 const PLATFORMS: &str = "docs/PLATFORMS.md";
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 9] = [
     README,
     MAP,
     "docs/CONTRIBUTING.md",
@@ -26,6 +27,8 @@ const DOCUMENTS: [&str; 7] = [
     PLATFORMS,
     "docs/API.md",
     "docs/EVENTS.md",
+    "docs/MESSAGING.md",
+    "docs/examples/README.md",
 ];
 
 fn path(inside: &str) -> PathBuf {
@@ -216,7 +219,8 @@ fn the_table_of_settings_is_that_of_the_code() {
         .collect();
     assert_eq!(table, code);
     let compose = words(&read("compose.yaml"), "LATCHKEY_", is_setting_part);
-    let of_tests = words(&read("shared/src/failpoint.rs"), "LATCHKEY_TEST_", is_setting_part);
+    let of_tests = read("shared/src/failpoint.rs") + &read("scripts/test");
+    let of_tests = words(&of_tests, "LATCHKEY_TEST_", is_setting_part);
     for document in DOCUMENTS {
         for name in words(&read(document), "LATCHKEY_", is_setting_part) {
             let known = [&code, &compose, &of_tests].iter().any(|names| names.contains(&name));
@@ -269,6 +273,7 @@ fn the_map_knows_every_word() {
     let known: BTreeSet<String> = quoted(MAP).into_iter().collect();
     let words = (EventType::ALL.iter().map(|word| word.as_str()))
         .chain(CommandKind::ALL.iter().map(|word| word.as_str()))
+        .chain(RequestKind::ALL.iter().flat_map(|kind| [kind.as_str(), kind.done()]))
         .chain(ConnectStatus::ALL.iter().map(|word| word.as_str()))
         .chain(GrantStatus::ALL.iter().map(|word| word.as_str()))
         .chain(AccountStatus::ALL.iter().map(|word| word.as_str()))

@@ -52,6 +52,7 @@ async fn answers_come_to_every_queue_that_is_made_for_them() -> anyhow::Result<(
         let ready = producer.ask(&ask).await?;
         assert_eq!(ready.kind, "connect.ready", "{}: {ready:?}", producer.reply_to);
         assert_eq!(ready.correlation_id.as_deref(), Some("order-7"));
+        producer.delete_queue().await?;
     }
     app.finish().await
 }

@@ -12,17 +12,32 @@ fn options(servers: &PrivateServers) -> anyhow::Result<Options> {
     Ok(Options { servers: Some(urls), ..Options::default() })
 }
 
+/// First the one is away, then the other: the worker that holds the request does it meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_waits_for_the_database_and_its_answer_for_the_broker() -> anyhow::Result<()> {
     let servers = PrivateServers::start().await?;
     let app = TestApp::start_with(options(&servers)?).await?;
-    let mut producer = linked(&app, "admin").await?;
+    drop(linked(&app, "admin").await?);
+    let queue = app.broker_name("replies.shop");
+    let producer = app.producer_with_queue(&queue).await?;
     servers.stop(Server::Postgres).await?;
     let ask = connect(&app, &producer);
     producer.publish(&ask).await?;
+    eventually(|| async { Ok(logs().contains("a request is held").then_some(())) }).await?;
+    servers.stop(Server::RabbitMq).await?;
     servers.start_again(Server::Postgres).await?;
+    // The pools find out one connection at a time that the server was away.
+    let connects = || async { Ok(count(&app, "connects").await.ok().filter(|n| *n == 1)) };
+    eventually(connects).await?;
+    let waits = "outbox WHERE kind = 'reply' AND done_at IS NULL";
+    assert_eq!(count(&app, waits).await?, 1, "its answer waits");
+    servers.start_again(Server::RabbitMq).await?;
+    let mut producer = app.producer_with_queue(&queue).await?;
     let ready = producer.told().await?;
     assert_eq!(ready.kind, "connect.ready", "{ready:?}");
+    assert_eq!(ready.correlation_id, ask.message_id);
+    assert_eq!(producer.ask(&ask).await?.body, ready.body);
+    assert_eq!(count(&app, "connects").await?, 1);
     app.finish().await?;
     servers.close().await
 }

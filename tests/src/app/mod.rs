@@ -143,7 +143,8 @@ impl TestApp {
             database_url: SecretString::from(database.url().to_owned()),
             amqp_url,
             ca_file: options.ca_file.clone(),
-            broker_prefix: format!("t{}", hex::encode(random::bytes::<6>())),
+            broker_prefix: (options.broker_prefix.clone())
+                .unwrap_or_else(|| format!("t{}", hex::encode(random::bytes::<6>()))),
             keyring: Some(format!("test:{}", STANDARD.encode([7; 32])).into()),
             keyring_file: None,
             platforms_file,

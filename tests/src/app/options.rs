@@ -26,6 +26,8 @@ pub struct Options {
     pub pools: Vec<Pool>,
     /// PostgreSQL and RabbitMQ, if not those that all tests share.
     pub servers: Option<(String, String)>,
+    /// What the names in the broker begin with, if the test is about names.
+    pub broker_prefix: Option<String>,
     /// The certificate authority of those servers.
     pub ca_file: Option<PathBuf>,
     /// Where the API thinks the broker is, if not where it is.
@@ -68,6 +70,7 @@ impl Default for Options {
                 Pool::Sweeps,
             ],
             servers: None,
+            broker_prefix: None,
             ca_file: None,
             api_amqp_url: None,
             callback_wait: Duration::from_secs(5),

@@ -4,6 +4,7 @@ use anyhow::{Context as _, ensure};
 use futures_util::StreamExt as _;
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
@@ -100,8 +101,12 @@ impl Producer {
         let reply_to = match queue {
             None => DIRECT_REPLY_TO.to_owned(),
             Some(name) => {
-                let options =
-                    QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+                // One with a name outlives the connection and the broker.
+                let options = QueueDeclareOptions {
+                    durable: !name.is_empty(),
+                    exclusive: name.is_empty(),
+                    ..QueueDeclareOptions::default()
+                };
                 let queue = channel.queue_declare(name.into(), options, FieldTable::default());
                 queue.await?.name().to_string()
             }
@@ -181,6 +186,16 @@ impl Producer {
             timestamp: *properties.timestamp(),
             body: serde_json::from_slice(&delivery.data)?,
         })
+    }
+
+    /// Deletes the queue that it made for its answers.
+    ///
+    /// # Errors
+    /// When the broker does not let it.
+    pub async fn delete_queue(self) -> anyhow::Result<()> {
+        let queue = self.reply_to.as_str().into();
+        self.channel.queue_delete(queue, QueueDeleteOptions::default()).await?;
+        Ok(())
     }
 
     /// Publishes a request and waits for the next answer.
