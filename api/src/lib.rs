@@ -28,7 +28,6 @@ mod routes;
 mod serve;
 mod settings;
 mod state;
-mod timestamp;
 mod validate;
 mod waiting;
 mod web;

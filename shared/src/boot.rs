@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::config::{Check, CommonSettings, NoSettings, Problem, read_keyring};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, events};
 use crate::keyring::{SealError, Vault};
 use crate::platforms::{Platforms, PlatformsError};
 use crate::tls::Trust;
@@ -168,7 +168,8 @@ pub fn database(url: &SecretString, ca_file: Option<&Path>) -> anyhow::Result<db
     Ok(server)
 }
 
-/// Refuses to start on a keyring that is not this database's; waits for a database that is away.
+/// Refuses to start on a keyring that is not this database's; waits for a database that is away. On a
+/// restored one the event log begins a new epoch.
 ///
 /// # Errors
 /// [`Fatal`].
@@ -177,7 +178,8 @@ pub async fn prove(vault: &Vault, db: &Db) -> Result<(), Fatal> {
     loop {
         let checking = async {
             let mut conn = db.conn().await?;
-            vault.check(&mut conn, db.clock()).await
+            vault.check(&mut conn, db.clock()).await?;
+            Ok(events::begin_epoch(&mut conn, db.clock()).await?)
         };
         match checking.await {
             Ok(()) => return Ok(()),

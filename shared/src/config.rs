@@ -14,7 +14,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::keyring::{Keyring, SealError};
-use crate::net_guard::is_this_machine;
+use crate::net_guard::{Ports, is_this_machine};
 
 /// Settings of every process. Each is a flag and an environment variable.
 #[derive(Clone, Debug, clap::Args)]
@@ -53,6 +53,11 @@ pub struct CommonSettings {
     /// addresses, as CIDR, comma-separated [default: none]
     #[arg(long, env = "LATCHKEY_OUTBOUND_ALLOW", value_delimiter = ',')]
     pub outbound_allow: Vec<IpNet>,
+
+    /// Ports that webhooks, and calls to the servers of Bluesky accounts, may reach, comma-separated;
+    /// ranges as in 8000-8999
+    #[arg(long, env = "LATCHKEY_OUTBOUND_PORTS", value_delimiter = ',', default_values = ["80", "443"])]
+    pub outbound_ports: Vec<Ports>,
 
     /// What is logged: a level, or target=level,…
     #[arg(long, env = "LATCHKEY_LOG", default_value = "info")]

@@ -25,6 +25,7 @@ pub mod random;
 pub mod relay;
 pub mod release;
 pub mod telemetry;
+pub mod timestamp;
 pub mod tls;
 pub mod tokens;
 pub mod work;

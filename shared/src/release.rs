@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::db::accounts::{self, Account, AccountStatus};
 use crate::db::connects::{self, Advance, Connect, ConnectStatus};
 use crate::db::{DbError, grants};
-use crate::events::{EventType, NewEvent};
+use crate::events::{AccountDisconnected, DisconnectedBy, EventData, NewEvent};
 use crate::ids::{ConnectId, GrantId, WorkspaceId};
 use crate::messages::{Command, RevocationDue};
 use crate::work::Work;
@@ -46,7 +46,7 @@ pub async fn cancel(
     if let Some(grant) = &cancelled.grant_id {
         release(work, clock, (workspace, grant), "connect_cancelled").await?;
     }
-    work.emit(cancelled.event(EventType::ConnectCancelled)).await?;
+    work.emit(cancelled.event(EventData::ConnectCancelled)).await?;
     Ok(Some(cancelled))
 }
 
@@ -62,7 +62,7 @@ pub async fn disconnect(
     work: &mut Work,
     clock: &Clock,
     seen: &Account,
-    by: &str,
+    by: DisconnectedBy,
 ) -> Result<bool, DbError> {
     let workspace = &seen.workspace_id;
     if let Some(grant) = &seen.grant_id {
@@ -102,17 +102,7 @@ fn receipt(status: &str) -> Value {
     json!({ "status": status })
 }
 
-fn event(account: &Account, by: &str) -> NewEvent {
-    NewEvent {
-        workspace_id: account.workspace_id.clone(),
-        kind: EventType::AccountDisconnected,
-        account_id: Some(account.id.clone()),
-        data: json!({
-            "accountId": account.id,
-            "platform": account.platform,
-            "platformUserId": account.platform_user_id,
-            "username": account.username,
-            "by": by,
-        }),
-    }
+fn event(account: &Account, by: DisconnectedBy) -> NewEvent {
+    let data = AccountDisconnected { account: account.about(), by, api_key_id: None };
+    NewEvent::of_workspace(&account.workspace_id, EventData::AccountDisconnected(data))
 }

@@ -197,12 +197,12 @@ impl Work {
         let clock = self.store.clock().clone();
         let logged = events::insert(self, &clock, &event).await?;
         for due in webhook_deliveries::insert_for(self, &clock, &logged).await? {
-            self.outgoing.push(Outgoing::Nudge(Command::WebhookDue(due)));
+            self.nudge(Command::WebhookDue(due));
         }
         self.enqueue(Message {
             id: logged.id.to_string(),
             kind: outbox::EVENT.to_owned(),
-            routing_key: format!("{}.{}", logged.workspace_id, logged.kind),
+            routing_key: logged.routing_key(),
             body: logged.body(),
         })
         .await?;
@@ -217,6 +217,12 @@ impl Work {
         let kind = command.kind().to_string();
         let id = MessageId::new(self.store.clock()).to_string();
         self.enqueue(Message { id, routing_key: kind.clone(), kind, body: command.body() }).await
+    }
+
+    /// Publishes a command after the commit. No outbox row stands for it: its row comes due again by
+    /// itself.
+    pub fn nudge(&mut self, command: Command) {
+        self.outgoing.push(Outgoing::Nudge(command));
     }
 
     async fn enqueue(&mut self, message: Message) -> Result<(), DbError> {

@@ -17,8 +17,8 @@ use crate::idempotency::Once;
 use crate::pagination::{List, PageQuery, Wanted};
 use crate::problem::{Problem, ProblemBody};
 use crate::state::App;
-use crate::timestamp::Timestamp;
 use crate::validate::Checks;
+use latchkey_shared::timestamp::Timestamp;
 
 /// An API key, without the key itself.
 #[derive(Debug, Serialize, ToSchema)]

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use latchkey_shared::db::events::{self, LogFilter, LogPosition, LoggedEvent};
 use latchkey_shared::events::EventType;
-use latchkey_shared::ids::EventId;
+use latchkey_shared::ids::{AccountId, EventId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -19,6 +19,8 @@ use crate::pagination::{self, Limit};
 use crate::problem::Problem;
 use crate::state::App;
 
+/// In place of a cursor: behind everything that there is.
+const NOW: &str = "now";
 const MAX_WAIT_SECONDS: u64 = 30;
 const REREAD_EVERY: Duration = Duration::from_millis(250);
 
@@ -27,11 +29,19 @@ const REREAD_EVERY: Duration = Duration::from_millis(250);
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventsQuery {
-    /// `nextCursor` of the answer before; without it the log is read from its beginning.
+    /// `nextCursor` of the answer before, or `now`; without it the log is read from its beginning.
     after: Option<String>,
     /// Event types, comma-separated; without it all.
     #[param(example = "account.connected,account.disconnected")]
     types: Option<String>,
+    /// Events of this workspace only; a key that is limited to one implies it.
+    #[serde(rename = "workspaceId")]
+    #[param(rename = "workspaceId", value_type = Option<String>)]
+    workspace_id: Option<WorkspaceId>,
+    /// Events of this account only.
+    #[serde(rename = "accountId")]
+    #[param(rename = "accountId", value_type = Option<String>)]
+    account_id: Option<AccountId>,
     /// How many events at most.
     #[param(value_type = Option<i64>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<Limit>,
@@ -48,9 +58,8 @@ pub(crate) struct EventList {
     /// The events, in the order of the log.
     #[schema(value_type = Vec<EventBody>)]
     data: Vec<Value>,
-    /// Where to go on as `after`, also when there is nothing there yet; null only while the log is
-    /// empty.
-    next_cursor: Option<String>,
+    /// Where to go on as `after`, also when there is nothing there yet.
+    next_cursor: String,
 }
 
 /// What happened. Webhooks and RabbitMQ carry the same JSON.
@@ -61,42 +70,32 @@ pub(crate) struct EventBody {
     #[schema(example = "evt_01JCZ5M2V8Q4T6W8Y0A2B4C6D8")]
     id: String,
     r#type: EventType,
-    timestamp: crate::timestamp::Timestamp,
+    timestamp: latchkey_shared::timestamp::Timestamp,
     #[schema(rename = "workspaceId")]
-    workspace_id: String,
+    /// Where; null: to the organisation.
+    workspace_id: Option<String>,
     /// Counts the events of one account; null for events without one.
     sequence: Option<i64>,
     /// What the type lists.
     data: Value,
 }
 
-/// Where a reader stands: `transaction:event`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Position {
-    xid: i64,
-    id: String,
+/// A place in the log as a cursor: `epoch:transaction:event`, where the event may be missing.
+fn encode(position: &LogPosition) -> String {
+    let LogPosition { epoch, xid, id } = position;
+    pagination::encode(&format!("{epoch}:{xid}:{id}"))
 }
 
-impl Position {
-    fn start() -> Self {
-        Self { xid: 0, id: String::new() }
+pub(crate) fn decode(cursor: &str) -> Option<LogPosition> {
+    let text = pagination::decode(cursor)?;
+    let mut parts = text.splitn(3, ':');
+    let epoch = parts.next()?.parse().ok().filter(|epoch| *epoch >= 0)?;
+    let xid = parts.next()?.parse().ok().filter(|xid| *xid >= 0)?;
+    let id = parts.next()?;
+    if !id.is_empty() {
+        id.parse::<EventId>().ok()?;
     }
-
-    fn behind(event: &LoggedEvent) -> Self {
-        Self { xid: event.xid, id: event.id.to_string() }
-    }
-
-    fn encode(&self) -> String {
-        pagination::encode(&format!("{}:{}", self.xid, self.id))
-    }
-
-    fn decode(cursor: &str) -> Option<Self> {
-        let text = pagination::decode(cursor)?;
-        let (xid, id) = text.split_once(':')?;
-        let id: EventId = id.parse().ok()?;
-        let xid = xid.parse().ok().filter(|xid| *xid >= 0)?;
-        Some(Self { xid, id: id.to_string() })
-    }
+    Some(LogPosition { epoch, xid, id: id.to_owned() })
 }
 
 fn types(list: Option<&str>) -> Result<Vec<String>, Problem> {
@@ -106,47 +105,77 @@ fn types(list: Option<&str>) -> Result<Vec<String>, Problem> {
     words.map(|word| EventType::of(word).map(|kind| kind.to_string()).ok_or_else(wrong)).collect()
 }
 
-async fn read(app: &App, caller: &Caller, query: &EventsQuery) -> Result<EventList, Problem> {
-    let types = types(query.types.as_deref())?;
-    if query.wait > MAX_WAIT_SECONDS {
-        let message = format!("must be 0 to {MAX_WAIT_SECONDS} seconds");
-        return Err(Problem::invalid_query("wait", &message));
-    }
-    let after = query.after.as_deref();
-    let wrong = || pagination::bad_cursor("after");
-    let after = after.map(|cursor| Position::decode(cursor).ok_or_else(wrong));
-    let position = after.transpose()?.unwrap_or_else(Position::start);
-    let filter = LogFilter {
-        workspace: caller.workspace_id.as_ref(),
-        types: &types,
-        limit: Limit::or_default(query.limit),
-    };
-    let until = Instant::now() + Duration::from_secs(query.wait);
-    let events = loop {
-        let events = read_once(app, caller, &position, &filter).await?;
-        if !events.is_empty() || Instant::now() >= until || app.stopping.is_cancelled() {
-            break events;
-        }
-        let pause = tokio::time::sleep(REREAD_EVERY);
-        app.stopping.run_until_cancelled(pause).await;
-    };
-    let next_cursor = match events.last() {
-        Some(last) => Some(Position::behind(last).encode()),
-        None => query.after.clone(),
-    };
-    Ok(EventList { data: events.iter().map(LoggedEvent::body).collect(), next_cursor })
+/// What is wanted, once it is found right.
+struct Reading {
+    /// `None`: from now on.
+    after: Option<LogPosition>,
+    workspace: Option<WorkspaceId>,
+    account: Option<AccountId>,
+    types: Vec<String>,
+    limit: i64,
+    until: Instant,
 }
 
-/// Holds no connection longer than one query takes.
+impl EventsQuery {
+    fn check(self, caller: &Caller) -> Result<Reading, Problem> {
+        if self.wait > MAX_WAIT_SECONDS {
+            let message = format!("must be 0 to {MAX_WAIT_SECONDS} seconds");
+            return Err(Problem::invalid_query("wait", &message));
+        }
+        let after = match self.after.as_deref() {
+            None => Some(LogPosition::start()),
+            Some(NOW) => None,
+            Some(cursor) => Some(decode(cursor).ok_or_else(|| pagination::bad_cursor("after"))?),
+        };
+        let own = caller.workspace_id.as_ref();
+        if self.workspace_id.as_ref().is_some_and(|asked| own.is_some_and(|own| own != asked)) {
+            return Err(Problem::not_found());
+        }
+        Ok(Reading {
+            after,
+            workspace: self.workspace_id.or_else(|| own.cloned()),
+            account: self.account_id,
+            types: types(self.types.as_deref())?,
+            limit: Limit::or_default(self.limit),
+            until: Instant::now() + Duration::from_secs(self.wait),
+        })
+    }
+}
+
+async fn read(app: &App, caller: &Caller, query: EventsQuery) -> Result<EventList, Problem> {
+    let mut reading = query.check(caller)?;
+    loop {
+        let (events, next) = read_once(app, caller, &reading).await?;
+        if !events.is_empty() || Instant::now() >= reading.until || app.stopping.is_cancelled() {
+            let data = events.iter().map(LoggedEvent::body).collect();
+            return Ok(EventList { data, next_cursor: encode(&next) });
+        }
+        // What was looked at once is not looked at again.
+        reading.after = Some(next);
+        let pause = tokio::time::sleep(REREAD_EVERY);
+        app.stopping.run_until_cancelled(pause).await;
+    }
+}
+
+/// Some events, and where to go on. Holds no connection longer than two queries take.
 async fn read_once(
     app: &App,
     caller: &Caller,
-    position: &Position,
-    filter: &LogFilter<'_>,
-) -> Result<Vec<LoggedEvent>, Problem> {
-    let after = LogPosition { xid: position.xid, id: &position.id };
+    reading: &Reading,
+) -> Result<(Vec<LoggedEvent>, LogPosition), Problem> {
     let mut conn = app.conn().await?;
-    Ok(events::read_log(&mut conn, &caller.organisation_id, after, filter).await?)
+    let horizon = events::horizon(&mut conn).await?;
+    let after = reading.after.clone().unwrap_or_else(|| horizon.clone());
+    let filter = LogFilter {
+        workspace: reading.workspace.as_ref(),
+        account: reading.account.as_ref(),
+        types: &reading.types,
+        limit: reading.limit,
+    };
+    let between = (&after, &horizon);
+    let events = events::read_log(&mut conn, &caller.organisation_id, between, &filter).await?;
+    let next = events.last().map_or_else(|| horizon.max(after), LoggedEvent::position);
+    Ok((events, next))
 }
 
 /// Read the event log.
@@ -161,7 +190,7 @@ pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Params(query): Params<EventsQuery>,
 ) -> Result<Json<EventList>, Problem> {
-    read(&app, &caller, &query).await.map(Json)
+    read(&app, &caller, query).await.map(Json)
 }
 
 #[cfg(test)]
@@ -172,17 +201,20 @@ mod tests {
 
     #[test]
     fn a_position_survives_its_cursor() {
-        let position = Position { xid: 7431, id: EventId::new(&Clock::system()).to_string() };
-        assert_eq!(Position::decode(&position.encode()), Some(position));
+        for id in [EventId::new(&Clock::system()).to_string(), String::new()] {
+            let position = LogPosition { epoch: 1, xid: 7431, id };
+            assert_eq!(decode(&encode(&position)), Some(position));
+        }
     }
 
     #[test]
     fn what_is_no_position_is_refused() {
         let id = EventId::new(&Clock::system());
-        for text in ["", "7", "7:", "7:acc_1", &format!("-7:{id}"), &format!("x:{id}")] {
-            assert_eq!(Position::decode(&pagination::encode(text)), None, "{text}");
+        for text in ["", "7", "7:", "0:7", "0:7:acc_1", &format!("0:-7:{id}"), &format!("0:x:{id}")]
+        {
+            assert_eq!(decode(&pagination::encode(text)), None, "{text}");
         }
-        assert_eq!(Position::decode("?"), None);
+        assert_eq!(decode("?"), None);
     }
 
     #[test]

@@ -19,8 +19,8 @@ use crate::idempotency::Once;
 use crate::pagination::{Limit, List, PageQuery, Wanted};
 use crate::problem::{Problem, ProblemBody};
 use crate::state::App;
-use crate::timestamp::Timestamp;
 use crate::validate::Checks;
+use latchkey_shared::timestamp::Timestamp;
 
 /// One of your end users.
 #[derive(Debug, Serialize, ToSchema)]

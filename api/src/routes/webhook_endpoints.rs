@@ -25,8 +25,8 @@ use crate::pagination::{List, PageQuery, Wanted};
 use crate::problem::{Problem, ProblemBody};
 use crate::redirect;
 use crate::state::App;
-use crate::timestamp::Timestamp;
 use crate::validate::Checks;
+use latchkey_shared::timestamp::Timestamp;
 
 const MAX_URL_BYTES: usize = 2048;
 

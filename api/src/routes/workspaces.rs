@@ -23,8 +23,8 @@ use crate::pagination::{List, PageQuery, Wanted};
 use crate::problem::Problem;
 use crate::redirect;
 use crate::state::App;
-use crate::timestamp::Timestamp;
 use crate::validate::Checks;
+use latchkey_shared::timestamp::Timestamp;
 
 const MAX_ALLOWLIST: usize = 100;
 

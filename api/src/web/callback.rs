@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use latchkey_shared::authorize;
 use latchkey_shared::db::connects::{self, Advance, Binding, Connect, ConnectStatus};
-use latchkey_shared::events::EventType;
+use latchkey_shared::events::EventData;
 use latchkey_shared::work::Work;
 use serde_json::{Value, json};
 
@@ -206,7 +206,7 @@ async fn fail(
     let Some(failed) = connects::advance(&mut work, app.clock(), place, &step).await? else {
         return Err(lost(&mut work, connect).await?);
     };
-    work.emit(failed.event(EventType::ConnectFailed)).await?;
+    work.emit(failed.event(EventData::ConnectFailed)).await?;
     work.commit().await?;
     Ok(failed)
 }

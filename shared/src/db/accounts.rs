@@ -9,6 +9,7 @@ use super::grants::Grant;
 use super::schema::{accounts, grants};
 use super::{DbError, Page, now, text_enum};
 use crate::clock::Clock;
+use crate::events::AboutAccount;
 use crate::ids::{AccountId, AppId, GrantId, ProfileId, WorkspaceId};
 
 text_enum! {
@@ -73,6 +74,21 @@ pub struct Account {
     pub check_failures: i32,
     /// When it was connected first.
     pub created_at: DateTime<Utc>,
+}
+
+impl Account {
+    /// What every event of an account says of it.
+    #[must_use]
+    pub fn about(&self) -> AboutAccount {
+        AboutAccount {
+            account_id: self.id.clone(),
+            platform: self.platform.clone(),
+            platform_user_id: self.platform_user_id.clone(),
+            username: self.username.clone(),
+            profile_id: self.profile_id.clone(),
+            metadata: self.metadata.clone(),
+        }
+    }
 }
 
 /// What a connect found out about an account.
@@ -354,27 +370,24 @@ pub async fn lock_of_grant(
     Ok(rows.select(Account::as_select()).for_update().load(conn).await?)
 }
 
-/// The platform grants more or less than before: what is missing now counts from all that was
-/// asked for. Part of the transaction that stores the grant's new tokens.
+/// Other scopes than before: what is missing now counts from all that was asked for. Answers the
+/// account as it is now.
 ///
 /// # Errors
 /// When the query fails.
 pub async fn change_scopes(
     conn: &mut AsyncPgConnection,
-    (workspace, grant): (&WorkspaceId, &GrantId),
+    account: &Account,
     scopes: &[String],
-) -> Result<(), DbError> {
-    for account in lock_of_grant(conn, workspace, grant).await? {
-        let asked = account.scopes.iter().chain(&account.missing_scopes);
-        let missing: Vec<&String> = asked.filter(|scope| !scopes.contains(scope)).collect();
-        diesel::update(accounts::table)
-            .filter(accounts::workspace_id.eq(workspace))
-            .filter(accounts::id.eq(&account.id))
-            .set((accounts::scopes.eq(scopes), accounts::missing_scopes.eq(missing)))
-            .execute(conn)
-            .await?;
-    }
-    Ok(())
+) -> Result<Account, DbError> {
+    let asked = account.scopes.iter().chain(&account.missing_scopes);
+    let missing: Vec<&String> = asked.filter(|scope| !scopes.contains(scope)).collect();
+    let row = diesel::update(accounts::table)
+        .filter(accounts::workspace_id.eq(&account.workspace_id))
+        .filter(accounts::id.eq(&account.id))
+        .set((accounts::scopes.eq(scopes), accounts::missing_scopes.eq(missing)))
+        .returning(Account::as_returning());
+    Ok(row.get_result(conn).await?)
 }
 
 /// Says that only the person can help.

@@ -203,12 +203,13 @@ diesel::table! {
     events (id, created_at) {
         id -> Text,
         organisation_id -> Text,
-        workspace_id -> Text,
+        workspace_id -> Nullable<Text>,
         #[sql_name = "type"]
         kind -> Text,
         account_id -> Nullable<Text>,
         sequence -> Nullable<BigInt>,
         data -> Jsonb,
+        epoch -> Integer,
         xid -> BigInt,
         created_at -> Timestamptz,
     }

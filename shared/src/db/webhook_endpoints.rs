@@ -11,6 +11,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use super::schema::webhook_endpoints;
 use super::{DbError, Page, now, now_plus, text_enum};
 use crate::clock::Clock;
+use crate::events::{EventData, NewEvent, Scope, WebhookEndpointDisabled};
 use crate::ids::{EndpointId, OrganisationId, WorkspaceId};
 use crate::keyring::Place;
 
@@ -83,6 +84,24 @@ impl Endpoint {
     #[must_use]
     pub fn old_secret_place(&self) -> Place<'_> {
         secret_place(&self.organisation_id, &self.id, self.secret_generation - 1)
+    }
+
+    /// Tells, where it listens, that nothing is delivered to it any more.
+    #[must_use]
+    pub fn disabled_event(&self) -> NewEvent {
+        let reason = self.disabled_reason.unwrap_or(DisabledReason::Requested);
+        let since = self.failing_since.filter(|_| reason == DisabledReason::Failing);
+        let data = EventData::WebhookEndpointDisabled(WebhookEndpointDisabled {
+            endpoint_id: self.id.clone(),
+            url: self.url.clone(),
+            reason: reason.to_string(),
+            failing_since: since.map(Into::into),
+        });
+        let scope = match &self.workspace_id {
+            Some(workspace) => Scope::Workspace(workspace.clone()),
+            None => Scope::Organisation(self.organisation_id.clone()),
+        };
+        NewEvent { scope, data }
     }
 
     fn is_within(&self, only: Option<&WorkspaceId>) -> bool {
@@ -342,7 +361,8 @@ pub async fn disable(
         .filter(webhook_endpoints::disabled_at.is_null())
         .into_boxed();
     if reason == DisabledReason::Failing {
-        row = row.filter(webhook_endpoints::failing_since.le(now_plus(clock, -patience).nullable()));
+        row =
+            row.filter(webhook_endpoints::failing_since.le(now_plus(clock, -patience).nullable()));
     }
     let row = row.set((
         webhook_endpoints::disabled_at.eq(now(clock).nullable()),

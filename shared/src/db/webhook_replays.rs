@@ -1,15 +1,15 @@
 //! Replays: events behind a place in the log on their way to an endpoint again. The row says how far
 //! that is; each batch moves it in its own transaction, so that a replay goes on where it was cut.
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Interval, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Integer, Interval, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use chrono::{DateTime, Utc};
 
 use super::events::LogPosition;
 use super::webhook_endpoints::Endpoint;
-use super::DbError;
+use super::{DbError, Yes};
 use crate::clock::Clock;
 use crate::ids::{DeliveryId, EndpointId, EventId, OrganisationId};
 
@@ -22,12 +22,6 @@ pub struct Replay {
     /// Whose.
     #[diesel(sql_type = Text)]
     pub organisation_id: OrganisationId,
-    /// The transaction of the last event that was dealt with.
-    #[diesel(sql_type = BigInt)]
-    pub after_xid: i64,
-    /// Its id.
-    #[diesel(sql_type = Text)]
-    pub after_id: String,
     /// When it was asked for.
     #[diesel(sql_type = Timestamptz)]
     pub asked_at: DateTime<Utc>,
@@ -39,6 +33,9 @@ pub struct Replayed {
     /// Id.
     #[diesel(sql_type = Text)]
     pub id: EventId,
+    /// Its epoch.
+    #[diesel(sql_type = Integer)]
+    pub epoch: i32,
     /// Its transaction.
     #[diesel(sql_type = BigInt)]
     pub xid: i64,
@@ -47,7 +44,7 @@ pub struct Replayed {
     pub created_at: DateTime<Utc>,
 }
 
-const COLUMNS: &str = "endpoint_id, organisation_id, after_xid, after_id, asked_at";
+const COLUMNS: &str = "endpoint_id, organisation_id, asked_at";
 
 /// Asks for the events behind a place that are there now. `None` while another replay of the endpoint
 /// is under way.
@@ -58,18 +55,19 @@ pub async fn ask(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
     endpoint: &Endpoint,
-    after: LogPosition<'_>,
+    after: &LogPosition,
 ) -> Result<Option<Replay>, DbError> {
     let query = sql_query(format!(
         "INSERT INTO webhook_replays
-             (endpoint_id, organisation_id, after_xid, after_id, existing, asked_at, worked_at)
-         VALUES ($1, $2, $3, $4, pg_current_snapshot(), moment($5), moment($5))
+             (endpoint_id, organisation_id, after_epoch, after_xid, after_id, epoch, existing, asked_at, worked_at)
+         SELECT $1, $2, $3, $4, $5, max(epoch), pg_current_snapshot(), moment($6), moment($6) FROM event_epochs
          ON CONFLICT ON CONSTRAINT webhook_replays_pkey DO NOTHING RETURNING {COLUMNS}"
     ))
     .bind::<Text, _>(&endpoint.id)
     .bind::<Text, _>(&endpoint.organisation_id)
+    .bind::<Integer, _>(after.epoch)
     .bind::<BigInt, _>(after.xid)
-    .bind::<Text, _>(after.id)
+    .bind::<Text, _>(&after.id)
     .bind::<Interval, _>(clock.offset());
     Ok(query.get_result(conn).await.optional()?)
 }
@@ -97,8 +95,9 @@ pub async fn of_endpoints(
 /// # Errors
 /// When the query fails.
 pub async fn open(conn: &mut AsyncPgConnection, limit: i64) -> Result<Vec<Replay>, DbError> {
-    let query = sql_query(format!("SELECT {COLUMNS} FROM webhook_replays ORDER BY worked_at LIMIT $1"))
-        .bind::<BigInt, _>(limit);
+    let query =
+        sql_query(format!("SELECT {COLUMNS} FROM webhook_replays ORDER BY worked_at LIMIT $1"))
+            .bind::<BigInt, _>(limit);
     Ok(query.load(conn).await?)
 }
 
@@ -106,10 +105,7 @@ pub async fn open(conn: &mut AsyncPgConnection, limit: i64) -> Result<Vec<Replay
 ///
 /// # Errors
 /// When the query fails.
-pub async fn lock(
-    conn: &mut AsyncPgConnection,
-    seen: &Replay,
-) -> Result<Option<Replay>, DbError> {
+pub async fn lock(conn: &mut AsyncPgConnection, seen: &Replay) -> Result<Option<Replay>, DbError> {
     let query = sql_query(format!(
         "SELECT {COLUMNS} FROM webhook_replays WHERE organisation_id = $1 AND endpoint_id = $2
          FOR UPDATE SKIP LOCKED"
@@ -130,19 +126,19 @@ pub async fn next_events(
     limit: i64,
 ) -> Result<Vec<Replayed>, DbError> {
     let query = sql_query(
-        "SELECT e.id, e.xid, e.created_at
+        "SELECT e.id, e.epoch, e.xid, e.created_at
          FROM webhook_replays r JOIN events e ON e.organisation_id = r.organisation_id
          WHERE r.organisation_id = $1 AND r.endpoint_id = $2
-           AND (e.xid, e.id) > (r.after_xid, r.after_id)
-           AND e.xid < pg_snapshot_xmax(r.existing)::text::bigint
-           AND pg_visible_in_snapshot(e.xid::text::xid8, r.existing)
+           AND (e.epoch, e.xid, e.id) > (r.after_epoch, r.after_xid, r.after_id)
+           AND (e.epoch, e.xid) < (r.epoch, pg_snapshot_xmax(r.existing)::text::bigint)
+           AND (e.epoch < r.epoch OR pg_visible_in_snapshot(e.xid::text::xid8, r.existing))
            AND ($3::text IS NULL OR e.workspace_id = $3)
            AND (cardinality($4::text[]) = 0 OR e.type = ANY ($4))
-         ORDER BY e.xid, e.id LIMIT $5",
+         ORDER BY e.epoch, e.xid, e.id LIMIT $5",
     )
     .bind::<Text, _>(&replay.organisation_id)
     .bind::<Text, _>(&replay.endpoint_id)
-    .bind::<diesel::sql_types::Nullable<Text>, _>(endpoint.workspace_id.as_ref())
+    .bind::<Nullable<Text>, _>(endpoint.workspace_id.as_ref())
     .bind::<Array<Text>, _>(&endpoint.event_types)
     .bind::<BigInt, _>(limit);
     Ok(query.load(conn).await?)
@@ -189,16 +185,17 @@ pub async fn advance(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
     replay: &Replay,
-    to: LogPosition<'_>,
+    to: &Replayed,
 ) -> Result<(), DbError> {
     let query = sql_query(
-        "UPDATE webhook_replays SET after_xid = $3, after_id = $4, worked_at = moment($5)
+        "UPDATE webhook_replays SET after_epoch = $3, after_xid = $4, after_id = $5, worked_at = moment($6)
          WHERE organisation_id = $1 AND endpoint_id = $2",
     )
     .bind::<Text, _>(&replay.organisation_id)
     .bind::<Text, _>(&replay.endpoint_id)
+    .bind::<Integer, _>(to.epoch)
     .bind::<BigInt, _>(to.xid)
-    .bind::<Text, _>(to.id)
+    .bind::<Text, _>(&to.id)
     .bind::<Interval, _>(clock.offset());
     query.execute(conn).await?;
     Ok(())
@@ -215,4 +212,29 @@ pub async fn end(conn: &mut AsyncPgConnection, replay: &Replay) -> Result<(), Db
             .bind::<Text, _>(&replay.endpoint_id);
     query.execute(conn).await?;
     Ok(())
+}
+
+/// Lets a replay wait for its next turn; true when its endpoint has `ahead` deliveries or more to take
+/// first.
+///
+/// # Errors
+/// When the query fails.
+pub async fn is_far_ahead(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    replay: &Replay,
+    ahead: i64,
+) -> Result<bool, DbError> {
+    let query = sql_query(
+        "UPDATE webhook_replays SET worked_at = moment($3)
+         WHERE organisation_id = $1 AND endpoint_id = $2
+         RETURNING (SELECT count(*) FROM (SELECT FROM webhook_deliveries
+             WHERE endpoint_id = $2 AND status = 'pending' LIMIT $4) AS queue) >= $4 AS yes",
+    )
+    .bind::<Text, _>(&replay.organisation_id)
+    .bind::<Text, _>(&replay.endpoint_id)
+    .bind::<Interval, _>(clock.offset())
+    .bind::<BigInt, _>(ahead);
+    let far: Yes = query.get_result(conn).await?;
+    Ok(far.yes)
 }

@@ -44,6 +44,7 @@ use latchkey_shared::boot;
 use latchkey_shared::clock::Clock;
 use latchkey_shared::config::{CommonSettings, LogFormat, SecretRef};
 use latchkey_shared::db::Db;
+use latchkey_shared::net_guard::Ports;
 use latchkey_shared::random;
 use latchkey_shared::tls::Trust;
 use latchkey_worker::settings::{Pool, WorkerSettings};
@@ -141,7 +142,8 @@ impl TestApp {
             keyring: Some(format!("test:{}", STANDARD.encode([7; 32])).into()),
             keyring_file: None,
             platforms_file,
-            outbound_allow: vec!["127.0.0.0/8".parse()?],
+            outbound_allow: options.outbound_allow.clone(),
+            outbound_ports: Ports::ALL.to_vec(),
             log: String::new(),
             log_format: LogFormat::Text,
         };
@@ -163,7 +165,9 @@ impl TestApp {
             finished: false,
             files,
         };
-        app.register_receiver().await?;
+        if !app.options.outbound_allow.is_empty() {
+            app.register_receiver().await?;
+        }
         if app.options.worker {
             app.add_worker().await?;
         }
@@ -212,6 +216,7 @@ impl TestApp {
             common: self.common.clone(),
             pools,
             concurrency,
+            webhook_concurrency: 4,
             db_connections: 2,
             metrics_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             call_timeout_rotating: self.options.call_timeout.unwrap_or(Duration::from_secs(120)),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use latchkey_api::ServeConfig;
 use latchkey_worker::settings::Pool;
 
@@ -41,6 +42,8 @@ pub struct Options {
     /// More sections of the platforms file; `{sandbox}` stands for the sandbox's address, `{dns}` for its
     /// name server's.
     pub platforms: String,
+    /// Where webhooks may go besides public addresses; where nowhere, the receiver hears nothing.
+    pub outbound_allow: Vec<IpNet>,
     /// The rest of the sandbox's settings.
     pub sandbox: SandboxConfig,
     /// What the API is told besides.
@@ -70,6 +73,7 @@ impl Default for Options {
             token_url: None,
             configured: true,
             platforms: String::new(),
+            outbound_allow: vec!["127.0.0.0/8".parse().expect("this is a network")],
             sandbox: SandboxConfig::default(),
             serve: |_| {},
         }

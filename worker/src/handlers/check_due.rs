@@ -17,6 +17,7 @@ use latchkey_shared::platforms::quirks::{Accounts, Inspection};
 use secrecy::SecretString;
 use url::Url;
 
+use super::changes::change_scopes;
 use super::expiry::expire_account;
 use super::{OUR_FAULT_PAUSE, pause_app};
 use crate::context::Context;
@@ -150,7 +151,7 @@ async fn confirm(
             grants::set_reauth(&mut work, grant, reauth).await?;
         }
         if let Some(scopes) = scopes.filter(|scopes| *scopes != account.scopes) {
-            accounts::change_scopes(&mut work, grant, &scopes).await?;
+            change_scopes(&mut work, grant, &scopes).await?;
         }
     }
     work.commit().await?;

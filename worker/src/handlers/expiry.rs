@@ -3,9 +3,9 @@
 use latchkey_shared::clock::Clock;
 use latchkey_shared::db::DbError;
 use latchkey_shared::db::accounts::{self, Account};
-use latchkey_shared::events::{EventType, NewEvent};
+use latchkey_shared::events::{AccountTokenExpired, EventData, NewEvent};
 use latchkey_shared::work::Work;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Expires one account and says so; one that is not connected stays as it is.
 ///
@@ -22,21 +22,13 @@ pub async fn expire_account(
     }
     metrics::counter!("latchkey_accounts_expired_total", "platform" => account.platform.clone(), "reason" => reason.to_owned())
         .increment(1);
-    let data = json!({
-        "accountId": account.id,
-        "platform": account.platform,
-        "username": account.username,
-        "profileId": account.profile_id,
-        "reason": reason,
-        "error": platform_error,
-        "whatToDo": "ask the person to connect the account again",
+    let about = account.about();
+    let expired = EventData::AccountTokenExpired(AccountTokenExpired {
+        reconnect: about.reconnect(&account.workspace_id),
+        account: about,
+        reason: reason.to_owned(),
+        error: Some(platform_error.clone()).filter(|said| !said.is_null()),
+        what_to_do: "ask the person to connect the account again".to_owned(),
     });
-    work.emit(NewEvent {
-        workspace_id: account.workspace_id.clone(),
-        kind: EventType::AccountTokenExpired,
-        account_id: Some(account.id.clone()),
-        data,
-    })
-    .await
-    .map(drop)
+    work.emit(NewEvent::of_workspace(&account.workspace_id, expired)).await.map(drop)
 }

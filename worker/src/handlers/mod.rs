@@ -4,6 +4,7 @@
 //! The two matches below are the list; a command without a handler does not compile.
 
 mod callback_received;
+mod changes;
 mod check_due;
 mod expiry;
 mod new_tokens;

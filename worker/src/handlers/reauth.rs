@@ -1,12 +1,11 @@
 //! Some ends no refresh moves. Applications are told in time, so that they can ask the person while the
 //! account still works.
 
-use chrono::{SecondsFormat, TimeDelta};
+use chrono::TimeDelta;
 use latchkey_shared::db::accounts::{self, AccountStatus};
 use latchkey_shared::db::{self, grants};
-use latchkey_shared::events::{EventType, NewEvent};
+use latchkey_shared::events::{AccountReauthDue, EventData, NewEvent};
 use latchkey_shared::messages::GrantRef;
-use serde_json::json;
 
 use crate::context::Context;
 use crate::outcome::{Failure, Outcome};
@@ -33,22 +32,15 @@ pub async fn notice(context: &Context, grant: &GrantRef) -> Result<Outcome, Fail
     };
     let accounts = accounts::lock_of_grant(&mut work, workspace, id).await?;
     for account in accounts.into_iter().filter(|a| a.status == AccountStatus::Connected) {
-        let data = json!({
-            "accountId": account.id,
-            "platform": account.platform,
-            "username": account.username,
-            "profileId": account.profile_id,
-            "reauthDueAt": at.to_rfc3339_opts(SecondsFormat::Millis, true),
-            "daysLeft": days_left(at - now),
-            "whatToDo": "ask the person to connect the account again before then",
+        let account = account.about();
+        let due = EventData::AccountReauthDue(AccountReauthDue {
+            reconnect: account.reconnect(workspace),
+            account,
+            reauth_due_at: at.into(),
+            days_left: days_left(at - now),
+            what_to_do: "ask the person to connect the account again before then".to_owned(),
         });
-        work.emit(NewEvent {
-            workspace_id: workspace.clone(),
-            kind: EventType::AccountReauthDue,
-            account_id: Some(account.id),
-            data,
-        })
-        .await?;
+        work.emit(NewEvent::of_workspace(workspace, due)).await?;
     }
     work.commit().await?;
     Ok(Outcome::Done)

@@ -11,7 +11,7 @@ use latchkey_shared::backoff::Policy;
 use latchkey_shared::credentials::{self, Credentials};
 use latchkey_shared::db::grants::{self, Grant, GrantStatus};
 use latchkey_shared::db::{self, DbError, accounts};
-use latchkey_shared::events::{EventType, NewEvent};
+use latchkey_shared::events::{AccountRevoked, EventData, NewEvent};
 use latchkey_shared::keyring::Owner;
 use latchkey_shared::messages::RevocationDue;
 use latchkey_shared::platforms::{DiscoveryError, Endpoints, Platform, Reach};
@@ -231,20 +231,10 @@ async fn finish(
         .increment(1);
     let receipt = receipt::new(context.clock(), status, platform_answer);
     for account in accounts::set_receipt(work, workspace, id, &receipt).await? {
-        let data = json!({
-            "accountId": account.id,
-            "platform": account.platform,
-            "username": account.username,
-            "revocation": receipt,
-        });
-        let workspace_id = workspace.clone();
-        work.emit(NewEvent {
-            workspace_id,
-            kind: EventType::AccountRevoked,
-            account_id: Some(account.id),
-            data,
-        })
-        .await?;
+        let revocation = receipt.clone();
+        let told =
+            EventData::AccountRevoked(AccountRevoked { account: account.about(), revocation });
+        work.emit(NewEvent::of_workspace(workspace, told)).await?;
     }
     Ok(())
 }

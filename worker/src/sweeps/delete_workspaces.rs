@@ -4,6 +4,7 @@
 
 use chrono::TimeDelta;
 use latchkey_shared::db::workspace_deletion as deletion;
+use latchkey_shared::events::DisconnectedBy;
 use latchkey_shared::ids::WorkspaceId;
 use latchkey_shared::release;
 
@@ -54,7 +55,8 @@ async fn empty(context: &Context, workspace: &WorkspaceId) -> Result<usize, Fail
     for account in &accounts {
         let mut work = context.store.begin().await?;
         // One that changed meanwhile is there in the next run.
-        if release::disconnect(&mut work, clock, account, "workspace_deletion").await? {
+        if release::disconnect(&mut work, clock, account, DisconnectedBy::WorkspaceDeletion).await?
+        {
             work.commit().await?;
         }
     }

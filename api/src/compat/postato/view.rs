@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::super::words;
 use crate::routes::accounts::AccountView;
-use crate::timestamp::Timestamp;
+use latchkey_shared::timestamp::Timestamp;
 
 /// The accounts of a workspace.
 #[derive(Debug, Serialize, ToSchema)]

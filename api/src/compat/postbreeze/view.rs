@@ -11,7 +11,7 @@ use crate::code::Code;
 use crate::compat::words::Word as _;
 use crate::problem::{FieldError, Problem};
 use crate::routes::accounts::AccountView;
-use crate::timestamp::Timestamp;
+use latchkey_shared::timestamp::Timestamp;
 
 /// A channel to be connected.
 #[derive(Debug, Deserialize, ToSchema)]

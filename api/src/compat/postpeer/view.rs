@@ -11,7 +11,7 @@ use crate::compat::words::Word as _;
 use crate::routes::accounts::AccountView;
 use crate::routes::apps::AppView;
 use crate::routes::profiles::ProfileView;
-use crate::timestamp::Timestamp;
+use latchkey_shared::timestamp::Timestamp;
 
 /// Fields of ours, and the parameters that they come from.
 pub(super) const PARAMETERS: [(&str, &str); 4] = [

@@ -10,7 +10,7 @@ use super::words;
 use crate::compat::words::Word as _;
 use crate::routes::accounts::AccountView;
 use crate::routes::workspaces::WorkspaceView;
-use crate::timestamp::Timestamp;
+use latchkey_shared::timestamp::Timestamp;
 
 /// A URL to be made. WoopSocial takes no other fields, and no null in place of a URL.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -2,6 +2,7 @@
 
 use latchkey_shared::db::accounts::{Account, AccountStatus};
 use latchkey_shared::db::grants::Grant;
+use latchkey_shared::events::DisconnectedBy;
 use latchkey_shared::ids::{AccountId, WorkspaceId};
 use latchkey_shared::release;
 
@@ -23,7 +24,7 @@ pub(crate) async fn run(
             return Ok((seen, grant));
         }
         let mut work = app.store.begin().await?;
-        if release::disconnect(&mut work, app.clock(), &seen, "api").await? {
+        if release::disconnect(&mut work, app.clock(), &seen, DisconnectedBy::Api).await? {
             work.commit().await?;
             return super::find(app, workspace, id).await;
         }

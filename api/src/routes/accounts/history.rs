@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::pagination::{List, Wanted};
 use crate::problem::Problem;
 use crate::state::App;
-use crate::timestamp::Timestamp;
+use latchkey_shared::timestamp::Timestamp;
 
 /// One thing that happened to an account.
 #[derive(Debug, Serialize, ToSchema)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::timestamp::Timestamp;
+use latchkey_shared::timestamp::Timestamp;
 
 /// A connected social account.
 #[derive(Debug, Serialize, ToSchema)]

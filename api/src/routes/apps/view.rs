@@ -12,7 +12,7 @@ use crate::auth::Caller;
 use crate::pagination::{List, Wanted};
 use crate::problem::Problem;
 use crate::state::App;
-use crate::timestamp::Timestamp;
+use latchkey_shared::timestamp::Timestamp;
 
 /// An OAuth client of your own.
 #[derive(Debug, Serialize, ToSchema)]

@@ -11,7 +11,7 @@ use latchkey_shared::db::apps::{self, AppDoor};
 use latchkey_shared::db::connects::{self, Binding, ConnectStatus, NewConnect};
 use latchkey_shared::db::profiles;
 use latchkey_shared::db::workspaces::{AccountPolicy, Workspace};
-use latchkey_shared::events::EventType;
+use latchkey_shared::events::EventData;
 use latchkey_shared::ids::{AccountId, AppId, ConnectId};
 use latchkey_shared::keyring::Owner;
 use latchkey_shared::platforms::{Endpoints, Flow, Platform};
@@ -32,9 +32,9 @@ use crate::idempotency::Once;
 use crate::problem::Problem;
 use crate::redirect;
 use crate::state::App;
-use crate::timestamp::Timestamp;
 use crate::validate::Checks;
 use crate::web::connect_page;
+use latchkey_shared::timestamp::Timestamp;
 
 /// A connect that waits for the person, or, with `credentials`, goes on by itself.
 #[derive(Debug, Serialize, ToSchema)]
@@ -266,7 +266,7 @@ async fn write(
         lifetime: lifetime(app),
     };
     let mut connect = connects::insert(&mut work, app.clock(), &new).await?;
-    work.emit(connect.event(EventType::ConnectStarted)).await?;
+    work.emit(connect.event(EventData::ConnectStarted)).await?;
     if let Some(credentials) = &ground.credentials {
         let what = (credentials.as_slice(), None);
         let authorized = handover::authorize(app, &mut work, place, what).await?;

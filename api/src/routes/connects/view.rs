@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::timestamp::Timestamp;
+use latchkey_shared::timestamp::Timestamp;
 
 /// An attempt to connect an account.
 #[derive(Debug, Serialize, ToSchema)]

@@ -3,12 +3,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::schema::connects;
 use super::{DbError, Page, now, now_plus, text_enum};
 use crate::clock::Clock;
-use crate::events::{EventType, NewEvent};
+use crate::events::{ConnectData, EventData, NewEvent};
 use crate::ids::{AccountId, AppId, ConnectId, GrantId, ProfileId, WorkspaceId};
 use crate::keyring::Place;
 
@@ -158,20 +158,17 @@ impl Connect {
     /// The event that something happened to this connect, as it is now. Every such event says the
     /// same things; never a state, a URL or a code.
     #[must_use]
-    pub fn event(&self, kind: EventType) -> NewEvent {
-        NewEvent {
-            workspace_id: self.workspace_id.clone(),
-            kind,
-            account_id: None,
-            data: json!({
-                "connectId": self.id,
-                "platform": self.platform,
-                "profileId": self.profile_id,
-                "reason": self.reason_code,
-                "error": self.platform_error,
-                "metadata": self.metadata,
-            }),
-        }
+    pub fn event(&self, kind: fn(ConnectData) -> EventData) -> NewEvent {
+        let data = kind(ConnectData {
+            connect_id: self.id.clone(),
+            platform: self.platform.clone(),
+            profile_id: self.profile_id.clone(),
+            account_id: self.account_id.clone(),
+            reason: self.reason_code.clone(),
+            error: self.platform_error.clone(),
+            metadata: self.metadata.clone(),
+        });
+        NewEvent::of_workspace(&self.workspace_id, data)
     }
 }
 

@@ -20,6 +20,7 @@ use super::schema::{events, webhook_deliveries, webhook_endpoints};
 use super::webhook_endpoints::Endpoint;
 use super::{DbError, now, now_plus, text_enum};
 use crate::clock::Clock;
+use crate::events::Envelope;
 use crate::ids::{DeliveryId, EndpointId, EventId, OrganisationId, WorkspaceId};
 use crate::messages::WebhookDue;
 
@@ -241,7 +242,7 @@ pub async fn event_body(
     if let Some(body) = &delivery.body {
         return Ok(Some(body.clone()));
     }
-    type Columns = (WorkspaceId, String, Option<i64>, Value);
+    type Columns = (Option<WorkspaceId>, String, Option<i64>, Value);
     let row: Option<Columns> = events::table
         .filter(events::created_at.eq(delivery.event_at))
         .filter(events::organisation_id.eq(&delivery.organisation_id))
@@ -251,13 +252,14 @@ pub async fn event_body(
         .await
         .optional()?;
     Ok(row.map(|(workspace, kind, sequence, data)| {
-        crate::events::body(
-            &delivery.event_id,
-            &kind,
-            delivery.event_at,
-            &workspace,
-            (sequence, &data),
-        )
+        let envelope = Envelope {
+            id: &delivery.event_id,
+            kind: &kind,
+            at: delivery.event_at,
+            workspace_id: workspace.as_ref(),
+            sequence,
+        };
+        envelope.around(&data)
     }))
 }
 

@@ -5,7 +5,7 @@ use latchkey_shared::candidates::{self, Candidate};
 use latchkey_shared::db::accounts;
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::grants::{self, Grant};
-use latchkey_shared::events::EventType;
+use latchkey_shared::events::EventData;
 use latchkey_shared::keyring::Owner;
 use serde_json::json;
 
@@ -89,7 +89,7 @@ async fn lay_out(
     };
     let laid_out = (sealed.as_slice(), PATIENCE);
     connects::set_candidates(&mut work, context.clock(), (workspace, id), laid_out).await?;
-    work.emit(selecting.event(EventType::ConnectSelecting)).await?;
+    work.emit(selecting.event(EventData::ConnectSelecting)).await?;
     work.commit().await?;
     Ok(Outcome::Done)
 }

@@ -10,7 +10,7 @@ use latchkey_shared::db::account_checks;
 use latchkey_shared::db::accounts::{self, Account, Upsert};
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::grants::{self, Grant, GrantStatus, Reauth};
-use latchkey_shared::events::{EventType, NewEvent};
+use latchkey_shared::events::{AccountConnected, EventData, NewEvent};
 use latchkey_shared::ids::GrantId;
 use latchkey_shared::keyring::Owner;
 use latchkey_shared::platforms::Platform;
@@ -18,8 +18,8 @@ use latchkey_shared::release;
 use latchkey_shared::tokens::TokenSet;
 use latchkey_shared::work::Work;
 use secrecy::ExposeSecret as _;
-use serde_json::json;
 
+use super::super::changes::tell_changes;
 use super::admit::{self, Ground, Verdict};
 use super::consent::{self, Holder, name_holder, reaches_one_token};
 use super::{Reason, claim};
@@ -222,47 +222,19 @@ async fn tell(
     account: &Account,
     before: Option<&Account>,
 ) -> Result<(), Failure> {
-    work.emit(connected(connect, account, before)).await?;
-    if let Some(before) = before.filter(|before| before.profile_id != account.profile_id) {
-        work.emit(updated(account, before)).await?;
-    }
-    Ok(())
-}
-
-fn connected(connect: &Connect, account: &Account, before: Option<&Account>) -> NewEvent {
-    NewEvent {
-        workspace_id: connect.workspace_id.clone(),
-        kind: EventType::AccountConnected,
-        data: json!({
-            "accountId": account.id,
-            "connectId": connect.id,
-            "platform": account.platform,
-            "platformUserId": account.platform_user_id,
-            "username": account.username,
-            "displayName": account.display_name,
-            "profileId": account.profile_id,
-            "scopes": account.scopes,
-            "missingScopes": account.missing_scopes,
-            "firstTime": before.is_none(),
-            "reconnected": before.is_some(),
-            "metadata": account.metadata,
-        }),
-        account_id: Some(account.id.clone()),
-    }
-}
-
-/// The newest consent says whose the account is.
-fn updated(account: &Account, before: &Account) -> NewEvent {
-    NewEvent {
-        workspace_id: account.workspace_id.clone(),
-        kind: EventType::AccountUpdated,
-        account_id: Some(account.id.clone()),
-        data: json!({
-            "accountId": account.id,
-            "platform": account.platform,
-            "username": account.username,
-            "profileId": account.profile_id,
-            "previousProfileId": before.profile_id,
-        }),
+    let connected = EventData::AccountConnected(AccountConnected {
+        account: account.about(),
+        connect_id: connect.id.clone(),
+        display_name: account.display_name.clone(),
+        avatar_url: account.avatar_url.clone(),
+        scopes: account.scopes.clone(),
+        missing_scopes: account.missing_scopes.clone(),
+        first_time: before.is_none(),
+        reconnected: before.is_some(),
+    });
+    work.emit(NewEvent::of_workspace(&account.workspace_id, connected)).await?;
+    match before {
+        Some(before) => Ok(tell_changes(work, before, account).await?),
+        None => Ok(()),
     }
 }

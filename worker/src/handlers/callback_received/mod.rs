@@ -20,7 +20,7 @@ use chrono::TimeDelta;
 use latchkey_shared::backoff::Policy;
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::{self, DbError};
-use latchkey_shared::events::EventType;
+use latchkey_shared::events::EventData;
 use latchkey_shared::messages::CallbackReceived;
 use latchkey_shared::platforms::quirks::Accounts;
 use latchkey_shared::platforms::{DISCOVERY_DEADLINE, Platform};
@@ -197,7 +197,7 @@ async fn fail(
         return Ok(());
     };
     dispose(work, context, &failed, reason.code).await?;
-    work.emit(failed.event(EventType::ConnectFailed)).await.map(drop)
+    work.emit(failed.event(EventData::ConnectFailed)).await.map(drop)
 }
 
 /// Lets go of the grant that a connect brought, if it brought one.
@@ -236,7 +236,7 @@ pub async fn expire(context: &Context, message: &CallbackReceived) -> Result<Out
             if let Some(expired) = connects::advance(&mut work, context.clock(), key, &step).await?
             {
                 dispose(&mut work, context, &expired, "connect_expired").await?;
-                work.emit(expired.event(EventType::ConnectExpired)).await?;
+                work.emit(expired.event(EventData::ConnectExpired)).await?;
             }
         }
         ConnectStatus::Authorized | ConnectStatus::Exchanging => {

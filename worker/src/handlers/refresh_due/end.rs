@@ -2,11 +2,13 @@
 
 use latchkey_shared::db::grants::{self, FailedCall, Grant, GrantStatus};
 use latchkey_shared::db::{self, DbError, accounts};
-use latchkey_shared::events::{EventType, NewEvent};
+use latchkey_shared::events::{
+    AccountRecovered, AccountRefreshOverdue, EventData, NewEvent, RecoveredBy,
+};
 use latchkey_shared::messages::GrantRef;
 use latchkey_shared::platforms::Platform;
 use latchkey_shared::work::Work;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::expiry::expire_account;
 use super::super::{OUR_FAULT_PAUSE, pause_app};
@@ -48,13 +50,11 @@ pub async fn put_off(
     if grant.access_expires_at.is_some_and(|end| end <= now)
         && grants::note_overdue(&mut work, clock, grant).await?
     {
-        tell_accounts(
-            &mut work,
-            grant,
-            EventType::AccountRefreshOverdue,
-            &json!({ "error": code }),
-        )
-        .await?;
+        for account in accounts::lock_of_grant(&mut work, &grant.workspace_id, &grant.id).await? {
+            let overdue = AccountRefreshOverdue { account: account.about(), error: code.clone() };
+            let overdue = EventData::AccountRefreshOverdue(overdue);
+            work.emit(NewEvent::of_workspace(&grant.workspace_id, overdue)).await?;
+        }
     }
     work.commit().await?;
     match class {
@@ -148,23 +148,9 @@ pub async fn recover(work: &mut Work, grant: &Grant) -> Result<(), DbError> {
     grants::revive(work, &grant.workspace_id, &grant.id).await?;
     for account in accounts::lock_of_grant(work, &grant.workspace_id, &grant.id).await? {
         accounts::recover(work, &account).await?;
-    }
-    tell_accounts(work, grant, EventType::AccountRecovered, &json!({})).await
-}
-
-async fn tell_accounts(
-    work: &mut Work,
-    grant: &Grant,
-    kind: EventType,
-    more: &Value,
-) -> Result<(), DbError> {
-    for account in accounts::lock_of_grant(work, &grant.workspace_id, &grant.id).await? {
-        let mut data = json!({ "accountId": account.id, "platform": account.platform, "username": account.username });
-        if let (Some(data), Some(more)) = (data.as_object_mut(), more.as_object()) {
-            data.extend(more.clone());
-        }
-        let workspace_id = grant.workspace_id.clone();
-        work.emit(NewEvent { workspace_id, kind, account_id: Some(account.id), data }).await?;
+        let back = AccountRecovered { account: account.about(), by: RecoveredBy::LateAnswer };
+        let back = EventData::AccountRecovered(back);
+        work.emit(NewEvent::of_workspace(&grant.workspace_id, back)).await?;
     }
     Ok(())
 }

@@ -13,13 +13,13 @@ use anyhow::anyhow;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use latchkey_shared::backoff::Policy;
-use latchkey_shared::db::accounts;
 use latchkey_shared::db::grants::{self, GrantStatus};
 use latchkey_shared::failpoint;
 use latchkey_shared::keyring::SealError;
 use latchkey_shared::messages::{GrantRef, RefreshDue};
 use latchkey_shared::platforms::{Endpoints, Platform};
 
+use super::changes::change_scopes;
 use super::new_tokens::{Origin, new_tokens};
 use super::{note_refused_secret, until_stored};
 use crate::context::Context;
@@ -137,8 +137,8 @@ async fn store(
             end::recover(&mut work, grant).await?;
         }
         if stored.is_some() && tokens.scopes != grant.scopes {
-            accounts::change_scopes(&mut work, (&grant.workspace_id, &grant.id), &tokens.scopes)
-                .await?;
+            let of = (&grant.workspace_id, &grant.id);
+            change_scopes(&mut work, of, &tokens.scopes).await?;
         }
         work.commit().await?;
         Ok(stored)

@@ -1,13 +1,13 @@
-//! Instants as the API writes them.
+//! Instants as answers, events and replies write them.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 /// RFC 3339, UTC, with milliseconds and `Z`.
-#[derive(Clone, Copy, Debug, ToSchema)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ToSchema)]
 #[schema(value_type = String, format = DateTime, example = "2026-03-01T09:30:00.000Z")]
-pub(crate) struct Timestamp(pub(crate) DateTime<Utc>);
+pub struct Timestamp(DateTime<Utc>);
 
 impl From<DateTime<Utc>> for Timestamp {
     fn from(at: DateTime<Utc>) -> Self {

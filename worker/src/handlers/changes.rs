@@ -1,0 +1,56 @@
+//! What changed about an account: by a new consent, by a refresh, or as the platform says when it is asked.
+
+use latchkey_shared::db::DbError;
+use latchkey_shared::db::accounts::{self, Account};
+use latchkey_shared::events::{AccountFact, AccountUpdated, EventData, NewEvent};
+use latchkey_shared::ids::{GrantId, WorkspaceId};
+use latchkey_shared::work::Work;
+
+/// Tells what is other than `before`, if anything is.
+///
+/// # Errors
+/// When the database fails.
+pub async fn tell_changes(work: &mut Work, before: &Account, now: &Account) -> Result<(), DbError> {
+    let changed = differences(before, now);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let moved = changed.contains(&AccountFact::ProfileId);
+    let updated = EventData::AccountUpdated(AccountUpdated {
+        account: now.about(),
+        display_name: now.display_name.clone(),
+        avatar_url: now.avatar_url.clone(),
+        scopes: now.scopes.clone(),
+        missing_scopes: now.missing_scopes.clone(),
+        changed,
+        previous_profile_id: before.profile_id.clone().filter(|_| moved),
+    });
+    work.emit(NewEvent::of_workspace(&now.workspace_id, updated)).await.map(drop)
+}
+
+fn differences(before: &Account, now: &Account) -> Vec<AccountFact> {
+    let facts = [
+        (AccountFact::Username, before.username != now.username),
+        (AccountFact::DisplayName, before.display_name != now.display_name),
+        (AccountFact::AvatarUrl, before.avatar_url != now.avatar_url),
+        (AccountFact::Scopes, before.scopes != now.scopes),
+        (AccountFact::ProfileId, before.profile_id != now.profile_id),
+    ];
+    facts.into_iter().filter(|(_, other)| *other).map(|(fact, _)| fact).collect()
+}
+
+/// The platform grants more or less than before. Part of the transaction that stores what it said.
+///
+/// # Errors
+/// When the database fails.
+pub async fn change_scopes(
+    work: &mut Work,
+    (workspace, grant): (&WorkspaceId, &GrantId),
+    scopes: &[String],
+) -> Result<(), DbError> {
+    for before in accounts::lock_of_grant(work, workspace, grant).await? {
+        let now = accounts::change_scopes(work, &before, scopes).await?;
+        tell_changes(work, &before, &now).await?;
+    }
+    Ok(())
+}
