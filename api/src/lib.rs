@@ -1,6 +1,7 @@
 //! Latchkey's HTTP door: accepts, validates, commits, publishes. It calls no platform: that is the
 //! workers' part.
 
+mod asyncapi;
 mod auth;
 mod backlog;
 mod bootstrap;
@@ -32,6 +33,7 @@ mod validate;
 mod waiting;
 mod web;
 
+pub use asyncapi::document as asyncapi_document;
 pub use bootstrap::{Bootstrapped, Names, bootstrap};
 pub use code::Code;
 pub use compat::documents;

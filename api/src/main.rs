@@ -26,6 +26,7 @@ async fn main() -> ExitCode {
         Subcommand::Bootstrap { database, names } => bootstrap(&database, &names).await,
         Subcommand::Platforms(settings) => print_platforms(&settings),
         Subcommand::Openapi => print_document(),
+        Subcommand::Asyncapi => print_messages(),
     };
     boot::ended(BINARY, done)
 }
@@ -67,6 +68,11 @@ fn server(settings: &DatabaseSettings) -> anyhow::Result<Server> {
 fn print_platforms(settings: &PlatformsSettings) -> anyhow::Result<()> {
     let platforms = Platforms::load(&settings.platforms_file)?;
     print!("{}", latchkey_api::platform_table(&platforms));
+    Ok(())
+}
+
+fn print_messages() -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(&latchkey_api::asyncapi_document())?);
     Ok(())
 }
 

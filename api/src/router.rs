@@ -17,7 +17,7 @@ use crate::routes::{
     workspaces,
 };
 use crate::state::App;
-use crate::{browser_headers, compat, extract, keyed, openapi, reference, request, web};
+use crate::{asyncapi, browser_headers, compat, extract, keyed, openapi, reference, request, web};
 
 /// The routes with their descriptions. The OpenAPI document is made from the same lists.
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -87,6 +87,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(open_router)
         .merge(compat::router(&app))
         .route("/openapi.json", get(move || async { Json(document) }))
+        .route("/asyncapi.json", get(|| async { Json(asyncapi::document()) }))
         .merge(reference::router())
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)

@@ -36,6 +36,10 @@ pub struct Context {
     pub lanes: Lanes,
     /// How long before the access token's end a token in doubt is tried again.
     pub in_doubt_lead: TimeDelta,
+    /// Whether every refresh is told.
+    pub refreshed_events: bool,
+    /// For how many days events are kept.
+    pub event_days: u16,
     /// One permit for each call that may be open at once.
     pub calls: Arc<Semaphore>,
     /// Says that no new call may begin.

@@ -102,6 +102,8 @@ async fn context(
         guard,
         lanes: Lanes::new(settings.webhook_concurrency.into(), settings.concurrency.into()),
         in_doubt_lead: TimeDelta::from_std(settings.in_doubt_lead)?,
+        refreshed_events: settings.refreshed_events,
+        event_days: settings.event_days,
         calls: Arc::new(Semaphore::new(0)),
         stop: CancellationToken::new(),
     })

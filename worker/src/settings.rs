@@ -85,6 +85,14 @@ pub struct WorkerSettings {
     #[arg(long, env = "LATCHKEY_IN_DOUBT_LEAD", default_value = "30", value_name = "SECONDS", value_parser = parse_seconds)]
     pub in_doubt_lead: Duration,
 
+    /// Whether every refresh is told as an event, account.refreshed
+    #[arg(long, env = "LATCHKEY_REFRESHED_EVENTS", default_value_t = false, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub refreshed_events: bool,
+
+    /// How many days events, and the histories of accounts, are kept
+    #[arg(long, env = "LATCHKEY_EVENT_DAYS", default_value_t = 90, value_parser = clap::value_parser!(u16).range(7..=3650))]
+    pub event_days: u16,
+
     /// Another schedule for a sweep, NAME=CRON (seconds first); several are separated by semicolons
     /// [default: none]
     #[arg(long, env = "LATCHKEY_SWEEPS", value_delimiter = ';', value_name = "NAME=CRON")]

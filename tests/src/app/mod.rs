@@ -223,6 +223,8 @@ impl TestApp {
             call_timeout: self.options.call_timeout.unwrap_or(Duration::from_secs(30)),
             drain: PATIENCE,
             in_doubt_lead: Duration::from_secs(30),
+            refreshed_events: self.options.refreshed_events,
+            event_days: 90,
             sweeps: Vec::new(),
         }
     }

@@ -9,8 +9,6 @@ use latchkey_shared::db::{
 use crate::context::Context;
 use crate::outcome::Failure;
 
-/// How long applications may read the event log and the histories of accounts back.
-const EVENT_DAYS: u64 = 90;
 /// How long done messages are kept for those who ask what happened.
 const OUTBOX_DAYS: u64 = 7;
 const DELIVERY_DAYS: i64 = 30;
@@ -19,9 +17,10 @@ const BATCH: i64 = 10_000;
 pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     let mut conn = context.store.conn().await?;
     let today = db::read_now(&mut conn, context.clock()).await?.date_naive();
+    let event_days = u64::from(context.event_days);
     let days = [
-        ("events", EVENT_DAYS, "false"),
-        ("account_history", EVENT_DAYS, "false"),
+        ("events", event_days, "false"),
+        ("account_history", event_days, "false"),
         ("outbox", OUTBOX_DAYS, "done_at IS NULL"),
     ];
     let mut pruned = 0;

@@ -13,11 +13,14 @@ use anyhow::anyhow;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use latchkey_shared::backoff::Policy;
-use latchkey_shared::db::grants::{self, GrantStatus};
+use latchkey_shared::db::grants::{self, Grant, GrantStatus};
+use latchkey_shared::db::{DbError, accounts};
+use latchkey_shared::events::{AccountRefreshed, EventData, NewEvent};
 use latchkey_shared::failpoint;
 use latchkey_shared::keyring::SealError;
 use latchkey_shared::messages::{GrantRef, RefreshDue};
 use latchkey_shared::platforms::{Endpoints, Platform};
+use latchkey_shared::work::Work;
 
 use super::changes::change_scopes;
 use super::new_tokens::{Origin, new_tokens};
@@ -140,6 +143,9 @@ async fn store(
             let of = (&grant.workspace_id, &grant.id);
             change_scopes(&mut work, of, &tokens.scopes).await?;
         }
+        if stored.is_some() && context.refreshed_events {
+            tell_refreshed(&mut work, grant, &tokens).await?;
+        }
         work.commit().await?;
         Ok(stored)
     })
@@ -155,6 +161,23 @@ async fn store(
             Ok(Outcome::Stale("the generation has moved on"))
         }
     }
+}
+
+async fn tell_refreshed(
+    work: &mut Work,
+    grant: &Grant,
+    tokens: &grants::NewTokens,
+) -> Result<(), DbError> {
+    for account in accounts::lock_of_grant(work, &grant.workspace_id, &grant.id).await? {
+        let refreshed = EventData::AccountRefreshed(AccountRefreshed {
+            account: account.about(),
+            token_generation: grant.generation + 1,
+            token_expires_at: tokens.access_expires_at.map(Into::into),
+            next_refresh_at: tokens.refresh_at.map(Into::into),
+        });
+        work.emit(NewEvent::of_workspace(&grant.workspace_id, refreshed)).await?;
+    }
+    Ok(())
 }
 
 fn seal(
