@@ -66,6 +66,7 @@ async fn all_that_is_wrong_is_told_at_once() -> anyhow::Result<()> {
             ("LATCHKEY_PLATFORMS_FILE", "/nowhere/platforms.toml"),
             ("LATCHKEY_BROKER_PREFIX", "a b"),
             ("LATCHKEY_OUTBOUND_ALLOW", "10.0.0.0/8,everything"),
+            ("LATCHKEY_OUTBOUND_PORTS", "80,http"),
             ("LATCHKEY_LOG", "info,a=b=c"),
             ("LATCHKEY_LOG_FORMAT", "xml"),
             ("LATCHKEY_LISTEN", "8080"),
@@ -81,6 +82,7 @@ async fn all_that_is_wrong_is_told_at_once() -> anyhow::Result<()> {
     latchkey-api: the settings are wrong; see `latchkey-api --help`
       --broker-prefix (LATCHKEY_BROKER_PREFIX): `a b` must be 1 to 64 letters, digits, `-`, `_` or `.`
       --outbound-allow (LATCHKEY_OUTBOUND_ALLOW): `everything` must be a network, as in 10.0.0.0/8
+      --outbound-ports (LATCHKEY_OUTBOUND_PORTS): `http` must be a port, or two as in 8000-8999
       --log-format (LATCHKEY_LOG_FORMAT): `xml` must be one of text, json
       --listen (LATCHKEY_LISTEN): `8080` must be an IP address and a port, as in 127.0.0.1:8080
       --metrics-listen (LATCHKEY_METRICS_LISTEN): `localhost:9464` must be an IP address and a port, as in 127.0.0.1:8080
@@ -105,6 +107,7 @@ async fn all_that_is_wrong_is_told_at_once() -> anyhow::Result<()> {
             ("LATCHKEY_METRICS_LISTEN", ""),
             ("LATCHKEY_POOLS", "refresh,refresh"),
             ("LATCHKEY_CONCURRENCY", "0"),
+            ("LATCHKEY_WEBHOOK_CONCURRENCY", "0"),
             ("LATCHKEY_DRAIN", "60"),
             ("LATCHKEY_IN_DOUBT_LEAD", "240"),
             ("LATCHKEY_SWEEPS", "prune=daily"),
@@ -114,6 +117,7 @@ async fn all_that_is_wrong_is_told_at_once() -> anyhow::Result<()> {
     insta::assert_snapshot!(worker, @r#"
     latchkey-worker: the settings are wrong; see `latchkey-worker --help`
       --concurrency (LATCHKEY_CONCURRENCY): `0` must be 1 to 1000
+      --webhook-concurrency (LATCHKEY_WEBHOOK_CONCURRENCY): `0` must be 1 to 1000
       --amqp-url (AMQP_URL): is missing. RabbitMQ: amqp://user:password@host:port/vhost, or amqps:// for TLS
       --database-url (DATABASE_URL): must be postgres://user:password@host:port/database
       --keyring (LATCHKEY_KEYRING), --keyring-file (LATCHKEY_KEYRING_FILE): both are set: keep one, the other is not read

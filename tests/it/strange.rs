@@ -168,9 +168,8 @@ async fn read(stream: &mut TcpStream) -> Option<Came> {
         bytes.extend_from_slice(&chunk[..count]);
         let text = String::from_utf8_lossy(&bytes);
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let header = |name: &str| {
-            head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-        };
+        let header =
+            |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         let length: usize = header("content-length")?.parse().ok()?;
         if body.len() >= length {
             let id = header("webhook-id")?.to_owned();

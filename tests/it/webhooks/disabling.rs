@@ -28,7 +28,8 @@ async fn told(app: &TestApp, endpoint: &Endpoint) -> anyhow::Result<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_is_gone_is_disabled_at_once() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
-    let strange = Strange::start(vec![says(500, "", ""), says(410, "", "bye"), says(200, "", "")]).await?;
+    let strange =
+        Strange::start(vec![says(500, "", ""), says(410, "", "bye"), says(200, "", "")]).await?;
     let endpoint = Endpoint::make(&app, &strange.url(), &["account.connected"]).await?;
     let waiting = endpoint.test(&app).await?;
     endpoint.until_tried(&app, 1).await?;
@@ -48,15 +49,14 @@ async fn an_endpoint_that_is_gone_is_disabled_at_once() -> anyhow::Result<()> {
     assert_eq!(given_up.await?["error"], "the endpoint is disabled");
 
     let redeliver = format!("deliveries/{waiting}/redeliver");
-    for (what, body) in [
-        ("test", json!({})),
-        (&redeliver, json!({})),
-        ("replay", json!({ "after": event["id"] })),
-    ] {
+    for (what, body) in
+        [("test", json!({})), (&redeliver, json!({})), ("replay", json!({ "after": event["id"] }))]
+    {
         let answer = app.http.post(&format!("{}/{what}", endpoint.path), &body).await?;
         assert_eq!((answer.status, answer.code()), (409, "ENDPOINT_DISABLED".to_owned()), "{what}");
     }
-    let enabled = app.http.patch(&endpoint.path, &json!({ "disabled": false })).await?.expect(200)?;
+    let enabled =
+        app.http.patch(&endpoint.path, &json!({ "disabled": false })).await?.expect(200)?;
     let enabled = enabled.json();
     for cleared in ["disabledAt", "disabledReason", "failingSince"] {
         assert!(enabled[cleared].is_null(), "{enabled}");

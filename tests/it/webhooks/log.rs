@@ -53,9 +53,11 @@ async fn the_log_is_read_newest_first_page_by_page() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_taken_is_delivered_again_from_the_beginning_of_the_schedule() -> anyhow::Result<()> {
+async fn what_was_taken_is_delivered_again_from_the_beginning_of_the_schedule() -> anyhow::Result<()>
+{
     let app = TestApp::start().await?;
-    let strange = Strange::start(vec![says(200, "", ""), says(500, "", ""), says(200, "", "")]).await?;
+    let strange =
+        Strange::start(vec![says(200, "", ""), says(500, "", ""), says(200, "", "")]).await?;
     let endpoint = Endpoint::make(&app, &strange.url(), &["connect.started"]).await?;
     let started = app.start_connect(json!({})).await?;
     let event = app.event("connect.started", started["connectId"].as_str().unwrap_or_default());

@@ -49,7 +49,8 @@ async fn the_schedule_is_walked_to_its_end_with_one_id() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_says_when_it_wants_to_be_asked() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
-    let dated = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\nretry-after: Sun, 06 Nov 1994 09:49:37 GMT\r\n";
+    let dated =
+        "date: Sun, 06 Nov 1994 08:49:37 GMT\r\nretry-after: Sun, 06 Nov 1994 09:49:37 GMT\r\n";
     let strange = Strange::start(vec![
         says(429, "retry-after: 600\r\n", ""),
         says(503, dated, ""),

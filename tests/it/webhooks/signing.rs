@@ -25,8 +25,10 @@ async fn next(app: &TestApp, path: &str) -> anyhow::Result<latchkey_tests::Deliv
 async fn both_secrets_verify_in_the_middle_of_a_rotation_and_one_after_it() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let endpoints = app.http.get("/v1/webhook-endpoints").await?.expect(200)?.json();
-    let path =
-        format!("/v1/webhook-endpoints/{}", endpoints["data"][0]["id"].as_str().unwrap_or_default());
+    let path = format!(
+        "/v1/webhook-endpoints/{}",
+        endpoints["data"][0]["id"].as_str().unwrap_or_default()
+    );
     let mut secrets = Vec::new();
     let begun = next(&app, &path).await?;
     assert!(begun.verified, "the first secret signs");

@@ -42,13 +42,10 @@ pub struct Options {
     /// More sections of the platforms file; `{sandbox}` stands for the sandbox's address, `{dns}` for its
     /// name server's.
     pub platforms: String,
-<<<<<<< HEAD
     /// Where webhooks may go besides public addresses; where nowhere, the receiver hears nothing.
     pub outbound_allow: Vec<IpNet>,
-=======
     /// Whether every refresh is told as an event.
     pub refreshed_events: bool,
->>>>>>> main
     /// The rest of the sandbox's settings.
     pub sandbox: SandboxConfig,
     /// What the API is told besides.
@@ -78,11 +75,8 @@ impl Default for Options {
             token_url: None,
             configured: true,
             platforms: String::new(),
-<<<<<<< HEAD
             outbound_allow: vec!["127.0.0.0/8".parse().expect("this is a network")],
-=======
             refreshed_events: false,
->>>>>>> main
             sandbox: SandboxConfig::default(),
             serve: |_| {},
         }
