@@ -18,8 +18,15 @@ use latchkey_worker::sweeps::Sweep;
 const README: &str = "README.md";
 const MAP: &str = "docs/ARCHITECTURE.md";
 const PLATFORMS: &str = "docs/PLATFORMS.md";
-const DOCUMENTS: [&str; 6] =
-    [README, MAP, "docs/CONTRIBUTING.md", "docs/PUBLISHING.md", PLATFORMS, "docs/API.md"];
+const DOCUMENTS: [&str; 7] = [
+    README,
+    MAP,
+    "docs/CONTRIBUTING.md",
+    "docs/PUBLISHING.md",
+    PLATFORMS,
+    "docs/API.md",
+    "docs/WEBHOOKS.md",
+];
 
 fn path(inside: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(inside)
