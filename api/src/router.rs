@@ -48,7 +48,16 @@ fn keyed_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(apps::add_secret))
         .routes(routes!(apps::delete_secret))
         .routes(routes!(webhook_endpoints::create, webhook_endpoints::list))
-        .routes(routes!(webhook_endpoints::delete))
+        .routes(routes!(
+            webhook_endpoints::get,
+            webhook_endpoints::update,
+            webhook_endpoints::delete
+        ))
+        .routes(routes!(webhook_endpoints::rotate_secret))
+        .routes(routes!(webhook_endpoints::test))
+        .routes(routes!(webhook_endpoints::list_deliveries))
+        .routes(routes!(webhook_endpoints::redeliver))
+        .routes(routes!(webhook_endpoints::replay))
         .routes(routes!(events::list))
 }
 

@@ -77,7 +77,7 @@ pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running>
     let app = Arc::new(App {
         store: Store::new(db, vault, publisher.clone(), tasks.clone()),
         platforms,
-        net_guard: NetGuard::new(&config.common.outbound_allow),
+        net_guard: NetGuard::new(&config.common.outbound_allow, &config.common.outbound_ports),
         public_url: public_url.clone(),
         limits: Limits {
             callback_wait: config.callback_wait,

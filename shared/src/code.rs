@@ -129,6 +129,12 @@ codes! {
     RefreshTooEarly = CONFLICT, "REFRESH_TOO_EARLY", "It is too early to refresh";
     /// The browser came back a second time, or the connect was taken back.
     StateUsed = CONFLICT, "STATE_USED", "The link was used already";
+    /// The organisation has as many webhook endpoints as it may.
+    TooManyWebhookEndpoints = CONFLICT, "TOO_MANY_WEBHOOK_ENDPOINTS", "There are too many webhook endpoints";
+    /// Nothing is delivered to the endpoint.
+    EndpointDisabled = CONFLICT, "ENDPOINT_DISABLED", "The webhook endpoint is disabled";
+    /// A replay to the endpoint is under way.
+    ReplayRunning = CONFLICT, "REPLAY_RUNNING", "A replay is under way";
     /// A request with this `Idempotency-Key` is running.
     IdempotencyKeyInUse = CONFLICT, "IDEMPOTENCY_KEY_IN_USE", "A request with this Idempotency-Key is running";
     /// The link to a connect's first page was traded for another browser's cookie.

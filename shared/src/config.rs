@@ -14,7 +14,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::keyring::{Keyring, SealError};
-use crate::net_guard::is_this_machine;
+use crate::net_guard::{Ports, is_this_machine};
 
 /// How long a person has to finish a connect, unless the operator says otherwise.
 pub const CONNECT_LIFETIME: Duration = Duration::from_secs(600);
@@ -77,6 +77,10 @@ pub struct CommonSettings {
     /// API's /readyz says no
     #[arg(long, env = "LATCHKEY_OUTBOX_MAX", default_value_t = OUTBOX_MAX, value_parser = clap::value_parser!(i64).range(1..))]
     pub outbox_max: i64,
+    /// Ports that webhooks, and calls to the servers of Bluesky accounts, may reach, comma-separated;
+    /// ranges as in 8000-8999
+    #[arg(long, env = "LATCHKEY_OUTBOUND_PORTS", value_delimiter = ',', default_values = ["80", "443"])]
+    pub outbound_ports: Vec<Ports>,
 
     /// What is logged: a level, or target=level,…
     #[arg(long, env = "LATCHKEY_LOG", default_value = "info")]

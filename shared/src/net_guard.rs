@@ -1,11 +1,14 @@
 //! Where calls that other people choose the address of may go: public addresses, and networks that
-//! the operator allows.
+//! the operator allows, on the ports that the operator allows.
 //!
 //! The check is made twice: on IP literals in the URL, which never reach the resolver, and in the
-//! resolver on what a name resolves to, so that there is no gap between checking and connecting.
+//! resolver on what a name resolves to, so that there is no gap between checking and connecting. A name
+//! is never judged by its letters: `*.internal` is what it resolves to.
 
 use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +30,11 @@ pub enum Refused {
         "{0} is not a public address; the operator can allow its network (LATCHKEY_OUTBOUND_ALLOW)"
     )]
     NotPublic(IpAddr),
+    /// A port for something else than what is called.
+    #[error(
+        "port {0} is not one that is called; the operator can allow it (LATCHKEY_OUTBOUND_PORTS)"
+    )]
+    Port(u16),
 }
 
 impl Refused {
@@ -44,17 +52,68 @@ impl Refused {
     }
 }
 
+/// Ports that may be called: one, or from one to another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ports {
+    first: u16,
+    last: u16,
+}
+
+impl Ports {
+    /// Those of HTTP.
+    pub const USUAL: [Self; 2] = [Self { first: 80, last: 80 }, Self { first: 443, last: 443 }];
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self { first: 1, last: u16::MAX }];
+
+    fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+}
+
+impl FromStr for Ports {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let number = |text: &str| text.trim().parse().ok().filter(|port| *port > 0);
+        match (number(first), number(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(Self { first, last }),
+            _ => Err("must be a port, or two as in 8000-8999"),
+        }
+    }
+}
+
 /// Decides which addresses may be called.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct NetGuard {
     allow: Arc<[IpNet]>,
+    ports: Arc<[Ports]>,
+    resolver: Arc<dyn Resolve>,
+}
+
+impl fmt::Debug for NetGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetGuard").field("allow", &self.allow).field("ports", &self.ports).finish()
+    }
+}
+
+impl Default for NetGuard {
+    fn default() -> Self {
+        Self::new(&[], &Ports::USUAL)
+    }
 }
 
 impl NetGuard {
-    /// Public addresses, and these networks.
+    /// Public addresses and these networks, on these ports.
     #[must_use]
-    pub fn new(allow: &[IpNet]) -> Self {
-        Self { allow: allow.into() }
+    pub fn new(allow: &[IpNet], ports: &[Ports]) -> Self {
+        Self { allow: allow.into(), ports: ports.into(), resolver: Arc::new(SystemResolver) }
+    }
+
+    /// The same over another resolver than the machine's. What that one says is checked all the same.
+    #[must_use]
+    pub fn over(self, resolver: Arc<dyn Resolve>) -> Self {
+        Self { resolver, ..self }
     }
 
     /// Checks what can be seen of a URL before its name is resolved.
@@ -68,13 +127,18 @@ impl NetGuard {
         {
             return Err(Refused::Form);
         }
-        let literal = match url.host() {
-            Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
-            Some(Host::Ipv6(ip)) => IpAddr::V6(ip),
-            Some(Host::Domain(_)) => return Ok(()),
+        let known = match url.host() {
+            Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
+            Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
+            Some(Host::Domain(name)) => is_this_machine(name).then_some(Ipv4Addr::LOCALHOST.into()),
             None => return Err(Refused::Form),
         };
-        if self.permits(literal) { Ok(()) } else { Err(Refused::NotPublic(literal)) }
+        if let Some(inside) = known.filter(|ip| !self.permits(*ip)) {
+            return Err(Refused::NotPublic(inside));
+        }
+        let port = url.port_or_known_default().ok_or(Refused::Form)?;
+        let called = self.ports.iter().any(|ports| ports.contains(port));
+        if called { Ok(()) } else { Err(Refused::Port(port)) }
     }
 
     /// As [`Self::check`], and https; http only on this machine, where loopback is permitted.
@@ -112,9 +176,10 @@ impl NetGuard {
 }
 
 /// Whether a URL's host is this very machine: a loopback address, or a name that RFC 6761 §6.3 gives
-/// to it.
+/// to it, with the dot at its end or without.
 #[must_use]
 pub fn is_this_machine(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(ip) => ip.is_loopback(),
         Err(_) => host == "localhost" || host.ends_with(".localhost"),
@@ -134,11 +199,23 @@ pub fn outbound_client(timeout: Duration) -> reqwest::ClientBuilder {
         .user_agent(concat!("latchkey/", env!("CARGO_PKG_VERSION")))
 }
 
+/// Asks as every program of the machine does.
+struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?.collect::<Vec<_>>();
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
 impl Resolve for NetGuard {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let found = guard.resolver.resolve(name).await?;
             let mut permitted = Vec::new();
             for address in found {
                 if !guard.permits(address.ip()) {
@@ -146,8 +223,7 @@ impl Resolve for NetGuard {
                 }
                 permitted.push(address);
             }
-            Ok(Box::new(permitted.into_iter()) as Box<dyn Iterator<Item = SocketAddr> + Send>)
-                as Result<Addrs, _>
+            Ok(Box::new(permitted.into_iter()) as Addrs)
         })
     }
 }
@@ -174,7 +250,8 @@ fn is_public(ip: IpAddr) -> bool {
     }
 }
 
-/// The IANA special-purpose registry for IPv4.
+/// The IANA special-purpose registry for IPv4. What it calls globally reachable passes, but for the two
+/// anycast addresses of 192.0.0.0/24: those answer for the network that the packet starts in.
 fn is_public_v4(ip: Ipv4Addr) -> bool {
     let [a, b, c, _] = ip.octets();
     let reserved = ip.is_private()
@@ -192,7 +269,9 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
     !reserved
 }
 
-/// Global unicast (2000::/3) without documentation and tunnels.
+/// Global unicast (2000::/3) without documentation (2001:db8::/32, 3fff::/20) and 2001::/23, where Teredo,
+/// benchmarking and ORCHID are. All the other special ranges are outside it: ::/96 with the addresses
+/// that are compatible to IPv4, 64:ff9b:1::/48, 5f00::/16, fc00::/7, fe80::/10, fec0::/10, ff00::/8.
 fn is_public_v6(ip: Ipv6Addr) -> bool {
     let [a, b, ..] = ip.segments();
     (a & 0xe000) == 0x2000 && !(a == 0x2001 && (b == 0xdb8 || b < 0x200)) && a != 0x3fff
@@ -225,6 +304,19 @@ mod tests {
             "http://255.255.255.255/",
             "http://198.18.0.1/",
             "http://[2001:db8::1]/",
+            "http://[3fff::1]/",
+            "http://[2001::7f00:1]/",
+            "http://[2001:20::1]/",
+            "http://[64:ff9b:1::808:808]/",
+            "http://[::7f00:1]/",
+            "http://[::ffff:0:7f00:1]/",
+            "http://[fec0::1]/",
+            "http://[5f00::1]/",
+            "http://[ff02::1]/",
+            "http://192.0.0.9/",
+            "http://192.88.99.1/",
+            "https://localhost/",
+            "https://a.localhost./",
             "http://user@example.com/",
             "ftp://example.com/",
         ] {
@@ -234,9 +326,11 @@ mod tests {
 
     #[test]
     fn public_and_allowed_addresses_pass() {
-        let guard = NetGuard::new(&["127.0.0.0/8".parse().unwrap()]);
+        let guard = NetGuard::new(&["127.0.0.0/8".parse().unwrap()], &Ports::ALL);
         for url in [
             "https://1.1.1.1/",
+            "https://192.31.196.1/",
+            "https://[64:ff9b::101:101]/",
             "https://[2606:4700::1111]/",
             "http://127.0.0.1:8080/",
             "https://example.com/",
@@ -246,17 +340,34 @@ mod tests {
         assert!(guard.check(&"http://10.0.0.1/".parse().unwrap()).is_err());
     }
 
+    #[test]
+    fn other_ports_are_the_operator_s_to_allow() {
+        let usual = NetGuard::default();
+        let more = NetGuard::new(&[], &["443", "8000-8999"].map(|ports| ports.parse().unwrap()));
+        let passes = |guard: &NetGuard, url: &str| guard.check(&url.parse().unwrap()).is_ok();
+        for url in ["http://a.example/", "https://a.example/", "https://a.example:80/"] {
+            assert!(passes(&usual, url), "{url}");
+        }
+        assert!(passes(&more, "https://a.example:8443/") && !passes(&more, "http://a.example/"));
+        for url in ["https://a.example:22/", "https://a.example:6379/", "https://a.example:9000/"] {
+            assert!(!passes(&usual, url) && !passes(&more, url), "{url}");
+        }
+        for text in ["", "0", "70000", "90-80", "1-", "http"] {
+            assert!(text.parse::<Ports>().is_err(), "{text}");
+        }
+    }
+
     #[tokio::test]
     async fn a_name_that_leads_inside_is_refused_when_it_resolves() {
         let client = NetGuard::default().client(Duration::from_secs(2)).unwrap();
-        let error = client.get("http://localhost:1/").send().await.unwrap_err();
+        let error = client.get("http://localhost:80/").send().await.unwrap_err();
         assert!(matches!(Refused::inside(&error), Some(Refused::NotPublic(_))), "{error:?}");
     }
 
     #[test]
     fn http_is_for_this_machine_where_loopback_is_permitted() {
-        let here = NetGuard::new(&["127.0.0.0/8".parse().unwrap()]);
-        let elsewhere = NetGuard::new(&["10.0.0.0/8".parse().unwrap()]);
+        let here = NetGuard::new(&["127.0.0.0/8".parse().unwrap()], &Ports::ALL);
+        let elsewhere = NetGuard::new(&["10.0.0.0/8".parse().unwrap()], &Ports::ALL);
         let passes = |guard: &NetGuard, url: &str| guard.check_https(&url.parse().unwrap()).is_ok();
         for url in ["http://127.0.0.1:1/", "http://localhost:1/", "https://example.com/"] {
             assert!(passes(&here, url), "{url}");

@@ -237,7 +237,7 @@ impl Work {
         let clock = self.store.clock().clone();
         let logged = events::insert(self, &clock, &event).await?;
         for due in webhook_deliveries::insert_for(self, &clock, &logged).await? {
-            self.outgoing.push(Outgoing::Nudge(Command::WebhookDue(due)));
+            self.nudge(Command::WebhookDue(due));
         }
         self.enqueue(Message {
             id: logged.id.to_string(),
@@ -267,6 +267,12 @@ impl Work {
         let id = MessageId::new(self.store.clock()).to_string();
         let (kind, routing_key) = (outbox::REPLY.to_owned(), to.to_owned());
         self.enqueue(Message { id, kind, routing_key, body: reply.body() }).await
+    }
+
+    /// Publishes a command after the commit. No outbox row stands for it: its row comes due again by
+    /// itself.
+    pub fn nudge(&mut self, command: Command) {
+        self.outgoing.push(Outgoing::Nudge(command));
     }
 
     async fn enqueue(&mut self, message: Message) -> Result<(), DbError> {

@@ -19,7 +19,7 @@ use latchkey_worker::sweeps::Sweep;
 const README: &str = "README.md";
 const MAP: &str = "docs/ARCHITECTURE.md";
 const PLATFORMS: &str = "docs/PLATFORMS.md";
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 10] = [
     README,
     MAP,
     "docs/CONTRIBUTING.md",
@@ -29,6 +29,7 @@ const DOCUMENTS: [&str; 9] = [
     "docs/EVENTS.md",
     "docs/MESSAGING.md",
     "docs/examples/README.md",
+    "docs/WEBHOOKS.md",
 ];
 
 fn path(inside: &str) -> PathBuf {

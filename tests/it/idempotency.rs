@@ -74,6 +74,11 @@ async fn posts(app: &TestApp) -> anyhow::Result<Vec<(String, Value)>> {
     let own = app.http.post("/v1/apps", &client).await?.expect(201)?.json();
     let choice = app.selecting(json!({}), &[candidate("1", None)]).await?;
     let (claiming, claim) = app.claiming(&app.browser(), &Person::new("ann")?, json!({})).await?;
+    let endpoints = app.http.get("/v1/webhook-endpoints").await?.expect(200)?.json();
+    let endpoint = endpoints["data"][0]["id"].as_str().unwrap_or_default();
+    let deliveries = format!("/v1/webhook-endpoints/{endpoint}/deliveries");
+    let deliveries = app.http.get(&deliveries).await?.expect(200)?.json();
+    let event = app.http.get("/v1/events").await?.expect(200)?.json()["data"][0]["id"].clone();
     let document = app.http.get("/openapi.json").await?.expect(200)?.json();
     let paths = document["paths"].as_object().into_iter().flatten();
     let keyed = paths.filter(|(path, item)| path.starts_with("/v1/") && item["post"].is_object());
@@ -86,7 +91,8 @@ async fn posts(app: &TestApp) -> anyhow::Result<Vec<(String, Value)>> {
             "workspaces" => json!({ "name": "w" }),
             "api-keys" => json!({ "name": "k", "role": "viewer" }),
             "webhook-endpoints" => json!({ "url": "https://example.com/hook" }),
-            "refresh" => json!({}),
+            "refresh" | "rotate-secret" | "test" | "redeliver" => json!({}),
+            "replay" => json!({ "after": event }),
             "profiles" => json!({ "name": "p", "externalId": "7" }),
             "apps" => client.clone(),
             "selection" => json!({ "candidateIds": ["1"] }),
@@ -97,6 +103,8 @@ async fn posts(app: &TestApp) -> anyhow::Result<Vec<(String, Value)>> {
         let path = path.replace("{ws}", app.owner.workspace_id.as_str());
         let connect = if path.ends_with("/claim") { &claiming } else { &choice.connect_id };
         let path = path.replace("{con}", connect);
+        let path = path.replace("{whe}", endpoint);
+        let path = path.replace("{dlv}", deliveries["data"][0]["id"].as_str().unwrap_or_default());
         let path = path.replace("{app}", own["id"].as_str().unwrap_or_default());
         (path.replace("{acc}", &sam.account_id), body)
     });

@@ -66,6 +66,7 @@ async fn all_that_is_wrong_is_told_at_once() -> anyhow::Result<()> {
             ("LATCHKEY_PLATFORMS_FILE", "/nowhere/platforms.toml"),
             ("LATCHKEY_BROKER_PREFIX", "a b"),
             ("LATCHKEY_OUTBOUND_ALLOW", "10.0.0.0/8,everything"),
+            ("LATCHKEY_OUTBOUND_PORTS", "80,http"),
             ("LATCHKEY_LOG", "info,a=b=c"),
             ("LATCHKEY_LOG_FORMAT", "xml"),
             ("LATCHKEY_LISTEN", "8080"),
@@ -83,6 +84,7 @@ async fn all_that_is_wrong_is_told_at_once() -> anyhow::Result<()> {
       --outbound-allow (LATCHKEY_OUTBOUND_ALLOW): `everything` must be a network, as in 10.0.0.0/8
       --public-url (LATCHKEY_PUBLIC_URL): `http://social.example` must be https://: codes and cookies pass there, and http is for loopback alone
       --outbox-max (LATCHKEY_OUTBOX_MAX): `0` must be 1 or more
+      --outbound-ports (LATCHKEY_OUTBOUND_PORTS): `http` must be a port, or two as in 8000-8999
       --log-format (LATCHKEY_LOG_FORMAT): `xml` must be one of text, json
       --listen (LATCHKEY_LISTEN): `8080` must be an IP address and a port, as in 127.0.0.1:8080
       --metrics-listen (LATCHKEY_METRICS_LISTEN): `localhost:9464` must be an IP address and a port, as in 127.0.0.1:8080
@@ -105,6 +107,7 @@ async fn all_that_is_wrong_is_told_at_once() -> anyhow::Result<()> {
             ("LATCHKEY_METRICS_LISTEN", ""),
             ("LATCHKEY_POOLS", "refresh,refresh"),
             ("LATCHKEY_CONCURRENCY", "0"),
+            ("LATCHKEY_WEBHOOK_CONCURRENCY", "0"),
             ("LATCHKEY_DRAIN", "60"),
             ("LATCHKEY_TRUST_PRODUCERS", "maybe"),
             ("LATCHKEY_IN_DOUBT_LEAD", "240"),
@@ -116,6 +119,7 @@ async fn all_that_is_wrong_is_told_at_once() -> anyhow::Result<()> {
     latchkey-worker: the settings are wrong; see `latchkey-worker --help`
       --concurrency (LATCHKEY_CONCURRENCY): `0` must be 1 to 1000
       --trust-producers (LATCHKEY_TRUST_PRODUCERS): `maybe` must be one of true, false
+      --webhook-concurrency (LATCHKEY_WEBHOOK_CONCURRENCY): `0` must be 1 to 1000
       --amqp-url (AMQP_URL): is missing. RabbitMQ: amqp://user:password@host:port/vhost, or amqps:// for TLS
       --database-url (DATABASE_URL): must be postgres://user:password@host:port/database
       --keyring (LATCHKEY_KEYRING), --keyring-file (LATCHKEY_KEYRING_FILE): both are set: keep one, the other is not read

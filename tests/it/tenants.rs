@@ -21,6 +21,9 @@ impl Theirs {
             .expect(201)?
             .json();
         let endpoints = app.http.get("/v1/webhook-endpoints").await?.expect(200)?.json();
+        let endpoint = endpoints["data"][0]["id"].as_str().unwrap_or_default();
+        let deliveries = format!("/v1/webhook-endpoints/{endpoint}/deliveries");
+        let deliveries = app.http.get(&deliveries).await?.expect(200)?.json();
         let profile = app.http.post(&app.path("/profiles"), &json!({ "name": "Ann" })).await?;
         let own = app.http.post("/v1/apps", &body_for("/v1/apps")).await?.expect(201)?.json();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -34,6 +37,7 @@ impl Theirs {
                 ("app", text(&own["id"])),
                 ("secret", text(&own["secrets"][0]["id"])),
                 ("whe", text(&endpoints["data"][0]["id"])),
+                ("dlv", text(&deliveries["data"][0]["id"])),
             ],
         })
     }
@@ -74,6 +78,7 @@ pub(crate) fn body_for(path: &str) -> Value {
         path if path.ends_with("/selection") => json!({ "candidateIds": ["1"] }),
         path if path.ends_with("/claim") => json!({ "claim": "x" }),
         path if path.ends_with("/secrets") => json!({ "clientSecret": "s" }),
+        path if path.ends_with("/replay") => json!({ "after": "evt_01JCZ5M2V8Q4T6W8Y0A2B4C6D8" }),
         path if path.ends_with("/webhook-endpoints") => {
             json!({ "url": "https://example.com/hook" })
         }

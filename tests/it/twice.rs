@@ -58,6 +58,8 @@ enum Scene {
     ReleasedWithoutAnswer,
     Undelivered,
     UndeliveredAndGone,
+    /// What was delivered is to be delivered again.
+    Replaying,
     /// A connect whose person never came back, and one that nobody claimed.
     Unfinished,
     Deleted,
@@ -93,6 +95,7 @@ fn scenes_of_sweep(sweep: Sweep) -> &'static [Scene] {
         Sweep::DueChecks => &[Scene::Checked],
         Sweep::ReauthNotices => &[Scene::EndsSoon],
         Sweep::DueDeliveries => &[Scene::Undelivered],
+        Sweep::Replays => &[Scene::Replaying],
         Sweep::DeleteWorkspaces => &[Scene::Deleted, Scene::DeletedAndTold],
         Sweep::ExpireConnects => &[Scene::Unfinished],
         Sweep::ExpireGrants => &[Scene::Ended],
@@ -227,6 +230,7 @@ impl Stage {
                 self.start(workspace, "SANDBOX").await?;
                 self.claiming(workspace).await?;
             }
+            Scene::Replaying => self.replaying(workspace).await?,
             Scene::EndsSoon => {
                 self.connected_at(workspace, "LINKEDIN_PERSON").await?;
                 self.app.clock.advance(TimeDelta::days(352));
@@ -479,6 +483,7 @@ twice!(sweep, Sweep,
     due_checks => Sweep::DueChecks,
     reauth_notices => Sweep::ReauthNotices,
     due_deliveries => Sweep::DueDeliveries,
+    replays => Sweep::Replays,
     delete_workspaces => Sweep::DeleteWorkspaces,
     expire_connects => Sweep::ExpireConnects,
     expire_grants => Sweep::ExpireGrants,

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::atproto::Directory;
+use crate::lanes::Lanes;
 use crate::oauth::PlatformHttp;
 use crate::outcome::Failure;
 
@@ -31,6 +32,8 @@ pub struct Context {
     pub webhooks: reqwest::Client,
     /// Which addresses webhooks may go to.
     pub guard: NetGuard,
+    /// How many webhooks are under way to whom.
+    pub lanes: Lanes,
     /// How long before the access token's end a token in doubt is tried again.
     pub in_doubt_lead: TimeDelta,
     /// Whether every refresh is told.

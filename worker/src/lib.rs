@@ -4,6 +4,7 @@ pub mod atproto;
 pub mod context;
 mod executor;
 pub mod handlers;
+pub mod lanes;
 mod oauth;
 mod outcome;
 mod receipt;

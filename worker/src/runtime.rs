@@ -24,6 +24,7 @@ use crate::atproto::Directory;
 use crate::context::Context;
 use crate::executor::Executor;
 use crate::handlers::WEBHOOK_TIMEOUT;
+use crate::lanes::Lanes;
 use crate::oauth::{CallTimeouts, PlatformHttp};
 use crate::requests::{Desk, Terms};
 use crate::settings::{Pool, WorkerSettings};
@@ -91,7 +92,7 @@ async fn context(
     boot::prove(&vault, &db).await?;
     let timeouts =
         CallTimeouts { rotating: settings.call_timeout_rotating, other: settings.call_timeout };
-    let guard = NetGuard::new(&common.outbound_allow);
+    let guard = NetGuard::new(&common.outbound_allow, &common.outbound_ports);
     let directory =
         platforms.directory().map(|settings| Directory::new(settings.clone(), guard.clone()));
     let directory = directory.transpose()?;
@@ -102,6 +103,7 @@ async fn context(
         directory,
         webhooks: guard.client(WEBHOOK_TIMEOUT)?,
         guard,
+        lanes: Lanes::new(settings.webhook_concurrency.into(), settings.concurrency.into()),
         in_doubt_lead: TimeDelta::from_std(settings.in_doubt_lead)?,
         refreshed_events: settings.refreshed_events,
         event_days: settings.event_days,

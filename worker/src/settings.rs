@@ -57,6 +57,11 @@ pub struct WorkerSettings {
     #[arg(long, env = "LATCHKEY_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub concurrency: u16,
 
+    /// How many webhooks may be under way to one endpoint at once, so that those that are slow leave room
+    /// for the others
+    #[arg(long, env = "LATCHKEY_WEBHOOK_CONCURRENCY", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub webhook_concurrency: u16,
+
     /// Database connections of each pool: its own, so that no pool starves another
     #[arg(long, env = "LATCHKEY_DB_CONNECTIONS", default_value_t = 6, value_parser = clap::value_parser!(u32).range(2..=200))]
     pub db_connections: u32,

@@ -6,12 +6,19 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 
-/// The `webhook-signature` of a body; `None` when the secret is not `whsec_` and base64.
+/// The `webhook-signature` of a body, by each of the secrets; `None` when one is not `whsec_` and base64.
 #[must_use]
-pub fn sign(secret: &SecretString, id: &str, timestamp: i64, body: &str) -> Option<String> {
+pub fn sign(secrets: &[SecretString], id: &str, timestamp: i64, body: &str) -> Option<String> {
+    let signed = format!("{id}.{timestamp}.{body}");
+    let signatures: Option<Vec<String>> =
+        secrets.iter().map(|secret| sign_by(secret, signed.as_bytes())).collect();
+    Some(signatures?.join(" "))
+}
+
+fn sign_by(secret: &SecretString, signed: &[u8]) -> Option<String> {
     let key = STANDARD.decode(secret.expose_secret().strip_prefix("whsec_")?).ok()?;
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
-    mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
+    mac.update(signed);
     Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
 }
 
@@ -23,12 +30,21 @@ mod tests {
     fn agrees_with_the_specification_s_example() {
         let secret = SecretString::from("whsec_plJ3nmyCDGBKInavdOK15jsl");
         let body = r#"{"event_type":"ping","data":{"success":true}}"#;
-        let signature = sign(&secret, "msg_loFOjxBNrRLzqYUf", 1_731_705_121, body).unwrap();
+        let signature =
+            sign(&[secret.clone()], "msg_loFOjxBNrRLzqYUf", 1_731_705_121, body).unwrap();
         assert_eq!(signature, "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=");
     }
 
     #[test]
+    fn each_secret_signs() {
+        let secrets = ["whsec_AAAA", "whsec_BBBB"].map(SecretString::from);
+        let alone = |at: usize| sign(&secrets[at..=at], "id", 0, "{}").unwrap();
+        assert_eq!(sign(&secrets, "id", 0, "{}").unwrap(), format!("{} {}", alone(0), alone(1)));
+    }
+
+    #[test]
     fn a_malformed_secret_signs_nothing() {
-        assert!(sign(&SecretString::from("plain"), "id", 0, "").is_none());
+        let (good, plain) = (SecretString::from("whsec_AAAA"), SecretString::from("plain"));
+        assert!(sign(&[good, plain], "id", 0, "").is_none());
     }
 }

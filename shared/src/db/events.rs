@@ -223,3 +223,25 @@ pub async fn read_log(
     .bind::<BigInt, _>(filter.limit);
     Ok(query.load(conn).await?)
 }
+
+/// The place of an event in the log; `None` when its day was dropped, or a key that reaches one workspace
+/// alone does not reach it.
+///
+/// # Errors
+/// When the query fails.
+pub async fn position_of(
+    conn: &mut AsyncPgConnection,
+    organisation: &OrganisationId,
+    only: Option<&WorkspaceId>,
+    id: &EventId,
+) -> Result<Option<LogPosition>, DbError> {
+    let query = sql_query(
+        "SELECT id, organisation_id, workspace_id, type AS kind, sequence, data, epoch, xid, created_at
+         FROM events WHERE organisation_id = $1 AND id = $2 AND ($3::text IS NULL OR workspace_id = $3)",
+    )
+    .bind::<Text, _>(organisation)
+    .bind::<Text, _>(id)
+    .bind::<Nullable<Text>, _>(only);
+    let found: Option<LoggedEvent> = query.get_result(conn).await.optional()?;
+    Ok(found.map(|event| event.position()))
+}

@@ -30,6 +30,7 @@ pub mod sessions;
 mod text_enum;
 pub mod webhook_deliveries;
 pub mod webhook_endpoints;
+pub mod webhook_replays;
 pub mod workspace_deletion;
 pub mod workspaces;
 

@@ -39,3 +39,13 @@ pub async fn insert(
         .returning(Organisation::as_returning());
     Ok(row.get_result(conn).await?)
 }
+
+/// Holds an organisation until the transaction ends: what is counted in it stays so.
+///
+/// # Errors
+/// When the query fails.
+pub async fn lock(conn: &mut AsyncPgConnection, id: &OrganisationId) -> Result<(), DbError> {
+    let row = organisations::table.filter(organisations::id.eq(id)).select(organisations::id);
+    let _: OrganisationId = row.for_no_key_update().get_result(conn).await?;
+    Ok(())
+}

@@ -235,6 +235,13 @@ diesel::table! {
     }
 }
 diesel::table! {
+    event_epochs (epoch) {
+        epoch -> Integer,
+        cluster -> Text,
+        started_at -> Timestamptz,
+    }
+}
+diesel::table! {
     account_history (position, created_at) {
         position -> BigInt,
         workspace_id -> Text,
@@ -283,6 +290,11 @@ diesel::table! {
         url -> Text,
         event_types -> Array<Text>,
         sealed_secret -> Bytea,
+        secret_generation -> BigInt,
+        sealed_old_secret -> Nullable<Bytea>,
+        old_secret_until -> Nullable<Timestamptz>,
+        failing_since -> Nullable<Timestamptz>,
+        pace -> Text,
         disabled_at -> Nullable<Timestamptz>,
         disabled_reason -> Nullable<Text>,
         created_at -> Timestamptz,
@@ -295,14 +307,28 @@ diesel::table! {
         endpoint_id -> Text,
         event_id -> Text,
         event_at -> Timestamptz,
+        body -> Nullable<Jsonb>,
         status -> Text,
         attempts -> Integer,
+        round_start -> Integer,
         next_attempt_at -> Nullable<Timestamptz>,
         attempt_until -> Nullable<Timestamptz>,
         last_status -> Nullable<Integer>,
         last_error -> Nullable<Text>,
         ended_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    webhook_attempts (delivery_id, number) {
+        delivery_id -> Text,
+        number -> Integer,
+        organisation_id -> Text,
+        begun_at -> Timestamptz,
+        duration_ms -> Nullable<Integer>,
+        http_status -> Nullable<Integer>,
+        error -> Nullable<Text>,
+        answer -> Nullable<Text>,
     }
 }
 

@@ -154,7 +154,9 @@ impl Stage {
 
     pub(super) async fn undelivered(&self, workspace: &str) -> anyhow::Result<Command> {
         // An endpoint that said 410 in another run is asked again in this one.
-        self.app.execute("UPDATE webhook_endpoints SET disabled_at = NULL").await?;
+        self.app
+            .execute("UPDATE webhook_endpoints SET disabled_at = NULL, disabled_reason = NULL")
+            .await?;
         self.start(workspace, "SANDBOX").await?;
         let ids = format!(
             "SELECT d.id AS \"deliveryId\", d.organisation_id AS \"organisationId\"
@@ -162,6 +164,20 @@ impl Stage {
              WHERE e.workspace_id = '{workspace}'"
         );
         command("webhook_due", &self.app.row(&ids).await?)
+    }
+
+    /// An event that was delivered, and a replay that begins just before it.
+    pub(super) async fn replaying(&self, workspace: &str) -> anyhow::Result<()> {
+        self.start(workspace, "SANDBOX").await?;
+        let asked = format!(
+            "UPDATE webhook_deliveries SET status = 'delivered', next_attempt_at = NULL WHERE status = 'pending';
+             DELETE FROM webhook_replays;
+             INSERT INTO webhook_replays (endpoint_id, organisation_id, after_epoch, after_xid, after_id,
+                 epoch, existing, asked_at, worked_at)
+             SELECT e.id, e.organisation_id, v.epoch, v.xid, '', v.epoch, pg_current_snapshot(), now(), now()
+             FROM webhook_endpoints e, events v WHERE v.workspace_id = '{workspace}'"
+        );
+        self.app.execute(&asked).await
     }
 
     /// What the transaction that made it necessary sent.

@@ -50,6 +50,7 @@ use latchkey_shared::config::{
     CONNECT_LIFETIME, CommonSettings, LogFormat, MAX_OPEN_CONNECTS, OUTBOX_MAX, SecretRef,
 };
 use latchkey_shared::db::Db;
+use latchkey_shared::net_guard::Ports;
 use latchkey_shared::random;
 use latchkey_shared::tls::Trust;
 use latchkey_worker::settings::{Pool, WorkerSettings};
@@ -148,7 +149,8 @@ impl TestApp {
             keyring: Some(format!("test:{}", STANDARD.encode([7; 32])).into()),
             keyring_file: None,
             platforms_file,
-            outbound_allow: vec!["127.0.0.0/8".parse()?],
+            outbound_allow: options.outbound_allow.clone(),
+            outbound_ports: Ports::ALL.to_vec(),
             public_url: None,
             connect_lifetime: CONNECT_LIFETIME,
             max_open_connects: MAX_OPEN_CONNECTS,
@@ -176,7 +178,9 @@ impl TestApp {
             finished: false,
             files,
         };
-        app.register_receiver().await?;
+        if !app.options.outbound_allow.is_empty() {
+            app.register_receiver().await?;
+        }
         if app.options.worker {
             app.add_worker().await?;
         }
@@ -225,6 +229,7 @@ impl TestApp {
             common: self.common.clone(),
             pools,
             concurrency,
+            webhook_concurrency: 4,
             db_connections: 2,
             metrics_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             call_timeout_rotating: self.options.call_timeout.unwrap_or(Duration::from_secs(120)),

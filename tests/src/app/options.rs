@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use latchkey_api::ServeConfig;
 use latchkey_worker::settings::Pool;
 
@@ -45,6 +46,8 @@ pub struct Options {
     pub platforms: String,
     /// Whether workers take requests from producers that no key stands behind.
     pub trust_producers: bool,
+    /// Where webhooks may go besides public addresses; where nowhere, the receiver hears nothing.
+    pub outbound_allow: Vec<IpNet>,
     /// Whether every refresh is told as an event.
     pub refreshed_events: bool,
     /// The rest of the sandbox's settings.
@@ -79,6 +82,7 @@ impl Default for Options {
             configured: true,
             platforms: String::new(),
             trust_producers: false,
+            outbound_allow: vec!["127.0.0.0/8".parse().expect("this is a network")],
             refreshed_events: false,
             sandbox: SandboxConfig::default(),
             serve: |_| {},

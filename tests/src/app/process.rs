@@ -187,6 +187,7 @@ impl TestApp {
             .env("LATCHKEY_KEYRING", keyring.expose_secret())
             .env("LATCHKEY_PLATFORMS_FILE", &self.common.platforms_file)
             .env("LATCHKEY_OUTBOUND_ALLOW", "127.0.0.0/8")
+            .env("LATCHKEY_OUTBOUND_PORTS", "1-65535")
             .env("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0")
             .env("LATCHKEY_TEST_CLOCK", self.files.clock());
         if let Some(url) = &self.common.public_url {

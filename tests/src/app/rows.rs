@@ -12,7 +12,7 @@ const INCIDENTAL: &[(&str, &[&str])] = &[
     ("accounts", &["check_failures"]),
     ("events", &["xid"]),
     ("grants", &["attempts", "dispatches", "lease_holder"]),
-    ("webhook_deliveries", &["attempts"]),
+    ("webhook_deliveries", &["attempts", "round_start"]),
     (
         "outbox",
         &[

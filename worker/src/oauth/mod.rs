@@ -10,7 +10,7 @@ mod http;
 pub mod identity;
 pub mod inspect;
 pub mod listing;
-mod rate_limit;
+pub mod rate_limit;
 pub mod refresh;
 pub mod refusal;
 pub mod revoke;

@@ -1,4 +1,4 @@
-//! How long a platform wants to be left alone: `Retry-After`, or what it says in a header of its own.
+//! How long a server wants to be left alone: `Retry-After`, or what it says in a header of its own.
 
 use std::time::Duration;
 
@@ -18,16 +18,22 @@ const META_USAGE: &str = "x-business-use-case-usage";
 /// How long the platform of an answer wants to be left alone, if it says so.
 #[must_use]
 pub fn wait(platform: &Platform, headers: &HeaderMap) -> Option<Duration> {
-    let wait = retry_after(headers).or_else(|| match platform.quirks.rate_limit? {
+    let wait = wished(headers).or_else(|| match platform.quirks.rate_limit? {
         RateLimit::Reset(name) => reset(headers, name),
         RateLimit::MetaUsage => meta_usage(headers),
     })?;
     Some(wait.min(MAX_WAIT))
 }
 
+/// What `Retry-After` asks for, as far as it is believed.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    wished(headers).map(|wait| wait.min(MAX_WAIT))
+}
+
 /// Seconds, or an HTTP date (RFC 9110 §10.2.3). A date counts from the answer's own, so that no
 /// clock needs to be right. Nonsense is no wish.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+fn wished(headers: &HeaderMap) -> Option<Duration> {
     let text = text(headers, RETRY_AFTER)?;
     match seconds(text) {
         Some(seconds) => Some(Duration::from_secs(seconds)),

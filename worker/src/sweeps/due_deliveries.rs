@@ -1,4 +1,5 @@
-//! Publishes `webhook_due` for the deliveries whose time has come.
+//! Publishes `webhook_due` for the deliveries whose time has come, of each endpoint as many as it has room
+//! for; and ends those of endpoints that are disabled.
 
 use latchkey_shared::broker::BrokerState;
 use latchkey_shared::db::webhook_deliveries;
@@ -10,13 +11,18 @@ use crate::outcome::Failure;
 const BATCH: i64 = 500;
 
 pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
+    let clock = context.clock();
+    let ended = {
+        let mut conn = context.store.conn().await?;
+        webhook_deliveries::fail_disabled(&mut conn, clock, BATCH).await?
+    };
     // Taking a delivery puts it off: not while nobody could be told.
     if !matches!(context.store.publisher().state(), BrokerState::Up(_)) {
-        return Ok(0);
+        return Ok(ended);
     }
     let due = {
         let mut conn = context.store.conn().await?;
-        webhook_deliveries::take_due(&mut conn, context.clock(), BATCH).await?
+        webhook_deliveries::take_due(&mut conn, clock, (context.lanes.cap(), BATCH)).await?
     };
     let taken = due.len();
     for delivery in due {
@@ -24,5 +30,5 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
             tracing::warn!("deliveries are dispatched again in 2 min: {error}");
         }
     }
-    Ok(taken)
+    Ok(ended + taken)
 }

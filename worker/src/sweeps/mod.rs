@@ -13,6 +13,7 @@ mod plan_refreshes;
 mod prune;
 mod reauth_notices;
 mod relay;
+mod replays;
 mod take_authorized;
 
 pub use dead_letters::DeadLetterKeeper;
@@ -44,6 +45,8 @@ pub enum Sweep {
     ExpireGrants,
     /// Publishes `webhook_due` for the deliveries whose time has come.
     DueDeliveries,
+    /// Puts the events of replays into the queues of their endpoints.
+    Replays,
     /// Empties and destroys the workspaces that were deleted.
     DeleteWorkspaces,
     /// Makes the partitions of the days ahead.
@@ -54,7 +57,7 @@ pub enum Sweep {
 
 impl Sweep {
     /// Every sweep with its default schedule (seconds first).
-    pub const ALL: [(Self, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str); 12] = [
         (Self::Relay, "* * * * * *"),
         (Self::PlanRefreshes, "* * * * * *"),
         (Self::DueChecks, "*/2 * * * * *"),
@@ -63,6 +66,7 @@ impl Sweep {
         (Self::ExpireConnects, "*/5 * * * * *"),
         (Self::ExpireGrants, "*/10 * * * * *"),
         (Self::DueDeliveries, "* * * * * *"),
+        (Self::Replays, "* * * * * *"),
         (Self::DeleteWorkspaces, "*/2 * * * * *"),
         (Self::Partitions, "0 7 * * * *"),
         (Self::Prune, "0 17 * * * *"),
@@ -80,6 +84,7 @@ impl Sweep {
             Self::ExpireConnects => "expire_connects",
             Self::ExpireGrants => "expire_grants",
             Self::DueDeliveries => "due_deliveries",
+            Self::Replays => "replays",
             Self::DeleteWorkspaces => "delete_workspaces",
             Self::Partitions => "partitions",
             Self::Prune => "prune",
@@ -100,6 +105,7 @@ impl Sweep {
             Self::ExpireConnects => expire_connects::run(context).await,
             Self::ExpireGrants => expire_grants::run(context).await,
             Self::DueDeliveries => due_deliveries::run(context).await,
+            Self::Replays => replays::run(context).await,
             Self::DeleteWorkspaces => delete_workspaces::run(context).await,
             Self::Partitions => partitions::run(context).await,
             Self::Prune => prune::run(context).await,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hickory_resolver::proto::op::ResponseCode;
-use latchkey_shared::net_guard::NetGuard;
+use latchkey_shared::net_guard::{NetGuard, Ports};
 use tokio::net::{TcpListener, UdpSocket};
 
 use super::super::{Directory, DirectoryError, ResolveError, Resolved};
@@ -15,7 +15,7 @@ const EVE: &str = "did:plc:eveeveeveeveeveeveeveeve";
 const PDS: &str = "https://pds.test/";
 
 fn loopback() -> NetGuard {
-    NetGuard::new(&["127.0.0.0/8".parse().unwrap()])
+    NetGuard::new(&["127.0.0.0/8".parse().unwrap()], &Ports::ALL)
 }
 
 /// A directory whose every address is this web server.

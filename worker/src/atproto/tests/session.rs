@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use latchkey_shared::net_guard::NetGuard;
+use latchkey_shared::net_guard::{NetGuard, Ports};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -22,7 +22,8 @@ const PASSWORD: &str = "abcd-efgh-2345-67zz";
 const DEADLINE: Duration = Duration::from_secs(2);
 
 fn http() -> GuardedHttp {
-    GuardedHttp::new(NetGuard::new(&["127.0.0.0/8".parse().unwrap()]), DEADLINE).unwrap()
+    GuardedHttp::new(NetGuard::new(&["127.0.0.0/8".parse().unwrap()], &Ports::ALL), DEADLINE)
+        .unwrap()
 }
 
 fn secret(text: &str) -> SecretString {

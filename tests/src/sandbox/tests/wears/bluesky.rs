@@ -1,7 +1,7 @@
 //! The sandbox as Bluesky: over HTTP as any client sees it, and by the product's own code.
 
 use latchkey_shared::app_password::looks_like_app_password;
-use latchkey_shared::net_guard::NetGuard;
+use latchkey_shared::net_guard::{NetGuard, Ports};
 use latchkey_shared::platforms::DirectorySettings;
 use latchkey_worker::atproto::{Directory, GuardedHttp, ResolveError, SessionError, session};
 use reqwest::StatusCode;
@@ -52,7 +52,7 @@ impl Client {
 }
 
 fn guard() -> NetGuard {
-    NetGuard::new(&["127.0.0.0/8".parse().unwrap()])
+    NetGuard::new(&["127.0.0.0/8".parse().unwrap()], &Ports::ALL)
 }
 
 #[derive(Clone, Debug, PartialEq)]

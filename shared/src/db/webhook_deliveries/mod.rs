@@ -1,5 +1,13 @@
 //! Deliveries: one event on its way to one endpoint. The row holds the schedule.
 
+mod attempts;
+mod due;
+mod log;
+
+pub use attempts::{AttemptResult, begin_attempt, end_attempt};
+pub use due::{fail_disabled, put_off, take_due, take_next};
+pub use log::{LogFilter, LoggedAttempt, LoggedDelivery, attempts_of, list, logged};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -42,17 +50,20 @@ pub struct Delivery {
     pub event_id: EventId,
     /// When the event happened: leads to its partition.
     pub event_at: DateTime<Utc>,
+    /// What is sent, if it is no event of the log.
+    pub body: Option<Value>,
     /// How far it is.
     pub status: DeliveryStatus,
     /// How often it was tried.
     pub attempts: i32,
+    /// How often it had been tried when it was last put on the schedule from its beginning.
+    pub round_start: i32,
     /// When it will be tried (again).
     pub next_attempt_at: Option<DateTime<Utc>>,
-    /// The last HTTP status.
-    pub last_status: Option<i32>,
-    /// What went wrong the last time.
-    pub last_error: Option<String>,
 }
+
+/// Why a delivery to an endpoint that is disabled has failed.
+pub const ENDPOINT_DISABLED: &str = "the endpoint is disabled";
 
 /// The process that wrote the event delivers at once; only after this does the sweep step in.
 const FIRST_CHANCE: TimeDelta = TimeDelta::seconds(5);
@@ -123,97 +134,79 @@ pub async fn insert_for(
     Ok(ids.into_iter().map(due).collect())
 }
 
-/// Takes due deliveries for dispatch, each moved 2 min ahead: a lost message comes due again.
-/// Across tenants: for the sweep.
+/// Writes the delivery of a body that is no event of the log, to one endpoint alone.
 ///
 /// # Errors
 /// When the query fails.
-pub async fn take_due(
+pub async fn insert_test(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
-    limit: i64,
-) -> Result<Vec<WebhookDue>, DbError> {
+    endpoint: &Endpoint,
+    (event, at, body): (&EventId, DateTime<Utc>, &Value),
+) -> Result<WebhookDue, DbError> {
+    let id = DeliveryId::new(clock);
+    diesel::insert_into(webhook_deliveries::table)
+        .values((
+            webhook_deliveries::id.eq(&id),
+            webhook_deliveries::organisation_id.eq(&endpoint.organisation_id),
+            webhook_deliveries::endpoint_id.eq(&endpoint.id),
+            webhook_deliveries::event_id.eq(event),
+            webhook_deliveries::event_at.eq(at),
+            webhook_deliveries::body.eq(body),
+            webhook_deliveries::status.eq(DeliveryStatus::Pending),
+            webhook_deliveries::next_attempt_at.eq(now_plus(clock, FIRST_CHANCE).nullable()),
+            webhook_deliveries::created_at.eq(now(clock)),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(WebhookDue { organisation_id: endpoint.organisation_id.clone(), delivery_id: id })
+}
+
+/// Puts a delivery on the schedule again, from its beginning, wherever it stands. An attempt under way
+/// counts as the first. `None` when the endpoint has no such delivery.
+///
+/// # Errors
+/// When the query fails.
+pub async fn restart(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    (endpoint, id): (&Endpoint, &DeliveryId),
+) -> Result<Option<WebhookDue>, DbError> {
     let query = sql_query(
-        "UPDATE webhook_deliveries SET next_attempt_at = moment($1) + interval '2 min'
-         WHERE id IN (
-             SELECT id FROM webhook_deliveries WHERE status = 'pending' AND next_attempt_at <= moment($1)
-             ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-           AND status = 'pending'
+        "UPDATE webhook_deliveries SET status = 'pending', round_start = attempts, ended_at = NULL,
+             next_attempt_at = CASE WHEN attempt_until > moment($4) THEN next_attempt_at ELSE moment($4) + $5 END
+         WHERE organisation_id = $1 AND endpoint_id = $2 AND id = $3
          RETURNING organisation_id, id",
     )
+    .bind::<Text, _>(&endpoint.organisation_id)
+    .bind::<Text, _>(&endpoint.id)
+    .bind::<Text, _>(id)
     .bind::<Interval, _>(clock.offset())
-    .bind::<BigInt, _>(limit);
-    Ok(query.load::<Due>(conn).await?.into_iter().map(WebhookDue::from).collect())
+    .bind::<Interval, _>(FIRST_CHANCE);
+    let due: Option<Due> = query.get_result(conn).await.optional()?;
+    Ok(due.map(WebhookDue::from))
 }
 
-/// Counts an attempt before it is made, and keeps everybody else off for `lease`. `None` when the
-/// delivery has ended or somebody else is at it.
+/// Ends a delivery that cannot be attempted.
 ///
 /// # Errors
 /// When the query fails.
-pub async fn begin_attempt(
+pub async fn give_up(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
     delivery: &Delivery,
-    lease: TimeDelta,
-) -> Result<Option<i32>, DbError> {
-    let row = diesel::update(webhook_deliveries::table)
-        .filter(webhook_deliveries::organisation_id.eq(&delivery.organisation_id))
-        .filter(webhook_deliveries::id.eq(&delivery.id))
-        .filter(webhook_deliveries::status.eq(DeliveryStatus::Pending))
-        .filter(
-            webhook_deliveries::attempt_until
-                .is_null()
-                .or(webhook_deliveries::attempt_until.lt(now(clock).nullable())),
-        )
-        .set((
-            webhook_deliveries::attempts.eq(webhook_deliveries::attempts + 1),
-            webhook_deliveries::attempt_until.eq(now_plus(clock, lease).nullable()),
-            webhook_deliveries::next_attempt_at.eq(now_plus(clock, lease).nullable()),
-        ))
-        .returning(webhook_deliveries::attempts);
-    Ok(row.get_result(conn).await.optional()?)
-}
-
-/// How an attempt ended.
-#[derive(Debug)]
-pub struct AttemptResult<'a> {
-    /// Where the delivery stands now.
-    pub status: DeliveryStatus,
-    /// From now to the next attempt; `None` when it has ended.
-    pub next: Option<TimeDelta>,
-    /// The HTTP status, if there was an answer.
-    pub http_status: Option<i32>,
-    /// What went wrong.
-    pub error: Option<&'a str>,
-}
-
-/// Writes down how an attempt ended.
-///
-/// # Errors
-/// When the query fails.
-pub async fn end_attempt(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    delivery: &Delivery,
-    result: &AttemptResult<'_>,
+    why: &str,
 ) -> Result<(), DbError> {
-    let ended = result.status != DeliveryStatus::Pending;
-    let next: Option<DateTime<Utc>> = match result.next {
-        Some(after) => Some(diesel::select(now_plus(clock, after)).get_result(conn).await?),
-        None => None,
-    };
     diesel::update(webhook_deliveries::table)
         .filter(webhook_deliveries::organisation_id.eq(&delivery.organisation_id))
         .filter(webhook_deliveries::id.eq(&delivery.id))
         .filter(webhook_deliveries::status.eq(DeliveryStatus::Pending))
         .set((
-            webhook_deliveries::status.eq(result.status),
-            webhook_deliveries::next_attempt_at.eq(next),
+            webhook_deliveries::status.eq(DeliveryStatus::Failed),
+            webhook_deliveries::next_attempt_at.eq(None::<DateTime<Utc>>),
             webhook_deliveries::attempt_until.eq(None::<DateTime<Utc>>),
-            webhook_deliveries::last_status.eq(result.http_status),
-            webhook_deliveries::last_error.eq(result.error),
-            ended.then(|| webhook_deliveries::ended_at.eq(now(clock).nullable())),
+            webhook_deliveries::last_error.eq(why),
+            webhook_deliveries::ended_at.eq(now(clock).nullable()),
         ))
         .execute(conn)
         .await?;
@@ -237,7 +230,8 @@ pub async fn find(
     Ok(row.first(conn).await.optional()?)
 }
 
-/// The public form of the event that a delivery carries; `None` when its day was dropped.
+/// What a delivery carries: the public form of its event, or what it brought along; `None` when the
+/// event's day was dropped.
 ///
 /// # Errors
 /// When the query fails.
@@ -245,6 +239,9 @@ pub async fn event_body(
     conn: &mut AsyncPgConnection,
     delivery: &Delivery,
 ) -> Result<Option<Value>, DbError> {
+    if let Some(body) = &delivery.body {
+        return Ok(Some(body.clone()));
+    }
     type Columns = (Option<WorkspaceId>, String, Option<i64>, Value);
     let row: Option<Columns> = events::table
         .filter(events::created_at.eq(delivery.event_at))

@@ -1,0 +1,130 @@
+//! Which deliveries get their turn: each endpoint has a queue of its own, and no more of it is taken than
+//! the endpoint may have attempts open. So a long queue is nobody else's wait.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Integer, Interval, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::{Delivery, Due};
+use crate::clock::Clock;
+use crate::db::DbError;
+use crate::db::webhook_endpoints::Endpoint;
+use crate::messages::WebhookDue;
+
+/// Takes due deliveries for dispatch, each moved 2 min ahead: a lost message comes due again. Of each
+/// endpoint as many as it has room for below `cap` (one, while it is silent), the first of every queue
+/// before the second of any. Across tenants: for the sweep.
+///
+/// # Errors
+/// When the query fails.
+pub async fn take_due(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    (cap, limit): (i32, i64),
+) -> Result<Vec<WebhookDue>, DbError> {
+    // From one endpoint with a queue to the next: what is read does not grow with how long they are.
+    let query = sql_query(
+        "WITH RECURSIVE queues AS (
+             (SELECT endpoint_id FROM webhook_deliveries WHERE status = 'pending' ORDER BY endpoint_id LIMIT 1)
+             UNION ALL
+             SELECT (SELECT d.endpoint_id FROM webhook_deliveries d
+                     WHERE d.status = 'pending' AND d.endpoint_id > q.endpoint_id ORDER BY d.endpoint_id LIMIT 1)
+             FROM queues q WHERE q.endpoint_id IS NOT NULL),
+         room AS (
+             SELECT e.id, CASE e.pace WHEN 'silent' THEN 1 ELSE $2 END
+                 - (SELECT count(*) FROM webhook_deliveries d
+                    WHERE d.endpoint_id = e.id AND d.attempt_until > moment($1)) AS free
+             FROM queues JOIN webhook_endpoints e ON e.id = queues.endpoint_id
+             WHERE e.disabled_at IS NULL),
+         fair AS (
+             SELECT first.id FROM room CROSS JOIN LATERAL (
+                 SELECT d.id, d.next_attempt_at, row_number() OVER (ORDER BY d.next_attempt_at, d.id) AS place
+                 FROM webhook_deliveries d
+                 WHERE d.endpoint_id = room.id AND d.status = 'pending' AND d.next_attempt_at <= moment($1)
+                 ORDER BY d.next_attempt_at, d.id LIMIT greatest(room.free, 0)) first
+             ORDER BY first.place, first.next_attempt_at LIMIT $3)
+         UPDATE webhook_deliveries SET next_attempt_at = moment($1) + interval '2 min'
+         WHERE id IN (
+             SELECT id FROM webhook_deliveries WHERE id IN (SELECT id FROM fair)
+                 AND status = 'pending' AND next_attempt_at <= moment($1) FOR UPDATE SKIP LOCKED)
+           AND status = 'pending'
+         RETURNING organisation_id, id",
+    )
+    .bind::<Interval, _>(clock.offset())
+    .bind::<Integer, _>(cap)
+    .bind::<BigInt, _>(limit);
+    Ok(query.load::<Due>(conn).await?.into_iter().map(WebhookDue::from).collect())
+}
+
+/// The next of an endpoint's queue, if one is due: for who has just made room.
+///
+/// # Errors
+/// When the query fails.
+pub async fn take_next(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    endpoint: &Endpoint,
+) -> Result<Option<WebhookDue>, DbError> {
+    let query = sql_query(
+        "UPDATE webhook_deliveries SET next_attempt_at = moment($3) + interval '2 min'
+         WHERE status = 'pending' AND id = (
+             SELECT id FROM webhook_deliveries
+             WHERE organisation_id = $1 AND endpoint_id = $2 AND status = 'pending' AND next_attempt_at <= moment($3)
+             ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+         RETURNING organisation_id, id",
+    )
+    .bind::<Text, _>(&endpoint.organisation_id)
+    .bind::<Text, _>(&endpoint.id)
+    .bind::<Interval, _>(clock.offset());
+    let due: Option<Due> = query.get_result(conn).await.optional()?;
+    Ok(due.map(WebhookDue::from))
+}
+
+/// Puts a delivery back into its endpoint's queue without an attempt, unless one is under way.
+///
+/// # Errors
+/// When the query fails.
+pub async fn put_off(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    delivery: &Delivery,
+    by: TimeDelta,
+) -> Result<(), DbError> {
+    let query = sql_query(
+        "UPDATE webhook_deliveries SET next_attempt_at = moment($3) + $4
+         WHERE organisation_id = $1 AND id = $2 AND status = 'pending'
+           AND (attempt_until IS NULL OR attempt_until < moment($3))",
+    )
+    .bind::<Text, _>(&delivery.organisation_id)
+    .bind::<Text, _>(&delivery.id)
+    .bind::<Interval, _>(clock.offset())
+    .bind::<Interval, _>(by);
+    query.execute(conn).await?;
+    Ok(())
+}
+
+/// Ends what waits for endpoints that are disabled; answers how many. Across tenants: for the sweep.
+///
+/// # Errors
+/// When the query fails.
+pub async fn fail_disabled(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    limit: i64,
+) -> Result<usize, DbError> {
+    let query = sql_query(
+        "UPDATE webhook_deliveries SET status = 'failed', next_attempt_at = NULL, attempt_until = NULL,
+             last_error = $3, ended_at = moment($1)
+         WHERE status = 'pending' AND id IN (
+             SELECT d.id FROM webhook_endpoints e JOIN webhook_deliveries d ON d.endpoint_id = e.id
+             WHERE e.disabled_at IS NOT NULL AND d.status = 'pending'
+               AND (d.attempt_until IS NULL OR d.attempt_until < moment($1))
+             LIMIT $2 FOR UPDATE OF d SKIP LOCKED)",
+    )
+    .bind::<Interval, _>(clock.offset())
+    .bind::<BigInt, _>(limit)
+    .bind::<Text, _>(super::ENDPOINT_DISABLED);
+    Ok(query.execute(conn).await?)
+}

@@ -1,0 +1,240 @@
+//! Replays: events behind a place in the log on their way to an endpoint again. The row says how far
+//! that is; each batch moves it in its own transaction, so that a replay goes on where it was cut.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, BigInt, Integer, Interval, Nullable, Text, Timestamptz};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::events::LogPosition;
+use super::webhook_endpoints::Endpoint;
+use super::{DbError, Yes};
+use crate::clock::Clock;
+use crate::ids::{DeliveryId, EndpointId, EventId, OrganisationId};
+
+/// A replay that is not through.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Replay {
+    /// To which endpoint.
+    #[diesel(sql_type = Text)]
+    pub endpoint_id: EndpointId,
+    /// Whose.
+    #[diesel(sql_type = Text)]
+    pub organisation_id: OrganisationId,
+    /// When it was asked for.
+    #[diesel(sql_type = Timestamptz)]
+    pub asked_at: DateTime<Utc>,
+}
+
+/// An event that is to be delivered again.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Replayed {
+    /// Id.
+    #[diesel(sql_type = Text)]
+    pub id: EventId,
+    /// Its epoch.
+    #[diesel(sql_type = Integer)]
+    pub epoch: i32,
+    /// Its transaction.
+    #[diesel(sql_type = BigInt)]
+    pub xid: i64,
+    /// When it happened.
+    #[diesel(sql_type = Timestamptz)]
+    pub created_at: DateTime<Utc>,
+}
+
+const COLUMNS: &str = "endpoint_id, organisation_id, asked_at";
+
+/// Asks for the events behind a place that are there now. `None` while another replay of the endpoint
+/// is under way.
+///
+/// # Errors
+/// When the query fails.
+pub async fn ask(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    endpoint: &Endpoint,
+    after: &LogPosition,
+) -> Result<Option<Replay>, DbError> {
+    let query = sql_query(format!(
+        "INSERT INTO webhook_replays
+             (endpoint_id, organisation_id, after_epoch, after_xid, after_id, epoch, existing, asked_at, worked_at)
+         SELECT $1, $2, $3, $4, $5, max(epoch), pg_current_snapshot(), moment($6), moment($6) FROM event_epochs
+         ON CONFLICT ON CONSTRAINT webhook_replays_pkey DO NOTHING RETURNING {COLUMNS}"
+    ))
+    .bind::<Text, _>(&endpoint.id)
+    .bind::<Text, _>(&endpoint.organisation_id)
+    .bind::<Integer, _>(after.epoch)
+    .bind::<BigInt, _>(after.xid)
+    .bind::<Text, _>(&after.id)
+    .bind::<Interval, _>(clock.offset());
+    Ok(query.get_result(conn).await.optional()?)
+}
+
+/// The replays of these endpoints.
+///
+/// # Errors
+/// When the query fails.
+pub async fn of_endpoints(
+    conn: &mut AsyncPgConnection,
+    organisation: &OrganisationId,
+    endpoints: &[&EndpointId],
+) -> Result<Vec<Replay>, DbError> {
+    let query = sql_query(format!(
+        "SELECT {COLUMNS} FROM webhook_replays WHERE organisation_id = $1 AND endpoint_id = ANY ($2)"
+    ))
+    .bind::<Text, _>(organisation)
+    .bind::<Array<Text>, _>(endpoints);
+    Ok(query.load(conn).await?)
+}
+
+/// Replays that are not through, the one first that waits longest for its turn. Across tenants: for the
+/// sweep.
+///
+/// # Errors
+/// When the query fails.
+pub async fn open(conn: &mut AsyncPgConnection, limit: i64) -> Result<Vec<Replay>, DbError> {
+    let query =
+        sql_query(format!("SELECT {COLUMNS} FROM webhook_replays ORDER BY worked_at LIMIT $1"))
+            .bind::<BigInt, _>(limit);
+    Ok(query.load(conn).await?)
+}
+
+/// A replay, held until the transaction ends; `None` when it is through or somebody else is at it.
+///
+/// # Errors
+/// When the query fails.
+pub async fn lock(conn: &mut AsyncPgConnection, seen: &Replay) -> Result<Option<Replay>, DbError> {
+    let query = sql_query(format!(
+        "SELECT {COLUMNS} FROM webhook_replays WHERE organisation_id = $1 AND endpoint_id = $2
+         FOR UPDATE SKIP LOCKED"
+    ))
+    .bind::<Text, _>(&seen.organisation_id)
+    .bind::<Text, _>(&seen.endpoint_id);
+    Ok(query.get_result(conn).await.optional()?)
+}
+
+/// The next events that an endpoint hears, of those that were there when the replay was asked for.
+///
+/// # Errors
+/// When the query fails.
+pub async fn next_events(
+    conn: &mut AsyncPgConnection,
+    replay: &Replay,
+    endpoint: &Endpoint,
+    limit: i64,
+) -> Result<Vec<Replayed>, DbError> {
+    let query = sql_query(
+        "SELECT e.id, e.epoch, e.xid, e.created_at
+         FROM webhook_replays r JOIN events e ON e.organisation_id = r.organisation_id
+         WHERE r.organisation_id = $1 AND r.endpoint_id = $2
+           AND (e.epoch, e.xid, e.id) > (r.after_epoch, r.after_xid, r.after_id)
+           AND (e.epoch, e.xid) < (r.epoch, pg_snapshot_xmax(r.existing)::text::bigint)
+           AND (e.epoch < r.epoch OR pg_visible_in_snapshot(e.xid::text::xid8, r.existing))
+           AND ($3::text IS NULL OR e.workspace_id = $3)
+           AND (cardinality($4::text[]) = 0 OR e.type = ANY ($4))
+         ORDER BY e.epoch, e.xid, e.id LIMIT $5",
+    )
+    .bind::<Text, _>(&replay.organisation_id)
+    .bind::<Text, _>(&replay.endpoint_id)
+    .bind::<Nullable<Text>, _>(endpoint.workspace_id.as_ref())
+    .bind::<Array<Text>, _>(&endpoint.event_types)
+    .bind::<BigInt, _>(limit);
+    Ok(query.load(conn).await?)
+}
+
+/// Puts events on their way to the endpoint again, from the beginning of the schedule. One that is being
+/// sent at this moment is left alone: it is on its way.
+///
+/// # Errors
+/// When the query fails.
+pub async fn deliver(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    replay: &Replay,
+    events: &[Replayed],
+) -> Result<(), DbError> {
+    let ids: Vec<DeliveryId> = events.iter().map(|_| DeliveryId::new(clock)).collect();
+    let event_ids: Vec<&EventId> = events.iter().map(|event| &event.id).collect();
+    let times: Vec<DateTime<Utc>> = events.iter().map(|event| event.created_at).collect();
+    let query = sql_query(
+        "INSERT INTO webhook_deliveries AS d
+             (id, organisation_id, endpoint_id, event_id, event_at, status, next_attempt_at, created_at)
+         SELECT one.id, $1, $2, one.event_id, one.event_at, 'pending', moment($6), moment($6)
+         FROM unnest($3::text[], $4::text[], $5::timestamptz[]) AS one (id, event_id, event_at)
+         ON CONFLICT ON CONSTRAINT webhook_deliveries_event_key DO UPDATE
+             SET status = 'pending', round_start = d.attempts, next_attempt_at = moment($6), ended_at = NULL
+             WHERE d.attempt_until IS NULL OR d.attempt_until < moment($6)",
+    )
+    .bind::<Text, _>(&replay.organisation_id)
+    .bind::<Text, _>(&replay.endpoint_id)
+    .bind::<Array<Text>, _>(ids)
+    .bind::<Array<Text>, _>(event_ids)
+    .bind::<Array<Timestamptz>, _>(times)
+    .bind::<Interval, _>(clock.offset());
+    query.execute(conn).await?;
+    Ok(())
+}
+
+/// Notes that everything up to this place was dealt with.
+///
+/// # Errors
+/// When the query fails.
+pub async fn advance(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    replay: &Replay,
+    to: &Replayed,
+) -> Result<(), DbError> {
+    let query = sql_query(
+        "UPDATE webhook_replays SET after_epoch = $3, after_xid = $4, after_id = $5, worked_at = moment($6)
+         WHERE organisation_id = $1 AND endpoint_id = $2",
+    )
+    .bind::<Text, _>(&replay.organisation_id)
+    .bind::<Text, _>(&replay.endpoint_id)
+    .bind::<Integer, _>(to.epoch)
+    .bind::<BigInt, _>(to.xid)
+    .bind::<Text, _>(&to.id)
+    .bind::<Interval, _>(clock.offset());
+    query.execute(conn).await?;
+    Ok(())
+}
+
+/// Ends a replay.
+///
+/// # Errors
+/// When the query fails.
+pub async fn end(conn: &mut AsyncPgConnection, replay: &Replay) -> Result<(), DbError> {
+    let query =
+        sql_query("DELETE FROM webhook_replays WHERE organisation_id = $1 AND endpoint_id = $2")
+            .bind::<Text, _>(&replay.organisation_id)
+            .bind::<Text, _>(&replay.endpoint_id);
+    query.execute(conn).await?;
+    Ok(())
+}
+
+/// Lets a replay wait for its next turn; true when its endpoint has `ahead` deliveries or more to take
+/// first.
+///
+/// # Errors
+/// When the query fails.
+pub async fn is_far_ahead(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    replay: &Replay,
+    ahead: i64,
+) -> Result<bool, DbError> {
+    let query = sql_query(
+        "UPDATE webhook_replays SET worked_at = moment($3)
+         WHERE organisation_id = $1 AND endpoint_id = $2
+         RETURNING (SELECT count(*) FROM (SELECT FROM webhook_deliveries
+             WHERE endpoint_id = $2 AND status = 'pending' LIMIT $4) AS queue) >= $4 AS yes",
+    )
+    .bind::<Text, _>(&replay.organisation_id)
+    .bind::<Text, _>(&replay.endpoint_id)
+    .bind::<Interval, _>(clock.offset())
+    .bind::<BigInt, _>(ahead);
+    let far: Yes = query.get_result(conn).await?;
+    Ok(far.yes)
+}

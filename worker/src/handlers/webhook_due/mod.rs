@@ -1,0 +1,147 @@
+//! A delivery is due: send the event to the endpoint, and write down how that went.
+//!
+//! At least once, with the same `webhook-id` every time. No order is promised: events carry a
+//! sequence number.
+
+mod answer;
+mod finish;
+mod schedule;
+mod send;
+
+pub use send::REQUEST_TIMEOUT;
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use latchkey_shared::backoff::Policy;
+use latchkey_shared::db::webhook_deliveries::{self, Delivery, DeliveryStatus, ENDPOINT_DISABLED};
+use latchkey_shared::db::webhook_endpoints::Endpoint;
+use latchkey_shared::db::{self, DbError};
+use latchkey_shared::keyring::{Owner, SealError};
+use latchkey_shared::messages::WebhookDue;
+use latchkey_shared::random;
+use latchkey_shared::work::Work;
+use secrecy::SecretString;
+
+use crate::context::Context;
+use crate::lanes::{Full, Lane};
+use crate::outcome::{Failure, Outcome, Terms};
+
+/// One request of at most 15 s.
+pub const TERMS: Terms = Terms {
+    timeout: Duration::from_secs(75),
+    retry: Policy::new(Duration::from_secs(1), Duration::from_secs(60)),
+    max_attempts: 20,
+};
+
+/// The request, and the time to write down its result.
+const LEASE: TimeDelta = TimeDelta::seconds(30);
+/// Where too many others are slow, too, a slow endpoint looks again after about this.
+const SLOW_AGAIN: Duration = Duration::from_secs(5);
+
+/// What is to be sent, and the right to do so.
+struct Request {
+    delivery: Delivery,
+    endpoint: Endpoint,
+    body: String,
+    /// The newest first; two while one is being rotated out.
+    secrets: Vec<SecretString>,
+    attempt: i32,
+    _lane: Lane,
+}
+
+/// Makes one attempt.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn handle(context: &Context, message: &WebhookDue) -> Result<Outcome, Failure> {
+    let Some(_turn) = context.turn_to_call().await else {
+        return Ok(Outcome::Stale("no turn: it comes due again"));
+    };
+    let Some(request) = prepare(context, message).await? else {
+        return Ok(Outcome::Stale("not to be delivered now"));
+    };
+    let sent = send::send(context, &request).await;
+    let mut work = context.store.begin().await?;
+    finish::write(context, &mut work, &request, &sent).await?;
+    work.commit().await?;
+    Ok(Outcome::Done)
+}
+
+async fn prepare(context: &Context, message: &WebhookDue) -> Result<Option<Request>, Failure> {
+    let clock = context.clock();
+    let mut work = context.store.begin().await?;
+    let found =
+        webhook_deliveries::find(&mut work, &message.organisation_id, &message.delivery_id).await?;
+    let Some((delivery, endpoint)) =
+        found.filter(|(delivery, _)| delivery.status == DeliveryStatus::Pending)
+    else {
+        return Ok(None);
+    };
+    let event = webhook_deliveries::event_body(&mut work, &delivery).await?;
+    let given_up = match &event {
+        _ if endpoint.disabled_at.is_some() => Some(ENDPOINT_DISABLED),
+        None => Some("the event is gone"),
+        Some(_) => None,
+    };
+    if let Some(why) = given_up {
+        webhook_deliveries::give_up(&mut work, clock, &delivery, why).await?;
+        work.commit().await?;
+        return Ok(None);
+    }
+    let lane = match context.lanes.enter(&endpoint.id, endpoint.pace) {
+        Ok(lane) => lane,
+        Err(full) => {
+            put_off(&mut work, context, &delivery, full).await?;
+            work.commit().await?;
+            return Ok(None);
+        }
+    };
+    let Some(attempt) =
+        webhook_deliveries::begin_attempt(&mut work, clock, &delivery, LEASE).await?
+    else {
+        return Ok(None);
+    };
+    let secrets = secrets(context, &mut work, &endpoint).await?;
+    work.commit().await?;
+    let body = event.map(|event| event.to_string()).unwrap_or_default();
+    Ok(Some(Request { delivery, endpoint, body, secrets, attempt, _lane: lane }))
+}
+
+/// Costs no attempt, and no time in a slot: at once due again where another's end makes room for it.
+async fn put_off(
+    work: &mut Work,
+    context: &Context,
+    delivery: &Delivery,
+    full: Full,
+) -> Result<(), DbError> {
+    let by = match full {
+        Full::Endpoint => Duration::ZERO,
+        Full::Slow => SLOW_AGAIN.mul_f64(0.5 + random::unit()),
+    };
+    let by = TimeDelta::from_std(by).unwrap_or_default();
+    webhook_deliveries::put_off(work, context.clock(), delivery, by).await
+}
+
+async fn secrets(
+    context: &Context,
+    work: &mut Work,
+    endpoint: &Endpoint,
+) -> Result<Vec<SecretString>, Failure> {
+    let now = db::read_now(work, context.clock()).await?;
+    let old = endpoint.sealed_old_secret.as_ref();
+    let old = old.filter(|_| endpoint.old_secret_until.is_some_and(|until| now < until));
+    let sealed = [
+        Some((&endpoint.sealed_secret, endpoint.secret_place())),
+        old.map(|sealed| (sealed, endpoint.old_secret_place())),
+    ];
+    let owner = Owner::Organisation(&endpoint.organisation_id);
+    let mut secrets = Vec::new();
+    for (sealed, place) in sealed.into_iter().flatten() {
+        let key = context.store.vault().opening_key(work, owner, sealed).await?;
+        let plain = key.open(place, sealed)?;
+        let text = std::str::from_utf8(&plain).map_err(|_| SealError::UnknownFormat)?;
+        secrets.push(SecretString::from(text));
+    }
+    Ok(secrets)
+}
