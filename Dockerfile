@@ -5,7 +5,7 @@ FROM rust:1.95.0-bookworm AS build
 ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --workspace --bins --no-default-features
+RUN cargo build --release --locked --workspace --exclude latchkey-examples --bins --no-default-features
 
 FROM debian:bookworm-slim
 RUN apt-get update \

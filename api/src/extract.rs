@@ -7,16 +7,15 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use futures_util::StreamExt as _;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use latchkey_shared::body;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use serde_json::error::Category;
-use serde_path_to_error::Segment;
 
 use crate::code::Code;
-use crate::problem::{FieldError, Problem};
+use crate::problem::Problem;
 
 /// No body of ours is larger.
-pub(crate) const BODY_LIMIT: usize = 64 * 1024;
+pub(crate) const BODY_LIMIT: usize = body::LIMIT;
 /// Of a larger one so much is read and forgotten: a client that is still sending when the connection
 /// closes never sees why.
 const SKIP_LIMIT: usize = 1024 * 1024;
@@ -37,7 +36,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
                 "Send the body as JSON with the header `Content-Type: application/json`.",
             ));
         }
-        parse(&read(request.into_body()).await?).map(Self)
+        Ok(Self(body::parse(&read(request.into_body()).await?)?))
     }
 }
 
@@ -77,62 +76,6 @@ fn too_slow() -> Problem {
 
 fn too_large() -> Problem {
     Problem::new(Code::BodyTooLarge, format!("Send at most {BODY_LIMIT} bytes."))
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let pointer = pointer(error.path(), &error.inner().to_string());
-        // Anything but a text in the place of a word is called a fault of the syntax.
-        let is_json = serde_json::from_slice::<IgnoredAny>(body).is_ok();
-        if is_json && error.inner().classify() != Category::Data {
-            let message = "must be one of the words that the document lists";
-            return Problem::invalid(vec![FieldError::at(pointer, message)]);
-        }
-        refused(error.inner(), pointer)
-    })?;
-    reader.end().map_err(|error| refused(&error, String::new()))?;
-    Ok(value)
-}
-
-fn refused(error: &serde_json::Error, pointer: String) -> Problem {
-    if error.classify() != Category::Data {
-        return Problem::new(Code::InvalidJson, format!("Correct the JSON: {error}."));
-    }
-    let message = error.to_string();
-    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
-    Problem::invalid(vec![FieldError::at(pointer, without_value(message))])
-}
-
-/// A value of the wrong type may be a secret in the wrong place: only its type is told.
-fn without_value(message: &str) -> String {
-    let parts =
-        message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "));
-    let Some((found, expected)) = parts else { return message.to_owned() };
-    let kind = found.split(['`', '"']).next().unwrap_or_default().trim();
-    format!("invalid type: {kind}, expected {expected}")
-}
-
-/// Where the error is (RFC 6901). An error about a field that is missing stands at its parent, and
-/// only its message names the field.
-fn pointer(path: &serde_path_to_error::Path, message: &str) -> String {
-    let mut pointer = String::new();
-    for segment in path.iter() {
-        match segment {
-            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } => pointer.push_str(&escaped(key)),
-            Segment::Enum { .. } | Segment::Unknown => {}
-        }
-    }
-    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-    if let Some(field) = missing {
-        pointer.push_str(&escaped(field));
-    }
-    pointer
-}
-
-fn escaped(key: &str) -> String {
-    format!("/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
 /// The ids in the path. One that is malformed is as unknown as any other.
@@ -185,76 +128,4 @@ where
     T: Deserialize<'de>,
 {
     Option::deserialize(deserializer).map(Some)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde::Deserialize;
-    use serde_json::Value;
-
-    use super::*;
-
-    #[derive(Debug, Deserialize)]
-    #[serde(rename_all = "camelCase", deny_unknown_fields)]
-    #[expect(dead_code, reason = "only read by the derived code")]
-    struct Outer {
-        name: String,
-        inner: Option<Inner>,
-        tags: Option<Vec<String>>,
-    }
-
-    #[derive(Debug, Deserialize)]
-    #[serde(rename_all = "camelCase", deny_unknown_fields)]
-    #[expect(dead_code, reason = "only read by the derived code")]
-    struct Inner {
-        wide_number: u8,
-    }
-
-    fn told(body: &str) -> (String, String) {
-        let problem = parse::<Outer>(body.as_bytes()).unwrap_err();
-        let json = serde_json::to_value(problem.body("req_1")).unwrap();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        (text(&json["code"]), text(&json["errors"][0]["pointer"]))
-    }
-
-    #[test]
-    fn an_error_points_at_its_field() {
-        for (body, pointer) in [
-            (r#"{}"#, "/name"),
-            (r#"{"name":1}"#, "/name"),
-            (r#"{"name":"a","colour":1}"#, "/colour"),
-            (r#"{"name":"a","a/b~c":1}"#, "/a~1b~0c"),
-            (r#"{"name":"a","tags":["a",2]}"#, "/tags/1"),
-            (r#"{"name":"a","inner":{}}"#, "/inner/wideNumber"),
-            (r#"{"name":"a","inner":{"wideNumber":1,"x":2}}"#, "/inner/x"),
-            (r#"{"name":"a","inner":{"wideNumber":300}}"#, "/inner/wideNumber"),
-            (r#"[]"#, ""),
-        ] {
-            let expected = ("VALIDATION_FAILED".to_owned(), pointer.to_owned());
-            assert_eq!(told(body), expected, "{body}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_json_is_told_apart() {
-        for body in ["", "{", "nonsense", r#"{"name":"a"} more"#] {
-            assert_eq!(told(body).0, "INVALID_JSON", "{body}");
-        }
-    }
-
-    #[test]
-    fn a_message_speaks_neither_of_lines_nor_of_the_value() {
-        for (body, expected) in [
-            (r#"{"name":12345}"#, "invalid type: integer, expected a string"),
-            (r#"{"name":["secret"]}"#, "invalid type: sequence, expected a string"),
-            (
-                r#"{"name":"a","inner":"sec, expected ret"}"#,
-                "invalid type: string, expected struct Inner",
-            ),
-        ] {
-            let problem = parse::<Outer>(body.as_bytes()).unwrap_err();
-            let json = serde_json::to_value(problem.body("req_1")).unwrap();
-            assert_eq!(json["errors"][0]["message"], expected);
-        }
-    }
 }

@@ -3,15 +3,12 @@
 
 mod asyncapi;
 mod auth;
-mod backlog;
 mod bootstrap;
 mod browser_headers;
 mod budget;
 mod client_address;
-mod code;
 mod compat;
 mod extract;
-mod handover;
 mod idempotency;
 mod keyed;
 mod listener;
@@ -20,8 +17,8 @@ mod openapi;
 mod pagination;
 mod platform_table;
 mod problem;
+mod producers;
 mod readiness;
-mod redirect;
 mod reference;
 mod request;
 mod router;
@@ -29,9 +26,10 @@ mod routes;
 mod serve;
 mod settings;
 mod state;
-mod validate;
 mod waiting;
 mod web;
+
+pub(crate) use latchkey_shared::{code, redirect, validate};
 
 pub use asyncapi::document as asyncapi_document;
 pub use bootstrap::{Bootstrapped, Names, bootstrap};
@@ -39,5 +37,6 @@ pub use code::Code;
 pub use compat::documents;
 pub use openapi::document;
 pub use platform_table::platform_table;
+pub use producers::ProducersCommand;
 pub use serve::{Running, start};
 pub use settings::{Cli, DatabaseSettings, PlatformsSettings, ServeConfig, Subcommand};

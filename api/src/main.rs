@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use latchkey_api::{
-    Cli, DatabaseSettings, Names, PlatformsSettings, Running, ServeConfig, Subcommand,
+    Cli, DatabaseSettings, Names, PlatformsSettings, ProducersCommand, Running, ServeConfig,
+    Subcommand,
 };
 use latchkey_shared::clock::Clock;
 use latchkey_shared::db::{Db, Server, migrate};
@@ -24,6 +25,7 @@ async fn main() -> ExitCode {
         Subcommand::Serve(config) => serve(config).await,
         Subcommand::Migrate(settings) => bring_up_to_date(&settings).await,
         Subcommand::Bootstrap { database, names } => bootstrap(&database, &names).await,
+        Subcommand::Producers(command) => producers(&command).await,
         Subcommand::Platforms(settings) => print_platforms(&settings),
         Subcommand::Openapi => print_document(),
         Subcommand::Asyncapi => print_messages(),
@@ -58,6 +60,14 @@ async fn bootstrap(settings: &DatabaseSettings, names: &Names) -> anyhow::Result
     let db = Db::new(&server(settings)?, 1, Clock::of_process());
     let made = latchkey_api::bootstrap(&db, &vault, names).await.context("nothing was made")?;
     println!("{}", serde_json::to_string(&made)?);
+    Ok(())
+}
+
+async fn producers(command: &ProducersCommand) -> anyhow::Result<()> {
+    let settings = command.database();
+    telemetry::init_logs(&settings.log, settings.log_format)?;
+    let db = Db::new(&server(settings)?, 1, Clock::of_process());
+    println!("{}", command.run(&db).await?);
     Ok(())
 }
 

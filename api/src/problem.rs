@@ -11,6 +11,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use latchkey_shared::db::DbError;
 use latchkey_shared::keyring::SealError;
+use latchkey_shared::operations::Unable;
+pub(crate) use latchkey_shared::refused::FieldError;
+use latchkey_shared::refused::Refused;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -33,58 +36,6 @@ pub(crate) struct Problem {
 /// What the log shall say of a response that is a failure of ours.
 #[derive(Clone, Debug)]
 pub(crate) struct Cause(pub(crate) Arc<anyhow::Error>);
-
-/// One field of the body, or one parameter of the query, that is wrong.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
-pub(crate) struct FieldError {
-    /// Where it stands in the body (RFC 6901).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "/redirectAllowlist/0")]
-    pointer: Option<String>,
-    /// Which parameter of the query.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "cursor")]
-    parameter: Option<String>,
-    /// What is wrong with it.
-    message: String,
-}
-
-impl FieldError {
-    /// A field of the body.
-    pub(crate) fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { pointer: Some(pointer.into()), parameter: None, message: message.into() }
-    }
-
-    /// The field's name in this list of pairs, if it stands there: a pointer of ours and the parameter of a
-    /// query that it came from.
-    pub(crate) fn in_query(self, names: &[(&str, &str)]) -> Self {
-        let name = names.iter().find(|(pointer, _)| self.pointer.as_deref() == Some(*pointer));
-        match name {
-            Some((_, parameter)) => {
-                Self { pointer: None, parameter: Some((*parameter).to_owned()), ..self }
-            }
-            None => self,
-        }
-    }
-
-    /// The same, where the names stand in the body.
-    pub(crate) fn in_body(self, names: &[(&str, &str)]) -> Self {
-        let name = names.iter().find(|(pointer, _)| self.pointer.as_deref() == Some(*pointer));
-        match name {
-            Some((_, pointer)) => Self { pointer: Some((*pointer).to_owned()), ..self },
-            None => self,
-        }
-    }
-
-    /// The place and what is wrong there, in one sentence.
-    pub(crate) fn told(&self) -> String {
-        let place = self.pointer.as_deref().map(|pointer| pointer.trim_start_matches('/'));
-        match place.or(self.parameter.as_deref()).filter(|place| !place.is_empty()) {
-            Some(place) => format!("{place}: {}", self.message),
-            None => self.message.clone(),
-        }
-    }
-}
 
 /// The body of every error.
 #[derive(Debug, Serialize, ToSchema)]
@@ -141,21 +92,7 @@ impl Problem {
 
     /// The same code for every id that the caller may not see, whatever the reason.
     pub(crate) fn not_found() -> Self {
-        Self::new(
-            Code::NotFound,
-            "Nothing of this id is within the key's reach. Check the id, and which key is used.",
-        )
-    }
-
-    /// Fields of the body that are wrong.
-    pub(crate) fn invalid(errors: Vec<FieldError>) -> Self {
-        Self {
-            errors,
-            ..Self::new(
-                Code::ValidationFailed,
-                "Correct the fields named in `errors` and send the request again.",
-            )
-        }
+        Refused::not_found().into()
     }
 
     /// One field of the body that is wrong in a way that has its own code.
@@ -166,8 +103,7 @@ impl Problem {
     /// A parameter of the query that is wrong.
     pub(crate) fn invalid_query(parameter: &str, message: &str) -> Self {
         let detail = format!("Correct the query: `{parameter}` {message}.");
-        let (parameter, message) = (Some(parameter.to_owned()), message.to_owned());
-        let errors = vec![FieldError { pointer: None, parameter, message }];
+        let errors = vec![FieldError::of_query(parameter, message)];
         Self { errors, ..Self::new(Code::ValidationFailed, detail) }
     }
 
@@ -184,11 +120,7 @@ impl Problem {
 
     /// A platform that does not say where its endpoints are; why is logged where it is asked.
     pub(crate) fn platform_unavailable(name: &str) -> Self {
-        let detail = format!(
-            "{name} does not say where its pages are. Try again in a few seconds; if it stays, the \
-             operator finds the reason in the log."
-        );
-        Self::new(Code::PlatformUnavailable, detail)
+        Refused::platform_unavailable(name).into()
     }
 
     fn unavailable(cause: anyhow::Error) -> Self {
@@ -270,6 +202,23 @@ impl IntoResponse for Problem {
         }
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        Self { errors: refused.errors, ..Self::new(refused.code, refused.detail) }
+    }
+}
+
+impl From<Unable> for Problem {
+    fn from(unable: Unable) -> Self {
+        match unable {
+            Unable::Refused(refused) => refused.into(),
+            Unable::Db(error) => error.into(),
+            Unable::Seal(error) => error.into(),
+            Unable::Broken(why) => Self::internal(anyhow::Error::msg(why)),
+        }
     }
 }
 

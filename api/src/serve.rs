@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use chrono::TimeDelta;
+use latchkey_shared::backlog::Backlog;
 use latchkey_shared::broker::{Publisher, Supervisor, Topology};
 use latchkey_shared::clock::Clock;
 use latchkey_shared::db::Db;
@@ -19,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::backlog::Backlog;
 use crate::budget::Budget;
 use crate::listener::{self, Bounds};
 use crate::nudge::{self, Waiters};
@@ -60,7 +61,7 @@ pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running>
 
     let listener = boot::listen("LATCHKEY_LISTEN", config.listen).await?;
     let addr = listener.local_addr()?;
-    let public_url = match config.public_url.clone() {
+    let public_url = match config.common.public_url.clone() {
         Some(url) => url,
         None => Url::parse(&format!("http://{addr}"))?,
     };
@@ -80,17 +81,17 @@ pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running>
         public_url: public_url.clone(),
         limits: Limits {
             callback_wait: config.callback_wait,
-            connect_lifetime: config.connect_lifetime,
-            max_open_connects: config.max_open_connects,
+            connect_lifetime: TimeDelta::from_std(config.common.connect_lifetime)?,
+            max_open_connects: config.common.max_open_connects,
             trusted_proxies: config.trusted_proxies.clone(),
         },
         budgets: Budgets {
             keys: Budget::new(config.rate_limit, clock.clone()),
             failures: Budget::new(config.failure_limit, clock.clone()),
         },
-        backlog: Backlog::new(config.outbox_max),
+        backlog: Backlog::new(config.common.outbox_max),
         waiters: Waiters::default(),
-        check_readiness: readiness::check(health_db, publisher, config.outbox_max),
+        check_readiness: readiness::check(health_db, publisher, config.common.outbox_max),
         tasks: tasks.clone(),
         stopping: stopping.clone(),
     });

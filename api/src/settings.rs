@@ -8,18 +8,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 use latchkey_shared::boot::{DatabaseParts, EXIT_CODES, platforms_problems};
 use latchkey_shared::config::{
-    Check, CommonSettings, LogFormat, NoSettings, Problem, parse_public_url, parse_seconds,
-    read_keyring,
+    Check, CommonSettings, LogFormat, NoSettings, Problem, parse_seconds, read_keyring,
 };
 use latchkey_shared::keyring::{Keyring, SealError};
 use secrecy::SecretString;
-use url::Url;
+
+use crate::producers::ProducersCommand;
 
 const CALLBACK_WAIT: Duration = Duration::from_secs(5);
-const CONNECT_LIFETIME: Duration = Duration::from_secs(600);
 const DB_CONNECTIONS: u32 = 16;
-const OUTBOX_MAX: i64 = 100_000;
-const MAX_OPEN_CONNECTS: i64 = 10_000;
 const RATE_LIMIT: u32 = 30_000;
 const FAILURE_LIMIT: u32 = 600;
 const MAX_CONNECTIONS: usize = 4096;
@@ -55,6 +52,9 @@ pub enum Subcommand {
         #[command(flatten)]
         names: crate::Names,
     },
+    /// Say which users of the broker may ask for connects, and by which API key
+    #[command(subcommand)]
+    Producers(ProducersCommand),
     /// Print what can be connected, and how
     Platforms(PlatformsSettings),
     /// Print the OpenAPI document
@@ -90,6 +90,7 @@ impl Check for Cli {
             Subcommand::Migrate(database) | Subcommand::Bootstrap { database, .. } => {
                 database.problems()
             }
+            Subcommand::Producers(command) => command.database().problems(),
             Subcommand::Platforms(settings) => platforms_problems(&settings.platforms_file),
             Subcommand::Openapi | Subcommand::Asyncapi => Vec::new(),
         }
@@ -172,29 +173,13 @@ pub struct ServeConfig {
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", default_value = "127.0.0.1:9464")]
     pub metrics_listen: Option<SocketAddr>,
 
-    /// The address that browsers and platforms reach the API by: makes every URL
-    #[arg(long, env = "LATCHKEY_PUBLIC_URL", default_value = "http://127.0.0.1:8080", value_parser = parse_public_url)]
-    pub public_url: Option<Url>,
-
     /// How many seconds a browser that comes back waits before it sees the progress page
     #[arg(long, env = "LATCHKEY_CALLBACK_WAIT", default_value = "5", value_name = "SECONDS", value_parser = parse_seconds)]
     pub callback_wait: Duration,
 
-    /// How many seconds a person has to finish a connect
-    #[arg(long, env = "LATCHKEY_CONNECT_LIFETIME", default_value = "600", value_name = "SECONDS", value_parser = parse_seconds)]
-    pub connect_lifetime: Duration,
-
     /// How many connections to PostgreSQL at most
     #[arg(long, env = "LATCHKEY_DB_CONNECTIONS", default_value_t = DB_CONNECTIONS, value_parser = clap::value_parser!(u32).range(1..))]
     pub db_connections: u32,
-
-    /// How many messages may wait in the outbox before /readyz says no and no POST is taken
-    #[arg(long, env = "LATCHKEY_OUTBOX_MAX", default_value_t = OUTBOX_MAX, value_parser = clap::value_parser!(i64).range(1..))]
-    pub outbox_max: i64,
-
-    /// How many connects a workspace may have open at once
-    #[arg(long, env = "LATCHKEY_MAX_OPEN_CONNECTS", default_value_t = MAX_OPEN_CONNECTS, value_parser = clap::value_parser!(i64).range(1..))]
-    pub max_open_connects: i64,
 
     /// How many requests a minute each API key may send to this process; 0: no limit
     #[arg(long, env = "LATCHKEY_RATE_LIMIT", default_value_t = RATE_LIMIT, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
@@ -219,19 +204,15 @@ pub struct ServeConfig {
 
 impl ServeConfig {
     /// Defaults for a process that is started by another one, as tests do: any free port on
-    /// loopback, URLs made from it, and no listener for operators.
+    /// loopback, URLs made from it where none is set, and no listener for operators.
     #[must_use]
     pub fn new(common: CommonSettings) -> Self {
         Self {
             common,
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             metrics_listen: None,
-            public_url: None,
             callback_wait: CALLBACK_WAIT,
-            connect_lifetime: CONNECT_LIFETIME,
             db_connections: DB_CONNECTIONS,
-            outbox_max: OUTBOX_MAX,
-            max_open_connects: MAX_OPEN_CONNECTS,
             rate_limit: RATE_LIMIT,
             failure_limit: FAILURE_LIMIT,
             trusted_proxies: Vec::new(),
@@ -270,6 +251,7 @@ fn meet(one: SocketAddr, other: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory as _, Parser as _};
+    use latchkey_shared::config::CONNECT_LIFETIME;
 
     use super::*;
 
@@ -296,7 +278,7 @@ mod tests {
                 panic!("another subcommand");
             };
             assert_eq!(config.callback_wait, CALLBACK_WAIT);
-            assert_eq!(config.connect_lifetime, CONNECT_LIFETIME);
+            assert_eq!(config.common.connect_lifetime, CONNECT_LIFETIME);
             assert_eq!(config.idle_timeout, IDLE_TIMEOUT);
         }
     }

@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use ipnet::IpNet;
+use latchkey_shared::backlog::Backlog;
 use latchkey_shared::clock::Clock;
 use latchkey_shared::db::{Conn, DbError};
 use latchkey_shared::net_guard::NetGuard;
+use latchkey_shared::operations::{Means, address};
 use latchkey_shared::ops::CheckReadiness;
 use latchkey_shared::platforms::Platforms;
 use latchkey_shared::work::Store;
@@ -14,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::backlog::Backlog;
 use crate::budget::Budget;
 use crate::nudge::Waiters;
 
@@ -50,7 +52,7 @@ pub(crate) struct Limits {
     /// How long a callback waits for its connect to end.
     pub(crate) callback_wait: Duration,
     /// How long a person has to finish a connect.
-    pub(crate) connect_lifetime: Duration,
+    pub(crate) connect_lifetime: TimeDelta,
     /// How many connects a workspace may have open.
     pub(crate) max_open_connects: i64,
     /// Whose word on where a request came from is believed.
@@ -78,6 +80,17 @@ impl App {
 
     /// The address of a path of ours, as browsers and platforms reach it.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+        address(&self.public_url, path)
+    }
+
+    /// What operations work with.
+    pub(crate) fn means(&self) -> Means<'_> {
+        Means {
+            store: &self.store,
+            platforms: &self.platforms,
+            public_url: &self.public_url,
+            connect_lifetime: self.limits.connect_lifetime,
+            max_open_connects: self.limits.max_open_connects,
+        }
     }
 }

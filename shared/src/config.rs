@@ -16,6 +16,13 @@ use url::Url;
 use crate::keyring::{Keyring, SealError};
 use crate::net_guard::{Ports, is_this_machine};
 
+/// How long a person has to finish a connect, unless the operator says otherwise.
+pub const CONNECT_LIFETIME: Duration = Duration::from_secs(600);
+/// How many connects a workspace may have open, unless the operator says otherwise.
+pub const MAX_OPEN_CONNECTS: i64 = 10_000;
+/// How many messages may wait, unless the operator says otherwise.
+pub const OUTBOX_MAX: i64 = 100_000;
+
 /// Settings of every process. Each is a flag and an environment variable.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CommonSettings {
@@ -58,6 +65,23 @@ pub struct CommonSettings {
     /// ranges as in 8000-8999
     #[arg(long, env = "LATCHKEY_OUTBOUND_PORTS", value_delimiter = ',', default_values = ["80", "443"])]
     pub outbound_ports: Vec<Ports>,
+
+    /// The address that browsers and platforms reach the API by: makes every URL
+    #[arg(long, env = "LATCHKEY_PUBLIC_URL", default_value = "http://127.0.0.1:8080", value_parser = parse_public_url)]
+    pub public_url: Option<Url>,
+
+    /// How many seconds a person has to finish a connect
+    #[arg(long, env = "LATCHKEY_CONNECT_LIFETIME", default_value = "600", value_name = "SECONDS", value_parser = parse_seconds)]
+    pub connect_lifetime: Duration,
+
+    /// How many connects a workspace may have open at once
+    #[arg(long, env = "LATCHKEY_MAX_OPEN_CONNECTS", default_value_t = MAX_OPEN_CONNECTS, value_parser = clap::value_parser!(i64).range(1..))]
+    pub max_open_connects: i64,
+
+    /// How many messages may wait in the outbox before no POST and no producer's request is taken, and the
+    /// API's /readyz says no
+    #[arg(long, env = "LATCHKEY_OUTBOX_MAX", default_value_t = OUTBOX_MAX, value_parser = clap::value_parser!(i64).range(1..))]
+    pub outbox_max: i64,
 
     /// What is logged: a level, or target=level,…
     #[arg(long, env = "LATCHKEY_LOG", default_value = "info")]

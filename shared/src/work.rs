@@ -18,8 +18,9 @@ use crate::db::{Conn, Db, DbError, events, webhook_deliveries};
 use crate::events::NewEvent;
 use crate::failpoint;
 use crate::ids::{EventId, MessageId, NudgeId};
-use crate::keyring::Vault;
+use crate::keyring::{SealError, Vault};
 use crate::messages::Command;
+use crate::replies::{self, Answer, Reply};
 
 /// Where units of work begin: the database, the keys, and the way out.
 #[derive(Clone, Debug)]
@@ -85,8 +86,15 @@ impl Store {
     /// Publishes a message of the outbox and writes down how that went. Failure is the relay's work.
     pub async fn publish(&self, waiting: &Waiting) {
         failpoint::step().await;
-        let published = self.publisher.publish(&amqp(&waiting.message, self.clock())).await;
-        if let Err(error) = self.note_published(waiting, published).await {
+        let noted = match self.amqp(&waiting.message).await {
+            Ok(Some(message)) => {
+                let published = self.publisher.publish(&message).await;
+                self.note_published(waiting, published.map_err(|error| error.to_string())).await
+            }
+            Ok(None) => self.note_gone(waiting).await,
+            Err(error) => self.note_published(waiting, Err(error.to_string())).await,
+        };
+        if let Err(error) = noted {
             tracing::warn!(
                 message.id = waiting.message.id,
                 "could not note what became of a message: {error}"
@@ -97,7 +105,7 @@ impl Store {
     async fn note_published(
         &self,
         waiting: &Waiting,
-        published: Result<(), PublishError>,
+        published: Result<(), String>,
     ) -> Result<(), DbError> {
         let mut conn = self.db.conn().await?;
         match published {
@@ -109,9 +117,34 @@ impl Store {
                     message.kind,
                     "not published, left to the relay: {error}"
                 );
-                outbox::publishing_failed(&mut conn, &message.id, &error.to_string()).await
+                outbox::publishing_failed(&mut conn, &message.id, &error).await
             }
         }
+    }
+
+    /// What is published for a row of the outbox; `None`: there is nothing to say any more.
+    async fn amqp(&self, message: &Message) -> Result<Option<broker::Message>, SealError> {
+        if message.kind == outbox::REPLY {
+            return replies::build(self, message).await;
+        }
+        Ok(Some(amqp(message, self.clock())))
+    }
+
+    async fn note_gone(&self, waiting: &Waiting) -> Result<(), DbError> {
+        let id = &waiting.message.id;
+        tracing::info!(message.id = id, "a reply is not sent: what it answers was deleted");
+        outbox::done(&mut *self.db.conn().await?, self.clock(), id, "gone").await
+    }
+
+    /// Publishes an answer that is kept nowhere: its request comes again if it does not arrive.
+    ///
+    /// # Errors
+    /// When the broker did not take it.
+    pub async fn answer(&self, answer: &Answer) -> Result<(), PublishError> {
+        failpoint::step().await;
+        self.publisher
+            .publish(&answer.amqp(NudgeId::new(self.clock()).as_str(), self.clock()))
+            .await
     }
 
     /// Publishes a command that no outbox row stands for: its row comes due again by itself.
@@ -139,6 +172,7 @@ fn amqp(message: &Message, clock: &Clock) -> broker::Message {
         routing_key: message.routing_key.clone(),
         id: message.id.clone(),
         kind: kind.to_owned(),
+        correlation_id: None,
         body: message.body.to_string().into_bytes(),
         timestamp: u64::try_from(clock.now().timestamp()).unwrap_or(0),
         mandatory: !is_event,
@@ -180,6 +214,12 @@ pub struct Work {
 }
 
 impl Work {
+    /// Where it began.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Makes this commit wait for the disk whatever the server is set to: what it stores cannot be
     /// had a second time.
     ///
@@ -223,6 +263,16 @@ impl Work {
     /// itself.
     pub fn nudge(&mut self, command: Command) {
         self.outgoing.push(Outgoing::Nudge(command));
+    }
+
+    /// Writes that a request's answer is to be published: its body is made of the request's row then.
+    ///
+    /// # Errors
+    /// When the query fails.
+    pub async fn reply(&mut self, to: &str, reply: &Reply<'_>) -> Result<(), DbError> {
+        let id = MessageId::new(self.store.clock()).to_string();
+        let (kind, routing_key) = (outbox::REPLY.to_owned(), to.to_owned());
+        self.enqueue(Message { id, kind, routing_key, body: reply.body() }).await
     }
 
     async fn enqueue(&mut self, message: Message) -> Result<(), DbError> {

@@ -11,6 +11,7 @@ use latchkey_shared::db::grants::GrantStatus;
 use latchkey_shared::db::webhook_deliveries::DeliveryStatus;
 use latchkey_shared::events::EventType;
 use latchkey_shared::messages::CommandKind;
+use latchkey_shared::messages::requests::RequestKind;
 use latchkey_shared::platforms::{BUILT_IN, Flow};
 use latchkey_worker::settings::WorkerSettings;
 use latchkey_worker::sweeps::Sweep;
@@ -18,7 +19,7 @@ use latchkey_worker::sweeps::Sweep;
 const README: &str = "README.md";
 const MAP: &str = "docs/ARCHITECTURE.md";
 const PLATFORMS: &str = "docs/PLATFORMS.md";
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 10] = [
     README,
     MAP,
     "docs/CONTRIBUTING.md",
@@ -26,6 +27,9 @@ const DOCUMENTS: [&str; 7] = [
     PLATFORMS,
     "docs/API.md",
     "docs/WEBHOOKS.md",
+    "docs/EVENTS.md",
+    "docs/MESSAGING.md",
+    "docs/examples/README.md",
 ];
 
 fn path(inside: &str) -> PathBuf {
@@ -216,7 +220,8 @@ fn the_table_of_settings_is_that_of_the_code() {
         .collect();
     assert_eq!(table, code);
     let compose = words(&read("compose.yaml"), "LATCHKEY_", is_setting_part);
-    let of_tests = words(&read("shared/src/failpoint.rs"), "LATCHKEY_TEST_", is_setting_part);
+    let of_tests = read("shared/src/failpoint.rs") + &read("scripts/test");
+    let of_tests = words(&of_tests, "LATCHKEY_TEST_", is_setting_part);
     for document in DOCUMENTS {
         for name in words(&read(document), "LATCHKEY_", is_setting_part) {
             let known = [&code, &compose, &of_tests].iter().any(|names| names.contains(&name));
@@ -269,6 +274,7 @@ fn the_map_knows_every_word() {
     let known: BTreeSet<String> = quoted(MAP).into_iter().collect();
     let words = (EventType::ALL.iter().map(|word| word.as_str()))
         .chain(CommandKind::ALL.iter().map(|word| word.as_str()))
+        .chain(RequestKind::ALL.iter().flat_map(|kind| [kind.as_str(), kind.done()]))
         .chain(ConnectStatus::ALL.iter().map(|word| word.as_str()))
         .chain(GrantStatus::ALL.iter().map(|word| word.as_str()))
         .chain(AccountStatus::ALL.iter().map(|word| word.as_str()))
@@ -292,11 +298,12 @@ fn every_address_that_is_named_is_a_route() {
     let ends = |char: char| char.is_whitespace() || "\"`?".contains(char);
     for document in DOCUMENTS {
         let text = read(document);
-        // A variable of the shell stands for an id.
+        // A variable of the shell stands for an id, and so does an example of one.
+        let is_id = |part: &str| part.starts_with('$') || part.contains("_01");
         let is = |route: &str, path: &str| {
             route.split('/').count() == path.split('/').count()
                 && route.split('/').zip(path.split('/')).all(|(of_route, of_path)| {
-                    of_route == of_path || of_route.starts_with('{') && of_path.starts_with('$')
+                    of_route == of_path || of_route.starts_with('{') && is_id(of_path)
                 })
         };
         for rest in text.split("/v1/").skip(1) {

@@ -127,7 +127,7 @@ async fn a_trusted_proxy_says_whose_failure_it_was() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_has_only_so_many_connects_open() -> anyhow::Result<()> {
-    let app = start(|config| config.max_open_connects = 2).await?;
+    let app = start(|config| config.common.max_open_connects = 2).await?;
     let first = app.start_connect(json!({})).await?;
     app.start_connect(json!({})).await?;
     let body = json!({ "platform": "SANDBOX" });
@@ -141,7 +141,7 @@ async fn a_workspace_has_only_so_many_connects_open() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn past_the_outbox_s_limit_no_work_is_taken_on() -> anyhow::Result<()> {
-    let app = start(|config| config.outbox_max = 3).await?;
+    let app = start(|config| config.common.outbox_max = 3).await?;
     app.execute(
         "INSERT INTO outbox (id, kind, routing_key, body, available_at, created_at)
          SELECT 'msg_' || n, 'event', 'x', '{}', now() + interval '1 day', now()

@@ -136,7 +136,8 @@ async fn the_event_log_brings_every_event_once_in_order() -> anyhow::Result<()> 
         after = format!("&after={}", page["nextCursor"].as_str().unwrap_or_default());
     }
     assert_eq!(types, ["connect.started", "account.connected"]);
-    let only = app.http.get("/v1/events?types=account.connected").await?.expect(200)?.json();
+    let only =
+        app.http.get("/v1/events?types=account.connected&wait=10").await?.expect(200)?.json();
     assert_eq!(only["data"].as_array().map(Vec::len), Some(1));
     assert_eq!(only["data"][0]["data"]["accountId"], sam.account_id);
     app.finish().await

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::compat::sign_in::{cookie, sign_in};
 use super::platforms::{choose, connect, connected, disconnected, page, refreshed};
+use super::requests;
 
 /// Everything that must not be found, with a name for the message.
 type Secrets = Vec<(&'static str, String)>;
@@ -112,6 +113,8 @@ async fn walk_every_flow(app: &TestApp) -> anyhow::Result<Vec<String>> {
     let callback = sam.deny(text(&denied["authorizeUrl"])).await?;
     app.http.browse(callback.as_str()).await?.expect(303)?;
 
+    ask_over_the_broker(app, &mut states).await?;
+
     let account = text(&connected["accountIds"][0]);
     lose_and_reconnect(app, account).await?;
     app.http.delete(&app.path(&format!("/accounts/{account}"))).await?.expect(202)?;
@@ -126,6 +129,20 @@ async fn walk_every_flow(app: &TestApp) -> anyhow::Result<Vec<String>> {
         app.http.get(&list).await?.expect(200)?;
     }
     Ok(states)
+}
+
+/// The answer to a producer has what the answer over HTTP has.
+async fn ask_over_the_broker(app: &TestApp, states: &mut Vec<String>) -> anyhow::Result<()> {
+    let mut producer = requests::linked(app, "admin").await?;
+    let ask = requests::connect(app, &producer);
+    for _ in 0..2 {
+        let ready = producer.ask(&ask).await?;
+        states.push(text(&ready.body["state"]).to_owned());
+        let (_, link) = text(&ready.body["connectUrl"]).split_once("link=").unwrap_or_default();
+        assert!(!link.is_empty(), "each has a link: {:?}", ready.kind);
+        states.push(link.to_owned());
+    }
+    Ok(())
 }
 
 async fn start(app: &TestApp, states: &mut Vec<String>) -> anyhow::Result<Value> {

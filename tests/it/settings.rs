@@ -83,13 +83,13 @@ async fn all_that_is_wrong_is_told_at_once() -> anyhow::Result<()> {
       --broker-prefix (LATCHKEY_BROKER_PREFIX): `a b` must be 1 to 64 letters, digits, `-`, `_` or `.`
       --outbound-allow (LATCHKEY_OUTBOUND_ALLOW): `everything` must be a network, as in 10.0.0.0/8
       --outbound-ports (LATCHKEY_OUTBOUND_PORTS): `http` must be a port, or two as in 8000-8999
+      --public-url (LATCHKEY_PUBLIC_URL): `http://social.example` must be https://: codes and cookies pass there, and http is for loopback alone
+      --outbox-max (LATCHKEY_OUTBOX_MAX): `0` must be 1 or more
       --log-format (LATCHKEY_LOG_FORMAT): `xml` must be one of text, json
       --listen (LATCHKEY_LISTEN): `8080` must be an IP address and a port, as in 127.0.0.1:8080
       --metrics-listen (LATCHKEY_METRICS_LISTEN): `localhost:9464` must be an IP address and a port, as in 127.0.0.1:8080
-      --public-url (LATCHKEY_PUBLIC_URL): `http://social.example` must be https://: codes and cookies pass there, and http is for loopback alone
       --callback-wait (LATCHKEY_CALLBACK_WAIT): `5s` must be a whole number of seconds, 1 to 86400
       --db-connections (LATCHKEY_DB_CONNECTIONS): `many` must be a whole number
-      --outbox-max (LATCHKEY_OUTBOX_MAX): `0` must be 1 or more
       --ca-file (LATCHKEY_CA_FILE): /nowhere/ca.pem cannot be read: No such file or directory (os error 2)
       --database-url (DATABASE_URL): asks for an sslmode that does not check who answers: use sslmode=verify-full (with LATCHKEY_CA_FILE for a CA of your own), or sslmode=disable for none
       --keyring (LATCHKEY_KEYRING): the keyring is malformed: entry 1 has a key that is not base64
@@ -109,6 +109,7 @@ async fn all_that_is_wrong_is_told_at_once() -> anyhow::Result<()> {
             ("LATCHKEY_CONCURRENCY", "0"),
             ("LATCHKEY_WEBHOOK_CONCURRENCY", "0"),
             ("LATCHKEY_DRAIN", "60"),
+            ("LATCHKEY_TRUST_PRODUCERS", "maybe"),
             ("LATCHKEY_IN_DOUBT_LEAD", "240"),
             ("LATCHKEY_SWEEPS", "prune=daily"),
         ],
@@ -118,6 +119,7 @@ async fn all_that_is_wrong_is_told_at_once() -> anyhow::Result<()> {
     latchkey-worker: the settings are wrong; see `latchkey-worker --help`
       --concurrency (LATCHKEY_CONCURRENCY): `0` must be 1 to 1000
       --webhook-concurrency (LATCHKEY_WEBHOOK_CONCURRENCY): `0` must be 1 to 1000
+      --trust-producers (LATCHKEY_TRUST_PRODUCERS): `maybe` must be one of true, false
       --amqp-url (AMQP_URL): is missing. RabbitMQ: amqp://user:password@host:port/vhost, or amqps:// for TLS
       --database-url (DATABASE_URL): must be postgres://user:password@host:port/database
       --keyring (LATCHKEY_KEYRING), --keyring-file (LATCHKEY_KEYRING_FILE): both are set: keep one, the other is not read
@@ -138,7 +140,7 @@ async fn settings_that_do_not_go_together_are_told() -> anyhow::Result<()> {
         (API, &[("LATCHKEY_KEYRING_FILE", "/dev/null")], "both are set"),
         (API, &[("LATCHKEY_KEYRING", "")], "neither is set"),
         (WORKER, &[("LATCHKEY_POOLS", "webhook,webhook")], "names `webhook` twice"),
-        (WORKER, &[("LATCHKEY_POOLS", "webhook,")], "must be one of connect, refresh"),
+        (WORKER, &[("LATCHKEY_POOLS", "webhook,")], "must be one of requests, connect"),
         (WORKER, &[("LATCHKEY_DRAIN", "119")], "cut off at shutdown"),
         (
             WORKER,

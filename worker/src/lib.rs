@@ -8,6 +8,7 @@ pub mod lanes;
 mod oauth;
 mod outcome;
 mod receipt;
+pub mod requests;
 mod runtime;
 pub mod settings;
 mod signature;

@@ -26,6 +26,7 @@ use crate::executor::Executor;
 use crate::handlers::WEBHOOK_TIMEOUT;
 use crate::lanes::Lanes;
 use crate::oauth::{CallTimeouts, PlatformHttp};
+use crate::requests::{Desk, Terms};
 use crate::settings::{Pool, WorkerSettings};
 use crate::sweeps::{self, DeadLetterKeeper};
 
@@ -61,6 +62,7 @@ pub async fn start(settings: &WorkerSettings, clock: Clock) -> anyhow::Result<Ru
     let context = context(settings, shared_db, publisher, &publishing).await?;
     let consuming = supervise("latchkey-worker consume");
     let work = TaskTracker::new();
+    let terms = Terms::new(&settings.common, settings.trust_producers)?;
     for pool in &settings.pools {
         let db = Db::new(&database, settings.db_connections, clock.clone());
         let pool_context = Context {
@@ -68,7 +70,8 @@ pub async fn start(settings: &WorkerSettings, clock: Clock) -> anyhow::Result<Ru
             calls: Arc::new(Semaphore::new(settings.concurrency.into())),
             ..context.clone()
         };
-        start_pool(*pool, pool_context, (&consuming, settings.concurrency), &schedules, &work);
+        let consuming = (&consuming, settings.concurrency);
+        start_pool(*pool, pool_context, consuming, (&schedules, &terms), &work);
     }
     work.spawn(ops::serve(listener, readiness(&context, consuming), context.stop.clone()));
     work.close();
@@ -113,10 +116,15 @@ fn start_pool(
     pool: Pool,
     context: Context,
     (supervisor, prefetch): (&Supervisor, u16),
-    schedules: &[(sweeps::Sweep, cron::Schedule)],
+    (schedules, terms): (&[(sweeps::Sweep, cron::Schedule)], &Terms),
     work: &TaskTracker,
 ) {
     let (supervisor, stop) = (supervisor.clone(), context.stop.clone());
+    if pool == Pool::Requests {
+        let desk = Desk::new(context, terms.clone());
+        work.spawn(async move { consume(supervisor, pool.as_str(), prefetch, desk, stop).await });
+        return;
+    }
     if pool != Pool::Sweeps {
         let executor = Executor::new(context);
         work.spawn(

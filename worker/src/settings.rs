@@ -12,6 +12,8 @@ use crate::sweeps;
 /// A kind of work that can be scaled by itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub enum Pool {
+    /// Does what producers ask for over the broker.
+    Requests,
     /// Exchanges codes: people are waiting.
     Connect,
     /// Keeps tokens alive.
@@ -29,6 +31,7 @@ impl Pool {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Requests => "requests",
             Self::Connect => "connect",
             Self::Refresh => "refresh",
             Self::Revocation => "revocation",
@@ -38,7 +41,7 @@ impl Pool {
     }
 }
 
-/// Latchkey's worker: exchanges, refreshes and revokes tokens, delivers webhooks, runs the sweeps.
+/// Latchkey's worker: takes producers' requests, exchanges, refreshes and revokes tokens, delivers webhooks, runs the sweeps.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "latchkey-worker", version, after_help = EXIT_CODES)]
 pub struct WorkerSettings {
@@ -47,7 +50,7 @@ pub struct WorkerSettings {
     pub common: CommonSettings,
 
     /// What this process does
-    #[arg(long, env = "LATCHKEY_POOLS", value_delimiter = ',', default_values = ["connect", "refresh", "revocation", "webhook", "sweeps"])]
+    #[arg(long, env = "LATCHKEY_POOLS", value_delimiter = ',', default_values = ["requests", "connect", "refresh", "revocation", "webhook", "sweeps"])]
     pub pools: Vec<Pool>,
 
     /// How many calls each pool has open at once
@@ -84,6 +87,11 @@ pub struct WorkerSettings {
     /// How many seconds before an access token's end a refresh token in doubt is tried again
     #[arg(long, env = "LATCHKEY_IN_DOUBT_LEAD", default_value = "30", value_name = "SECONDS", value_parser = parse_seconds)]
     pub in_doubt_lead: Duration,
+
+    /// Whether whoever may publish requests to the broker, and is linked to no API key, may do what owners
+    /// may, in every organisation: for a broker with one owner
+    #[arg(long, env = "LATCHKEY_TRUST_PRODUCERS", default_value_t = false, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub trust_producers: bool,
 
     /// Whether every refresh is told as an event, account.refreshed
     #[arg(long, env = "LATCHKEY_REFRESHED_EVENTS", default_value_t = false, action = clap::ArgAction::Set, value_name = "BOOL")]

@@ -9,13 +9,13 @@ mod postato;
 mod postbreeze;
 mod postpeer;
 mod woopsocial;
-pub(crate) mod words;
 
 use std::sync::Arc;
 
 use axum::Router;
 use latchkey_shared::db::workspaces::Workspace;
 use latchkey_shared::ids::WorkspaceId;
+pub(crate) use latchkey_shared::words;
 use url::Url;
 use utoipa::openapi::OpenApi;
 

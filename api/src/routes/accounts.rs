@@ -10,10 +10,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use diesel_async::AsyncPgConnection;
 use latchkey_shared::db::accounts::{self, Account, AccountFilter, AccountStatus};
 use latchkey_shared::db::grants::Grant;
 use latchkey_shared::ids::{AccountId, ProfileId, WorkspaceId};
+use latchkey_shared::operations;
 use serde::Deserialize;
 
 pub(crate) use history::HistoryView;
@@ -53,16 +53,7 @@ pub(crate) async fn find(
     workspace: &WorkspaceId,
     id: &AccountId,
 ) -> Result<(Account, Option<Grant>), Problem> {
-    find_in(&mut *app.conn().await?, workspace, id).await
-}
-
-/// The same, as a unit of work sees it.
-async fn find_in(
-    conn: &mut AsyncPgConnection,
-    workspace: &WorkspaceId,
-    id: &AccountId,
-) -> Result<(Account, Option<Grant>), Problem> {
-    accounts::find_with_grant(conn, workspace, id).await?.ok_or_else(Problem::not_found)
+    Ok(operations::find_account(&mut *app.conn().await?, workspace, id).await?)
 }
 
 /// List the accounts of a workspace.
@@ -174,6 +165,6 @@ pub(crate) async fn disconnect(
     Ids((workspace, id)): Ids<(WorkspaceId, AccountId)>,
 ) -> Result<(StatusCode, Json<AccountView>), Problem> {
     let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
-    let account = disconnect::run(&app, &workspace.id, &id).await?;
+    let account = disconnect::run(&app, &caller, (&workspace.id, &id)).await?;
     Ok((StatusCode::ACCEPTED, Json(account.into())))
 }

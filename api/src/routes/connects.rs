@@ -3,10 +3,7 @@
 pub(crate) mod cancel;
 pub(crate) mod candidates;
 pub(crate) mod claim;
-pub(crate) mod credentials;
-mod request;
 pub(crate) mod selection;
-mod slot;
 pub(crate) mod start;
 mod view;
 
@@ -17,12 +14,15 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use latchkey_shared::db::connects;
 use latchkey_shared::ids::{ConnectId, WorkspaceId};
+use latchkey_shared::operations::start_connect;
+pub(crate) use latchkey_shared::operations::start_connect::{
+    Door, StartConnect, StartedConnect, credentials,
+};
+use latchkey_shared::platforms::Platform;
 
 pub(crate) use candidates::CandidateView;
 pub(crate) use claim::Claim;
-pub(crate) use request::{Door, StartConnect};
 pub(crate) use selection::Selection;
-pub(crate) use start::{StartedConnect, find_platform};
 pub(crate) use view::ConnectView;
 
 use crate::auth::{Admin, Viewer};
@@ -31,6 +31,14 @@ use crate::idempotency::Once;
 use crate::pagination::{List, PageQuery, Wanted};
 use crate::problem::{Problem, ProblemBody};
 use crate::state::App;
+
+/// The platform of an id, if it can be connected here.
+///
+/// # Errors
+/// `PLATFORM_UNKNOWN` or `PLATFORM_NOT_CONFIGURED`.
+pub(crate) fn find_platform<'a>(app: &'a App, id: &str) -> Result<&'a Platform, Problem> {
+    Ok(start_connect::find_platform(&app.platforms, id)?)
+}
 
 /// Start a connect. Send the person's browser to `authorizeUrl`; with `credentials` there is none, and
 /// the connect goes on by itself.

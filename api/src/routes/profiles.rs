@@ -115,7 +115,7 @@ fn check(
     if let Some(metadata) = metadata {
         checks.metadata("/metadata", metadata);
     }
-    checks.finish()
+    Ok(checks.finish()?)
 }
 
 /// The one rule that only the database can judge.

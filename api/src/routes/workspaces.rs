@@ -103,7 +103,7 @@ fn check(name: Option<&str>, allowlist: Option<&[String]>) -> Result<(), Problem
             checks.wrong(format!("/redirectAllowlist/{index}"), message);
         }
     }
-    checks.finish()
+    Ok(checks.finish()?)
 }
 
 /// Makes a workspace with its data key.

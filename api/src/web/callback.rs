@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use latchkey_shared::authorize;
 use latchkey_shared::db::connects::{self, Advance, Binding, Connect, ConnectStatus};
 use latchkey_shared::events::EventData;
+use latchkey_shared::operations::handover;
 use latchkey_shared::work::Work;
 use serde_json::{Value, json};
 
@@ -21,7 +22,7 @@ use crate::code::Code;
 use crate::problem::Problem;
 use crate::request::RequestId;
 use crate::state::App;
-use crate::{handover, waiting};
+use crate::waiting;
 
 /// Why a connect ends whose answer another issuer gave.
 const MIX_UP: &str = "ISSUER_MISMATCH";
@@ -182,7 +183,7 @@ async fn approved(
     let waiter = app.waiters.wait_for(&connect.id);
     let mut work = app.store.begin().await?;
     let what = (code.0.as_bytes(), page_hash);
-    let Some(authorized) = handover::authorize(app, &mut work, place, what).await? else {
+    let Some(authorized) = handover::authorize(&mut work, place, what).await? else {
         return Err(lost(&mut work, connect).await?);
     };
     work.commit().await?;

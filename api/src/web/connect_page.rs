@@ -9,8 +9,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use latchkey_shared::db::connects::{self, Connect, ConnectStatus};
 use latchkey_shared::ids::ConnectId;
+use latchkey_shared::operations::start_connect::{self, LINK};
 use latchkey_shared::platforms::Flow;
-use url::{Url, form_urlencoded};
+use url::form_urlencoded;
 
 use super::page::Page;
 use super::start::{self, Visit};
@@ -23,8 +24,6 @@ use crate::state::App;
 /// The query by which the page answers a form. Browsers hold every redirect after a form to the policy of
 /// the page that it was on: so the answer is a page of ours, which leads on by itself.
 pub(super) const GO: &str = "go";
-/// The query's name for the link to the first page.
-const LINK: &str = "link";
 
 /// The page of a connect. With `link`, which `connectUrl` has, it shows the person what is about to be
 /// connected; opening it consumes nothing. Under the cookie it shows how the connect goes, and lets the
@@ -109,13 +108,7 @@ async fn begin(
 
 /// Where the page is.
 pub(super) fn address(app: &App, id: &ConnectId) -> String {
-    app.url(&format!("/connect/{id}"))
-}
-
-/// The link to a connect's first page: opening it consumes nothing, its button does.
-pub(crate) fn link(app: &App, id: &ConnectId, link: &str) -> Url {
-    let url = format!("{}?{LINK}={link}", address(app, id));
-    url.parse().expect("an address of ours with a token is a URL")
+    start_connect::page(&app.public_url, id)
 }
 
 /// The connect whose cookie the browser holds.

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use latchkey_shared::authorize;
 use latchkey_shared::db::connects::{self, Connect, ConnectStatus};
 use latchkey_shared::db::workspaces;
+use latchkey_shared::operations::handover;
 use latchkey_shared::platforms::{Flow, Platform};
 use latchkey_shared::work::Work;
 use secrecy::SecretString;
@@ -24,12 +25,12 @@ use utoipa::ToSchema;
 use super::cookie::PageCookie;
 use super::{connect_page, form, page, refusal};
 use crate::code::Code;
+use crate::extract;
 use crate::problem::Problem;
 use crate::request::RequestId;
 use crate::routes::connects::credentials::{self, Credentials};
 use crate::routes::connects::find_platform;
 use crate::state::App;
-use crate::{extract, handover};
 
 /// What the button sends.
 #[derive(ToSchema)]
@@ -167,9 +168,9 @@ async fn go_on(
             let credentials = Credentials::new(given.identifier, given.password);
             match credentials::check(Some(&credentials), (platform, &endpoints)) {
                 Ok(sealable) => sealable,
-                Err(problem) => match complaint(problem.code()) {
+                Err(refused) => match complaint(refused.code) {
                     Some(complaint) => return visit.show(app, Some((complaint, shown))).await,
-                    None => return Err(problem),
+                    None => return Err(refused.into()),
                 },
             }
         }
@@ -179,7 +180,7 @@ async fn go_on(
     let cookie = visit.trade(app, &mut work).await?;
     if let Some(password) = &password {
         let what = (password.as_slice(), None);
-        if handover::authorize(app, &mut work, place, what).await?.is_none() {
+        if handover::authorize(&mut work, place, what).await?.is_none() {
             return Err(visit.too_late(&mut work).await?);
         }
     }

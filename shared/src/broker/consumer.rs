@@ -11,7 +11,7 @@ use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
     BasicRejectOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,6 +43,12 @@ pub struct Received {
     pub message_id: Option<String>,
     /// AMQP `type`.
     pub kind: Option<String>,
+    /// AMQP `user_id`: who sent it, which the broker has checked.
+    pub user_id: Option<String>,
+    /// AMQP `reply_to`.
+    pub reply_to: Option<String>,
+    /// AMQP `correlation_id`.
+    pub correlation_id: Option<String>,
     /// Whether somebody had it before and did not settle it.
     pub redelivered: bool,
     /// Routing key.
@@ -120,9 +126,13 @@ async fn run<R: Receive>(
 
 /// Holds on to the channel, which closes when nobody does: a delivery is settled on its own.
 async fn deal_with<R: Receive>(delivery: Delivery, receive: R, _channel: Channel) {
+    let text = |property: &Option<ShortString>| property.as_ref().map(ToString::to_string);
     let received = Received {
-        message_id: delivery.properties.message_id().as_ref().map(ToString::to_string),
-        kind: delivery.properties.kind().as_ref().map(ToString::to_string),
+        message_id: text(delivery.properties.message_id()),
+        kind: text(delivery.properties.kind()),
+        user_id: text(delivery.properties.user_id()),
+        reply_to: text(delivery.properties.reply_to()),
+        correlation_id: text(delivery.properties.correlation_id()),
         redelivered: delivery.redelivered,
         routing_key: delivery.routing_key.to_string(),
         headers: delivery.properties.headers().clone().unwrap_or_default(),

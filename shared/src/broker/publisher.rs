@@ -13,7 +13,7 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::Semaphore;
 
 use super::connection::CALL_TIMEOUT;
-use super::{BrokerState, Supervisor};
+use super::{BrokerState, Supervisor, topology};
 
 const LANES: usize = 4;
 /// How long a message may wait for a free lane; what waits longer is left to the relay.
@@ -51,6 +51,8 @@ pub struct Message {
     pub id: String,
     /// AMQP `type`.
     pub kind: String,
+    /// AMQP `correlation_id`: what it answers, if it answers something.
+    pub correlation_id: Option<String>,
     /// JSON.
     pub body: Vec<u8>,
     /// AMQP `timestamp`, seconds.
@@ -94,7 +96,9 @@ impl Publisher {
             drop(tokio::time::timeout(CALL_TIMEOUT * 2, self.restore()).await);
         }
         let result = if outcome.is_ok() { "confirmed" } else { "failed" };
-        metrics::counter!("latchkey_messages_published_total", "exchange" => message.exchange, "result" => result)
+        let exchange =
+            if message.exchange == topology::DEFAULT { "default" } else { message.exchange };
+        metrics::counter!("latchkey_messages_published_total", "exchange" => exchange, "result" => result)
             .increment(1);
         outcome
     }
@@ -103,7 +107,7 @@ impl Publisher {
         let channel = self.channel().await?;
         let confirmation = channel
             .basic_publish(
-                self.supervisor.topology().name(message.exchange).into(),
+                self.supervisor.topology().exchange(message.exchange).into(),
                 message.routing_key.as_str().into(),
                 BasicPublishOptions { mandatory: message.mandatory, immediate: false },
                 &message.body,
@@ -149,10 +153,14 @@ impl Publisher {
 }
 
 fn properties(message: &Message) -> BasicProperties {
-    BasicProperties::default()
+    let properties = BasicProperties::default()
         .with_message_id(message.id.as_str().into())
         .with_type(message.kind.as_str().into())
         .with_timestamp(message.timestamp)
         .with_content_type("application/json".into())
-        .with_delivery_mode(PERSISTENT)
+        .with_delivery_mode(PERSISTENT);
+    match &message.correlation_id {
+        Some(id) => properties.with_correlation_id(id.as_str().into()),
+        None => properties,
+    }
 }

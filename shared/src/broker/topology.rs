@@ -10,6 +10,10 @@ use crate::messages::CommandKind;
 pub const COMMANDS: &str = "commands";
 /// The exchange of events (topic, `<workspaceId>.<type>`).
 pub const EVENTS: &str = "events";
+/// The exchange (topic, by type) and the queue of producers' requests.
+pub const REQUESTS: &str = "requests";
+/// The broker's default exchange, which has no name: replies go by it to the queue that is asked for.
+pub const DEFAULT: &str = "";
 /// The exchange and the queue of dead letters.
 pub const DEAD: &str = "dead";
 
@@ -44,7 +48,19 @@ impl Topology {
         Self { prefix: prefix.to_owned() }
     }
 
-    /// The full name of an exchange or a queue.
+    /// The full name of an exchange.
+    #[must_use]
+    pub fn exchange(&self, short: &str) -> String {
+        if short == DEFAULT { String::new() } else { self.name(short) }
+    }
+
+    /// What the names of queues begin with that producers make for their answers.
+    #[must_use]
+    pub fn replies(&self) -> String {
+        self.name("replies.")
+    }
+
+    /// The full name of a queue, or of an exchange that has one.
     #[must_use]
     pub fn name(&self, short: &str) -> String {
         format!("{}.{short}", self.prefix)
@@ -52,12 +68,13 @@ impl Topology {
 
     /// The full names of all queues.
     pub fn queues(&self) -> impl Iterator<Item = String> + '_ {
-        COMMAND_QUEUES.iter().map(|(queue, _)| self.name(queue)).chain([self.name(DEAD)])
+        let commands = COMMAND_QUEUES.iter().map(|(queue, _)| self.name(queue));
+        commands.chain([self.name(REQUESTS), self.name(DEAD)])
     }
 
     /// The full names of all exchanges.
     pub fn exchanges(&self) -> impl Iterator<Item = String> + '_ {
-        [COMMANDS, EVENTS, DEAD].iter().map(|exchange| self.name(exchange))
+        [COMMANDS, EVENTS, REQUESTS, DEAD].iter().map(|exchange| self.name(exchange))
     }
 
     /// Declares everything. Declaring what stands already changes nothing.
@@ -67,11 +84,15 @@ impl Topology {
     pub async fn declare(&self, channel: &Channel) -> lapin::Result<()> {
         self.declare_exchange(channel, COMMANDS, ExchangeKind::Direct).await?;
         self.declare_exchange(channel, EVENTS, ExchangeKind::Topic).await?;
+        self.declare_exchange(channel, REQUESTS, ExchangeKind::Topic).await?;
         self.declare_exchange(channel, DEAD, ExchangeKind::Fanout).await?;
         self.declare_queue(channel, DEAD, dead_arguments()).await?;
         self.bind(channel, DEAD, DEAD, "").await?;
+        self.declare_queue(channel, REQUESTS, self.work_arguments()).await?;
+        // All of them: a type that is misspelt is answered instead of vanishing.
+        self.bind(channel, REQUESTS, REQUESTS, "#").await?;
         for (queue, kinds) in COMMAND_QUEUES {
-            self.declare_queue(channel, queue, self.command_arguments()).await?;
+            self.declare_queue(channel, queue, self.work_arguments()).await?;
             for kind in kinds {
                 self.bind(channel, queue, COMMANDS, kind.as_str()).await?;
             }
@@ -121,7 +142,7 @@ impl Topology {
 
     /// Dead letters must not get lost on their way: at-least-once needs all of a quorum queue,
     /// `reject-publish` and a dead-letter exchange.
-    fn command_arguments(&self) -> FieldTable {
+    fn work_arguments(&self) -> FieldTable {
         table([
             ("x-queue-type", text("quorum")),
             ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),

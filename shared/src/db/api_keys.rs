@@ -102,6 +102,18 @@ pub async fn authenticate(
     Ok(row.first(conn).await.optional()?)
 }
 
+/// A key, revoked or not. Across tenants: for the operator, who names it at the terminal.
+///
+/// # Errors
+/// When the query fails.
+pub async fn find_in_any_organisation(
+    conn: &mut AsyncPgConnection,
+    id: &ApiKeyId,
+) -> Result<Option<ApiKey>, DbError> {
+    let row = api_keys::table.find(id).select(ApiKey::as_select());
+    Ok(row.first(conn).await.optional()?)
+}
+
 /// The keys of an organisation, or those limited to one workspace, that are not revoked.
 ///
 /// # Errors

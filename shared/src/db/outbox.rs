@@ -11,8 +11,10 @@ use super::schema::outbox;
 use super::{DbError, now, now_plus};
 use crate::clock::Clock;
 
-/// The kind of rows that are events; the others are named after their command.
+/// The kind of rows that are events.
 pub const EVENT: &str = "event";
+/// The kind of rows that are replies to producers. All others are named after their command.
+pub const REPLY: &str = "reply";
 
 /// The process that committed publishes at once; only after this does the relay step in.
 const FIRST_CHANCE: TimeDelta = TimeDelta::seconds(5);
@@ -25,7 +27,7 @@ pub struct Message {
     /// Also the AMQP `message_id`.
     #[diesel(sql_type = Text)]
     pub id: String,
-    /// [`EVENT`], or the command's kind.
+    /// [`EVENT`], [`REPLY`], or the command's kind.
     #[diesel(sql_type = Text)]
     pub kind: String,
     /// Routing key.
@@ -94,7 +96,7 @@ pub async fn take_overdue(
     Ok(query.load(conn).await?)
 }
 
-/// The broker confirmed the message: an event is done with that, a command waits for its handler.
+/// The broker confirmed the message: an event or a reply is done with that, a command waits for its handler.
 /// A handler that was faster than this note has the last word.
 ///
 /// # Errors
@@ -104,7 +106,7 @@ pub async fn confirmed(
     clock: &Clock,
     waiting: &Waiting,
 ) -> Result<(), DbError> {
-    if waiting.message.kind == EVENT {
+    if matches!(waiting.message.kind.as_str(), EVENT | REPLY) {
         return done(conn, clock, &waiting.message.id, "published").await;
     }
     diesel::update(outbox::table)

@@ -62,6 +62,26 @@ diesel::table! {
     }
 }
 diesel::table! {
+    producers (broker_user) {
+        broker_user -> Text,
+        api_key_id -> Text,
+        created_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    requests (producer, message_id) {
+        producer -> Text,
+        message_id -> Text,
+        kind -> Text,
+        fingerprint -> Bytea,
+        workspace_id -> Nullable<Text>,
+        subject_id -> Nullable<Text>,
+        sealed_reply -> Nullable<Bytea>,
+        refusal -> Nullable<Jsonb>,
+        created_at -> Timestamptz,
+    }
+}
+diesel::table! {
     profiles (id) {
         id -> Text,
         workspace_id -> Text,
@@ -308,5 +328,7 @@ diesel::table! {
 diesel::joinable!(sessions -> api_keys (api_key_id));
 diesel::joinable!(webhook_deliveries -> webhook_endpoints (endpoint_id));
 diesel::allow_tables_to_appear_in_same_query!(accounts, grants);
+diesel::joinable!(producers -> api_keys (api_key_id));
+diesel::allow_tables_to_appear_in_same_query!(api_keys, producers);
 diesel::allow_tables_to_appear_in_same_query!(api_keys, sessions);
 diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhook_endpoints, events);

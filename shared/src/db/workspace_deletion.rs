@@ -192,12 +192,14 @@ pub async fn destroy_keys(
 }
 
 /// What is destroyed in batches, each table before those that it names.
-const BATCHES: [&str; 4] = [
+const BATCHES: [&str; 5] = [
     "DELETE FROM connects WHERE id IN (SELECT id FROM connects WHERE workspace_id = $1 LIMIT $2)",
     "WITH batch AS MATERIALIZED (SELECT id FROM accounts WHERE workspace_id = $1 ORDER BY id LIMIT $2),
           history AS (DELETE FROM account_history WHERE account_id IN (SELECT id FROM batch))
      DELETE FROM accounts WHERE id IN (SELECT id FROM batch)",
     "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE workspace_id = $1 LIMIT $2)",
+    "DELETE FROM requests WHERE (producer, message_id) IN
+         (SELECT producer, message_id FROM requests WHERE workspace_id = $1 LIMIT $2)",
     "DELETE FROM profiles WHERE id IN (SELECT id FROM profiles WHERE workspace_id = $1 LIMIT $2)",
 ];
 

@@ -111,6 +111,22 @@ pub async fn find(
     Ok(row.first(conn).await.optional()?)
 }
 
+/// One workspace of whatever organisation, unless it was deleted. Across tenants: for a producer that is
+/// trusted with all of them.
+///
+/// # Errors
+/// When the query fails.
+pub async fn find_in_any_organisation(
+    conn: &mut AsyncPgConnection,
+    id: &WorkspaceId,
+) -> Result<Option<Workspace>, DbError> {
+    let row = workspaces::table
+        .filter(workspaces::id.eq(id))
+        .filter(workspaces::deleted_at.is_null())
+        .select(Workspace::as_select());
+    Ok(row.first(conn).await.optional()?)
+}
+
 /// Locks a workspace, also a deleted one, until the transaction ends: of those who add accounts to it,
 /// or judge how many it has, one goes at a time. Rows that name it are inserted meanwhile all the same.
 ///

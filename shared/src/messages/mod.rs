@@ -6,6 +6,7 @@
 mod callback_received;
 mod check_due;
 mod refresh_due;
+pub mod requests;
 mod revocation_due;
 mod webhook_due;
 

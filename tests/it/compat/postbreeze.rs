@@ -236,7 +236,7 @@ async fn what_is_wrong_is_told_in_its_own_shape() -> anyhow::Result<()> {
 async fn too_many_open_connects_are_no_conflict() -> anyhow::Result<()> {
     let app = TestApp::start_with(latchkey_tests::app::Options {
         platforms: latchkey_tests::app::worn(&["X"]),
-        serve: |config| config.max_open_connects = 1,
+        serve: |config| config.common.max_open_connects = 1,
         ..Default::default()
     })
     .await?;

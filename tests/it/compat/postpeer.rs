@@ -356,7 +356,7 @@ async fn no_connect_begins_while_too_much_waits() -> anyhow::Result<()> {
     let app = TestApp::start_with(Options {
         platforms: latchkey_tests::app::worn(&["X"]),
         pools: vec![latchkey_worker::settings::Pool::Sweeps],
-        serve: |config| config.outbox_max = 1,
+        serve: |config| config.common.outbox_max = 1,
         ..Options::default()
     })
     .await?;

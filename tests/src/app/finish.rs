@@ -43,6 +43,7 @@ impl TestApp {
         let dead =
             self.row("SELECT count(*) AS n, json_agg(reason) AS reasons FROM dead_letters").await?;
         ensure!(dead["n"] == self.dead_letters_expected, "dead letters: {dead}");
+        self.events_are_documented().await?;
         broker::delete_all(&server, &prefix).await?;
         self.database.drop_database().await
     }

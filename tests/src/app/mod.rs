@@ -8,15 +8,18 @@ mod broker;
 mod browser;
 mod crowd;
 mod database;
+mod documented;
 mod finish;
 mod flows;
 mod http;
 mod logs;
 mod options;
 mod process;
+mod producer;
 mod rows;
 mod selecting;
 mod servers;
+mod subscriber;
 mod wardrobe;
 
 pub use broker::Tap;
@@ -27,8 +30,9 @@ pub use http::{Answer, Http};
 pub use logs::logs;
 pub use options::Options;
 pub use process::{Process, command};
+pub use producer::{Ask, DIRECT_REPLY_TO, Producer, Told};
 pub use selecting::{Selecting, candidate};
-pub use servers::{PrivateServers, Server};
+pub use servers::{Permissions, PrivateServers, Server};
 pub use wardrobe::{WORN, worn};
 
 use std::net::SocketAddr;
@@ -42,7 +46,9 @@ use base64::engine::general_purpose::STANDARD;
 use latchkey_api::ServeConfig;
 use latchkey_shared::boot;
 use latchkey_shared::clock::Clock;
-use latchkey_shared::config::{CommonSettings, LogFormat, SecretRef};
+use latchkey_shared::config::{
+    CONNECT_LIFETIME, CommonSettings, LogFormat, MAX_OPEN_CONNECTS, OUTBOX_MAX, SecretRef,
+};
 use latchkey_shared::db::Db;
 use latchkey_shared::net_guard::Ports;
 use latchkey_shared::random;
@@ -138,17 +144,24 @@ impl TestApp {
             database_url: SecretString::from(database.url().to_owned()),
             amqp_url,
             ca_file: options.ca_file.clone(),
-            broker_prefix: format!("t{}", hex::encode(random::bytes::<6>())),
+            broker_prefix: (options.broker_prefix.clone())
+                .unwrap_or_else(|| format!("t{}", hex::encode(random::bytes::<6>()))),
             keyring: Some(format!("test:{}", STANDARD.encode([7; 32])).into()),
             keyring_file: None,
             platforms_file,
             outbound_allow: options.outbound_allow.clone(),
             outbound_ports: Ports::ALL.to_vec(),
+            public_url: None,
+            connect_lifetime: CONNECT_LIFETIME,
+            max_open_connects: MAX_OPEN_CONNECTS,
+            outbox_max: OUTBOX_MAX,
             log: String::new(),
             log_format: LogFormat::Text,
         };
         let owner = bootstrap(&common, &clock, "Acme").await?;
         let api = latchkey_api::start(serve_config(&common, &options), clock.clone()).await?;
+        // Workers make URLs, too, and a port is known once it is taken.
+        let common = CommonSettings { public_url: Some(api.public_url.clone()), ..common };
         let http = Http::new(&format!("http://{}", api.addr), owner.expose_key())?;
         let mut app = Self {
             clock,
@@ -223,6 +236,7 @@ impl TestApp {
             call_timeout: self.options.call_timeout.unwrap_or(Duration::from_secs(30)),
             drain: PATIENCE,
             in_doubt_lead: Duration::from_secs(30),
+            trust_producers: self.options.trust_producers,
             refreshed_events: self.options.refreshed_events,
             event_days: 90,
             sweeps: Vec::new(),

@@ -27,6 +27,8 @@ pub struct Options {
     pub pools: Vec<Pool>,
     /// PostgreSQL and RabbitMQ, if not those that all tests share.
     pub servers: Option<(String, String)>,
+    /// What the names in the broker begin with, if the test is about names.
+    pub broker_prefix: Option<String>,
     /// The certificate authority of those servers.
     pub ca_file: Option<PathBuf>,
     /// Where the API thinks the broker is, if not where it is.
@@ -44,6 +46,8 @@ pub struct Options {
     pub platforms: String,
     /// Where webhooks may go besides public addresses; where nowhere, the receiver hears nothing.
     pub outbound_allow: Vec<IpNet>,
+    /// Whether workers take requests from producers that no key stands behind.
+    pub trust_producers: bool,
     /// Whether every refresh is told as an event.
     pub refreshed_events: bool,
     /// The rest of the sandbox's settings.
@@ -61,6 +65,7 @@ impl Default for Options {
             refresh_lifetime: None,
             worker: true,
             pools: vec![
+                Pool::Requests,
                 Pool::Connect,
                 Pool::Refresh,
                 Pool::Revocation,
@@ -68,6 +73,7 @@ impl Default for Options {
                 Pool::Sweeps,
             ],
             servers: None,
+            broker_prefix: None,
             ca_file: None,
             api_amqp_url: None,
             callback_wait: Duration::from_secs(5),
@@ -76,6 +82,7 @@ impl Default for Options {
             configured: true,
             platforms: String::new(),
             outbound_allow: vec!["127.0.0.0/8".parse().expect("this is a network")],
+            trust_producers: false,
             refreshed_events: false,
             sandbox: SandboxConfig::default(),
             serve: |_| {},

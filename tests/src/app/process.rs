@@ -6,16 +6,41 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, ensure};
 use secrecy::ExposeSecret as _;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 use super::{PATIENCE, TestApp, eventually};
 
-/// A process of Latchkey. Killed when dropped.
+/// A process of Latchkey, or one that speaks with it. Killed when dropped.
 pub struct Process {
     child: Child,
-    log: Arc<Mutex<String>>,
+    printed: Kept,
+    log: Kept,
+}
+
+/// What came through a pipe so far.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<String>>);
+
+impl Kept {
+    /// Keeps reading: a full pipe would block its writer.
+    fn lines_of(pipe: impl AsyncRead + Unpin + Send + 'static) -> Self {
+        let (kept, mut lines) = (Self::default(), BufReader::new(pipe).lines());
+        let writer = kept.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut text = writer.0.lock().unwrap_or_else(PoisonError::into_inner);
+                text.push_str(&line);
+                text.push('\n');
+            }
+        });
+        kept
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Process {
@@ -47,24 +72,16 @@ impl Process {
         Ok(())
     }
 
-    /// Starts a command that [`command`] or [`TestApp::command`] made, and keeps reading its log: a
-    /// full pipe would block it.
+    /// Starts a command, such as [`command`] or [`TestApp::command`] makes.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn start(mut command: Command) -> anyhow::Result<Self> {
-        let mut child = command.stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
-        let mut lines = BufReader::new(child.stderr.take().context("its log is piped")?).lines();
-        let log = Arc::new(Mutex::new(String::new()));
-        let kept = log.clone();
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = lines.next_line().await {
-                let mut log = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
-        Ok(Self { child, log })
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn()?;
+        let printed = Kept::lines_of(child.stdout.take().context("what it prints is piped")?);
+        let log = Kept::lines_of(child.stderr.take().context("its log is piped")?);
+        Ok(Self { child, printed, log })
     }
 
     /// Waits until it ends by itself.
@@ -78,7 +95,13 @@ impl Process {
     /// What it logged so far.
     #[must_use]
     pub fn log(&self) -> String {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.log.text()
+    }
+
+    /// What it printed so far, the log aside.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        self.printed.text()
     }
 
     /// Waits until it says this in its log.
@@ -167,6 +190,9 @@ impl TestApp {
             .env("LATCHKEY_OUTBOUND_PORTS", "1-65535")
             .env("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0")
             .env("LATCHKEY_TEST_CLOCK", self.files.clock());
+        if let Some(url) = &self.common.public_url {
+            command.env("LATCHKEY_PUBLIC_URL", url.as_str());
+        }
         if let Some(file) = &self.common.ca_file {
             command.env("LATCHKEY_CA_FILE", file);
         }

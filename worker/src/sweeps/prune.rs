@@ -1,9 +1,10 @@
 //! Deletes what is older than anybody needs: whole days of events, of histories and of done
-//! messages, ended deliveries, the answers that were kept for repeated requests, browsers' sessions, and webhook secrets that sign no more.
+//! messages, ended deliveries, the answers that were kept for requests that are repeated, browsers' sessions,
+//! and webhook secrets that sign no more.
 
 use chrono::{Days, TimeDelta};
 use latchkey_shared::db::{
-    self, idempotency_keys, partitions, sessions, webhook_deliveries, webhook_endpoints,
+    self, idempotency_keys, partitions, requests, sessions, webhook_deliveries, webhook_endpoints,
 };
 
 use crate::context::Context;
@@ -37,6 +38,7 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     pruned += webhook_deliveries::prune(&mut conn, context.clock(), keep, BATCH).await?;
     pruned += webhook_endpoints::forget_old_secrets(&mut conn, context.clock()).await?;
     pruned += idempotency_keys::prune(&mut conn, context.clock(), BATCH).await?;
+    pruned += requests::prune(&mut conn, context.clock(), BATCH).await?;
     pruned += sessions::prune(&mut conn, context.clock(), BATCH).await?;
     Ok(pruned)
 }

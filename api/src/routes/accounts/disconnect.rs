@@ -1,30 +1,26 @@
-//! Disconnecting: the account is out of use at once, and its grant with its last account.
+//! Disconnecting, again where a reconnect moved the account meanwhile.
 
-use latchkey_shared::db::accounts::{Account, AccountStatus};
+use latchkey_shared::db::accounts::Account;
 use latchkey_shared::db::grants::Grant;
 use latchkey_shared::events::DisconnectedBy;
 use latchkey_shared::ids::{AccountId, WorkspaceId};
-use latchkey_shared::release;
+use latchkey_shared::operations::disconnect_account::{self, TRIES};
 
+use crate::auth::Caller;
 use crate::problem::Problem;
 use crate::state::App;
-
-/// How often a reconnect may move the account to another grant while we look.
-const TRIES: usize = 5;
 
 /// Disconnects. An account that is disconnected already stays as it is.
 pub(crate) async fn run(
     app: &App,
-    workspace: &WorkspaceId,
-    id: &AccountId,
+    caller: &Caller,
+    (workspace, id): (&WorkspaceId, &AccountId),
 ) -> Result<(Account, Option<Grant>), Problem> {
+    let by = (DisconnectedBy::Api, Some(&caller.key_id));
     for _ in 0..TRIES {
-        let (seen, grant) = super::find(app, workspace, id).await?;
-        if seen.status == AccountStatus::Disconnected {
-            return Ok((seen, grant));
-        }
+        let (seen, _) = super::find(app, workspace, id).await?;
         let mut work = app.store.begin().await?;
-        if release::disconnect(&mut work, app.clock(), &seen, DisconnectedBy::Api).await? {
+        if disconnect_account::write(&mut work, &seen, by).await? {
             work.commit().await?;
             return super::find(app, workspace, id).await;
         }

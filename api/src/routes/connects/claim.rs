@@ -6,6 +6,7 @@ use diesel_async::AsyncPgConnection;
 use latchkey_shared::authorize;
 use latchkey_shared::db::connects::{self, Connect, ConnectStatus};
 use latchkey_shared::keyring::Owner;
+use latchkey_shared::operations::handover;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -15,7 +16,7 @@ use crate::code::Code;
 use crate::idempotency::Once;
 use crate::problem::Problem;
 use crate::state::App;
-use crate::{handover, waiting};
+use crate::waiting;
 
 /// What the redirect carried.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 
 use axum::http::StatusCode;
 use latchkey_shared::db::connects::{self, Connect, ConnectStatus};
+use latchkey_shared::operations::handover;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::ConnectView;
 use super::candidates::{self, Choice, not_selecting};
 use crate::code::Code;
-use crate::handover;
 use crate::idempotency::Once;
 use crate::problem::Problem;
 use crate::state::App;
@@ -78,7 +78,7 @@ fn check(connect: &Connect, choices: &[Choice], chosen: &[String]) -> Result<(),
             Some(None) => {}
         }
     }
-    checks.finish()
+    Ok(checks.finish()?)
 }
 
 fn too_late(connect: &Connect) -> Problem {

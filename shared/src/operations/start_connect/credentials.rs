@@ -1,27 +1,27 @@
 //! Handles and app passwords, for platforms without a consent page. A password is checked by its form
 //! before it goes anywhere, and stands nowhere but sealed on the connect's row.
 
-use latchkey_shared::app_password::looks_like_app_password;
-use latchkey_shared::platforms::{Endpoints, Flow, Platform};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
+use crate::app_password::looks_like_app_password;
 use crate::code::Code;
-use crate::problem::Problem;
+use crate::platforms::{Endpoints, Flow, Platform};
+use crate::refused::Refused;
 use crate::validate::Checks;
 
 /// Who the person is at the platform, and the password that was made for you.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Credentials {
+pub struct Credentials {
     /// The account's handle or DID.
     #[schema(min_length = 3, max_length = 253, example = "ann.bsky.social")]
-    pub(crate) identifier: String,
+    pub identifier: String,
     /// An app password; the account's own is refused. No answer shows it.
     #[schema(value_type = String, example = "xxxx-xxxx-xxxx-xxxx", write_only)]
-    pub(crate) password: SecretString,
+    pub password: SecretString,
 }
 
 #[derive(Serialize)]
@@ -34,10 +34,10 @@ struct Plain<'a> {
 ///
 /// # Errors
 /// When credentials are out of place, or not of their form.
-pub(crate) fn check(
+pub fn check(
     given: Option<&Credentials>,
     (platform, endpoints): (&Platform, &Endpoints),
-) -> Result<Option<Zeroizing<Vec<u8>>>, Problem> {
+) -> Result<Option<Zeroizing<Vec<u8>>>, Refused> {
     match (platform.flow, given) {
         (Flow::AuthorizationCode, Some(_)) => {
             let mut checks = Checks::default();
@@ -52,11 +52,12 @@ pub(crate) fn check(
 
 impl Credentials {
     /// Of a form.
-    pub(crate) fn new(identifier: String, password: SecretString) -> Self {
+    #[must_use]
+    pub fn new(identifier: String, password: SecretString) -> Self {
         Self { identifier, password }
     }
 
-    fn checked(&self, endpoints: &Endpoints) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    fn checked(&self, endpoints: &Endpoints) -> Result<Zeroizing<Vec<u8>>, Refused> {
         let mut checks = Checks::default();
         let identifier = self.identifier.trim();
         let identifier = identifier.strip_prefix('@').unwrap_or(identifier);
@@ -74,7 +75,7 @@ impl Credentials {
                  makes one at {}.",
                 endpoints.authorize_url
             );
-            return Err(Problem::new(Code::AppPasswordRequired, detail).at("/credentials/password"));
+            return Err(Refused::new(Code::AppPasswordRequired, detail).at("/credentials/password"));
         }
         let plain = serde_json::to_vec(&Plain { identifier, password });
         Ok(Zeroizing::new(plain.expect("two texts can be written")))

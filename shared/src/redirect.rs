@@ -12,7 +12,7 @@ const MAX_CHARS: usize = 2048;
 ///
 /// # Errors
 /// A sentence that says what is wrong.
-pub(crate) fn check(text: &str, allowlist: &[String]) -> Result<Url, &'static str> {
+pub fn check(text: &str, allowlist: &[String]) -> Result<Url, &'static str> {
     let url = read(text)?;
     if allowlist.is_empty() {
         return match url.scheme() {
@@ -38,7 +38,7 @@ pub(crate) fn check(text: &str, allowlist: &[String]) -> Result<Url, &'static st
 ///
 /// # Errors
 /// A sentence that says what is wrong.
-pub(crate) fn check_entry(text: &str) -> Result<Url, &'static str> {
+pub fn check_entry(text: &str) -> Result<Url, &'static str> {
     let url = read(text)?;
     if url.query().is_some() {
         return Err("must have no query: any query is allowed");
@@ -47,7 +47,8 @@ pub(crate) fn check_entry(text: &str) -> Result<Url, &'static str> {
 }
 
 /// Whether the URL leads to this very machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),

@@ -1,4 +1,5 @@
-//! Every error code of the API, in one table. Codes are stable: applications match on them.
+//! Every error code, in one table: what the API answers with, and what producers are told. Codes are
+//! stable: applications match on them.
 
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -58,8 +59,16 @@ codes! {
     CallbackMismatch = BAD_REQUEST, "CALLBACK_MISMATCH", "That was another platform's callback";
     /// The `Idempotency-Key` does not have the form of one.
     IdempotencyKeyInvalid = BAD_REQUEST, "IDEMPOTENCY_KEY_INVALID", "The Idempotency-Key is malformed";
+    /// A request over RabbitMQ came without a `message_id`, or with one that is too long or not visible ASCII.
+    MessageIdRequired = BAD_REQUEST, "MESSAGE_ID_REQUIRED", "A message id is needed";
+    /// A request over RabbitMQ has a type that is none of ours.
+    RequestUnknown = BAD_REQUEST, "REQUEST_UNKNOWN", "There is no such request";
+    /// A request over RabbitMQ wants its answer where none may go. Never answered: it stands with dead letters.
+    ReplyToForbidden = BAD_REQUEST, "REPLY_TO_FORBIDDEN", "No answer may go there";
     /// No key, or none that is valid.
     Unauthorized = UNAUTHORIZED, "UNAUTHORIZED", "A valid API key is needed";
+    /// A request over RabbitMQ came from a user that no API key stands behind.
+    ProducerUnknown = FORBIDDEN, "PRODUCER_UNKNOWN", "The producer is unknown";
     /// The key's role is too low.
     ForbiddenRole = FORBIDDEN, "FORBIDDEN_ROLE", "The key's role does not allow this";
     /// The key is limited to one workspace.
@@ -158,7 +167,8 @@ codes! {
 
 impl Code {
     /// The problem type (RFC 9457 §3.1.1), one for each code.
-    pub(crate) fn urn(self) -> String {
+    #[must_use]
+    pub fn urn(self) -> String {
         let name = self.as_str().to_ascii_lowercase().replace('_', "-");
         format!("urn:latchkey:problem:{name}")
     }

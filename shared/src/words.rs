@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// A product's word for a platform.
-pub(crate) trait Word: Copy + Eq + 'static {
+pub trait Word: Copy + Eq + 'static {
     /// Every one, with the word itself and the id of our platform.
     const ALL: &'static [(Self, &'static str, &'static str)];
 
@@ -42,7 +42,7 @@ macro_rules! words {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
         #[schema(as = $shown)]
-        pub(crate) enum $name {
+        pub enum $name {
             $(#[serde(rename = $word)] #[doc = concat!("Our `", $ours, "`.")] $variant),+
         }
 
@@ -107,17 +107,20 @@ words! {
 }
 
 /// PostPeer's word for a platform of ours.
-pub(crate) fn postpeer(platform: &str) -> Option<&'static str> {
+#[must_use]
+pub fn postpeer(platform: &str) -> Option<&'static str> {
     Postpeer::of(platform).map(Postpeer::as_str)
 }
 
 /// WoopSocial's word for a platform of ours.
-pub(crate) fn woopsocial(platform: &str) -> Option<&'static str> {
+#[must_use]
+pub fn woopsocial(platform: &str) -> Option<&'static str> {
     Woopsocial::of(platform).map(Woopsocial::as_str)
 }
 
 /// Postato publishes names, but no list of words: ours in lower case, so that none is missing.
-pub(crate) fn postato(platform: &str) -> String {
+#[must_use]
+pub fn postato(platform: &str) -> String {
     match platform {
         "LINKEDIN_PERSON" => "linkedin".to_owned(),
         "TIKTOK_PERSONAL" => "tiktok".to_owned(),
@@ -127,9 +130,8 @@ pub(crate) fn postato(platform: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use latchkey_shared::platforms::BUILT_IN;
-
     use super::*;
+    use crate::platforms::BUILT_IN;
 
     fn check<W: Word + std::fmt::Debug>() {
         for (word, text, ours) in W::ALL {

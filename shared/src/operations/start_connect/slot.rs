@@ -2,13 +2,14 @@
 //! the workspace's lock, when the account is added.
 
 use diesel_async::AsyncPgConnection;
-use latchkey_shared::db::accounts::{self, AccountStatus};
-use latchkey_shared::db::workspaces::Workspace;
-use latchkey_shared::ids::AccountId;
-use latchkey_shared::platforms::Platform;
 
 use crate::code::Code;
-use crate::problem::Problem;
+use crate::db::accounts::{self, AccountStatus};
+use crate::db::workspaces::Workspace;
+use crate::ids::AccountId;
+use crate::operations::Unable;
+use crate::platforms::Platform;
+use crate::refused::Refused;
 
 /// The account that holds the slot and can be reconnected; `None` where the slot is free.
 ///
@@ -18,12 +19,12 @@ pub(super) async fn find(
     conn: &mut AsyncPgConnection,
     workspace: &Workspace,
     platform: &Platform,
-) -> Result<Option<AccountId>, Problem> {
+) -> Result<Option<AccountId>, Unable> {
     let holders = accounts::in_use(conn, &workspace.id, &platform.id).await?;
     match holders.as_slice() {
         [] => Ok(None),
         [one] if one.status == AccountStatus::TokenExpired => Ok(Some(one.id.clone())),
-        _ => Err(taken(platform)),
+        _ => Err(taken(platform).into()),
     }
 }
 
@@ -35,16 +36,17 @@ pub(super) async fn check(
     conn: &mut AsyncPgConnection,
     workspace: &Workspace,
     (platform, account): (&Platform, &AccountId),
-) -> Result<(), Problem> {
+) -> Result<(), Unable> {
     let holders = accounts::in_use(conn, &workspace.id, &platform.id).await?;
-    if holders.iter().all(|holder| holder.id == *account) { Ok(()) } else { Err(taken(platform)) }
+    let held = holders.iter().any(|holder| holder.id != *account);
+    if held { Err(taken(platform).into()) } else { Ok(()) }
 }
 
-fn taken(platform: &Platform) -> Problem {
+fn taken(platform: &Platform) -> Refused {
     let detail = format!(
         "The workspace has an account of {} already, and this connect takes one alone: disconnect it \
          first, name it as `accountId` to reconnect it, or use another workspace.",
         platform.name
     );
-    Problem::new(Code::AccountAlreadyConnected, detail).at("/platform")
+    Refused::new(Code::AccountAlreadyConnected, detail).at("/platform")
 }

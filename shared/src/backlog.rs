@@ -3,28 +3,33 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use latchkey_shared::db::{DbError, outbox};
-use latchkey_shared::work::Store;
 use tokio::time::Instant;
+
+use crate::db::{DbError, outbox};
+use crate::work::Store;
 
 /// For how long an answer is good: looking at every request would add to the load.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// The outbox, seen from its far end.
 #[derive(Debug)]
-pub(crate) struct Backlog {
+pub struct Backlog {
     max: i64,
     seen: Mutex<Option<(Instant, bool)>>,
 }
 
 impl Backlog {
     /// Beyond `max` open messages it is too long.
-    pub(crate) fn new(max: i64) -> Self {
+    #[must_use]
+    pub fn new(max: i64) -> Self {
         Self { max, seen: Mutex::default() }
     }
 
     /// Whether it was too long within the last second.
-    pub(crate) async fn is_too_long(&self, store: &Store) -> Result<bool, DbError> {
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_too_long(&self, store: &Store) -> Result<bool, DbError> {
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, too_long)) = seen.filter(|(at, _)| at.elapsed() < FRESH) {
             return Ok(too_long);

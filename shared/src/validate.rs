@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::problem::{FieldError, Problem};
+use crate::refused::{FieldError, Refused};
 
 const NAME_CHARS: usize = 200;
 const CREDENTIAL_CHARS: usize = 1000;
@@ -12,18 +12,18 @@ const METADATA_BYTES: usize = 4 * 1024;
 
 /// The fields found wrong so far.
 #[derive(Debug, Default)]
-pub(crate) struct Checks {
+pub struct Checks {
     errors: Vec<FieldError>,
 }
 
 impl Checks {
     /// Notes what is wrong with a field.
-    pub(crate) fn wrong(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
+    pub fn wrong(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
         self.errors.push(FieldError::at(pointer, message));
     }
 
     /// A name for people: short, on one line.
-    pub(crate) fn name(&mut self, pointer: &str, name: &str) {
+    pub fn name(&mut self, pointer: &str, name: &str) {
         let length = name.chars().count();
         if !(1..=NAME_CHARS).contains(&length) || name.chars().any(char::is_control) {
             let message = format!("must be 1 to {NAME_CHARS} characters on one line");
@@ -33,7 +33,7 @@ impl Checks {
 
     /// What a platform gave: RFC 6749 appendix A has visible ASCII, and a space is a slip of the hand.
     /// The message never repeats it.
-    pub(crate) fn credential(&mut self, pointer: &str, credential: &str) {
+    pub fn credential(&mut self, pointer: &str, credential: &str) {
         let visible = credential.bytes().all(|byte| byte.is_ascii_graphic());
         if !(1..=CREDENTIAL_CHARS).contains(&credential.len()) || !visible {
             let message = format!("must be 1 to {CREDENTIAL_CHARS} visible ASCII characters");
@@ -42,7 +42,7 @@ impl Checks {
     }
 
     /// What to ask a platform for. RFC 6749 §3.3: printable ASCII without space, `"` and `\`.
-    pub(crate) fn scopes(&mut self, scopes: &[String]) {
+    pub fn scopes(&mut self, scopes: &[String]) {
         if !(1..=MAX_SCOPES).contains(&scopes.len()) {
             self.wrong("/scopes", format!("must be 1 to {MAX_SCOPES}, or left out"));
         }
@@ -56,7 +56,7 @@ impl Checks {
     }
 
     /// Whatever an application wants to keep: small, and without NUL, which PostgreSQL cannot store.
-    pub(crate) fn metadata(&mut self, pointer: &str, metadata: &Value) {
+    pub fn metadata(&mut self, pointer: &str, metadata: &Value) {
         if metadata.to_string().len() > METADATA_BYTES {
             self.wrong(pointer, format!("must be at most {METADATA_BYTES} bytes"));
         }
@@ -67,8 +67,8 @@ impl Checks {
 
     /// # Errors
     /// `VALIDATION_FAILED` with everything that was noted.
-    pub(crate) fn finish(self) -> Result<(), Problem> {
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid(self.errors)) }
+    pub fn finish(self) -> Result<(), Refused> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Refused::invalid(self.errors)) }
     }
 }
 

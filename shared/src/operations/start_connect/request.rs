@@ -1,67 +1,67 @@
 //! What a connect is started with.
 
-use latchkey_shared::db::connects::{Binding, ResultFormat};
-use latchkey_shared::ids::{AccountId, AppId, ProfileId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::credentials::Credentials;
-use crate::problem::Problem;
+use crate::db::connects::{Binding, ResultFormat};
+use crate::ids::{AccountId, AppId, ProfileId};
+use crate::refused::Refused;
 use crate::validate::Checks;
 
 /// A connect to be started.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct StartConnect {
+pub struct StartConnect {
     /// Which platform; ids are upper case.
     #[schema(example = "SANDBOX")]
-    pub(crate) platform: String,
+    pub platform: String,
     /// Where the browser goes in the end; without it the person sees a page of ours.
     #[schema(max_length = 2048, example = "https://app.example/connected")]
-    pub(crate) redirect_url: Option<String>,
+    pub redirect_url: Option<String>,
     /// Your end user.
     #[schema(value_type = Option<String>)]
-    pub(crate) profile_id: Option<ProfileId>,
+    pub profile_id: Option<ProfileId>,
     /// Your own OAuth client at the platform; without it that of the account to reconnect, else the
     /// operator's.
     #[schema(value_type = Option<String>)]
-    pub(crate) app_id: Option<AppId>,
+    pub app_id: Option<AppId>,
     /// The account to reconnect: nothing changes if the person comes back as somebody else.
     #[schema(value_type = Option<String>)]
-    pub(crate) account_id: Option<AccountId>,
+    pub account_id: Option<AccountId>,
     /// What to ask for instead of the app's scopes, or the platform's default ones. Where the platform's
     /// `scopesFixed` is true they belong to the client: leave them out.
     #[schema(min_items = 1, max_items = 100)]
-    pub(crate) scopes: Option<Vec<String>>,
+    pub scopes: Option<Vec<String>>,
     /// Whatever you want to find on the account and its events; at most 4 KiB.
     #[schema(value_type = Option<Object>)]
-    pub(crate) metadata: Option<Map<String, Value>>,
+    pub metadata: Option<Map<String, Value>>,
     /// For platforms whose `flow` is `app_password`, and for no others. Without them `authorizeUrl` is a
     /// form of ours that asks the person.
-    pub(crate) credentials: Option<Credentials>,
+    pub credentials: Option<Credentials>,
     /// Who may finish it: `none` (the default), whoever opens the authorize URL; `browser`, the browser
     /// in which the button behind `connectUrl` was pressed; `claim`, nobody until your backend claims it.
-    pub(crate) binding: Option<Binding>,
+    pub binding: Option<Binding>,
 }
 
 /// Through whose API a connect comes, and what that one promises.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Door {
+pub struct Door {
     /// In whose words the redirect tells the result.
-    pub(crate) result_format: ResultFormat,
+    pub result_format: ResultFormat,
     /// Whether it is exclusive whatever the workspace's policy says.
-    pub(crate) exclusive: bool,
+    pub exclusive: bool,
 }
 
 impl Door {
     /// Our own.
-    pub(crate) const NATIVE: Self = Self { result_format: ResultFormat::Native, exclusive: false };
+    pub const NATIVE: Self = Self { result_format: ResultFormat::Native, exclusive: false };
 }
 
 impl StartConnect {
     /// What the types cannot say.
-    pub(super) fn check(&self) -> Result<(), Problem> {
+    pub(super) fn check(&self) -> Result<(), Refused> {
         let mut checks = Checks::default();
         if let Some(scopes) = &self.scopes {
             checks.scopes(scopes);

@@ -1,0 +1,143 @@
+//! Bodies of requests, as JSON without unknown fields: whatever is wrong is told with its place, and never
+//! with the value that stood there.
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::error::Category;
+use serde_path_to_error::Segment;
+
+use crate::code::Code;
+use crate::refused::{FieldError, Refused};
+
+/// No body is larger, whether it comes over HTTP or from a queue.
+pub const LIMIT: usize = 64 * 1024;
+
+/// Reads a body.
+///
+/// # Errors
+/// `INVALID_JSON`, or `VALIDATION_FAILED` with the field that is wrong.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let pointer = pointer(error.path(), &error.inner().to_string());
+        // Anything but a text in the place of a word is called a fault of the syntax.
+        let is_json = serde_json::from_slice::<IgnoredAny>(body).is_ok();
+        if is_json && error.inner().classify() != Category::Data {
+            let message = "must be one of the words that the document lists";
+            return Refused::invalid(vec![FieldError::at(pointer, message)]);
+        }
+        refused(error.inner(), pointer)
+    })?;
+    reader.end().map_err(|error| refused(&error, String::new()))?;
+    Ok(value)
+}
+
+fn refused(error: &serde_json::Error, pointer: String) -> Refused {
+    if error.classify() != Category::Data {
+        return Refused::new(Code::InvalidJson, format!("Correct the JSON: {error}."));
+    }
+    let message = error.to_string();
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
+    Refused::invalid(vec![FieldError::at(pointer, without_value(message))])
+}
+
+/// A value of the wrong type may be a secret in the wrong place: only its type is told.
+fn without_value(message: &str) -> String {
+    let parts =
+        message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "));
+    let Some((found, expected)) = parts else { return message.to_owned() };
+    let kind = found.split(['`', '"']).next().unwrap_or_default().trim();
+    format!("invalid type: {kind}, expected {expected}")
+}
+
+/// Where the error is (RFC 6901). An error about a field that is missing stands at its parent, and
+/// only its message names the field.
+fn pointer(path: &serde_path_to_error::Path, message: &str) -> String {
+    let mut pointer = String::new();
+    for segment in path.iter() {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } => pointer.push_str(&escaped(key)),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    if let Some(field) = missing {
+        pointer.push_str(&escaped(field));
+    }
+    pointer
+}
+
+fn escaped(key: &str) -> String {
+    format!("/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read by the derived code")]
+    struct Outer {
+        name: String,
+        inner: Option<Inner>,
+        tags: Option<Vec<String>>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read by the derived code")]
+    struct Inner {
+        wide_number: u8,
+    }
+
+    fn told(body: &str) -> (String, String) {
+        let refused = parse::<Outer>(body.as_bytes()).unwrap_err();
+        let errors = serde_json::to_value(&refused.errors).unwrap();
+        let pointer = errors[0]["pointer"].as_str().unwrap_or_default();
+        (refused.code.as_str().to_owned(), pointer.to_owned())
+    }
+
+    #[test]
+    fn an_error_points_at_its_field() {
+        for (body, pointer) in [
+            (r#"{}"#, "/name"),
+            (r#"{"name":1}"#, "/name"),
+            (r#"{"name":"a","colour":1}"#, "/colour"),
+            (r#"{"name":"a","a/b~c":1}"#, "/a~1b~0c"),
+            (r#"{"name":"a","tags":["a",2]}"#, "/tags/1"),
+            (r#"{"name":"a","inner":{}}"#, "/inner/wideNumber"),
+            (r#"{"name":"a","inner":{"wideNumber":1,"x":2}}"#, "/inner/x"),
+            (r#"{"name":"a","inner":{"wideNumber":300}}"#, "/inner/wideNumber"),
+            (r#"[]"#, ""),
+        ] {
+            let expected = ("VALIDATION_FAILED".to_owned(), pointer.to_owned());
+            assert_eq!(told(body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_apart() {
+        for body in ["", "{", "nonsense", r#"{"name":"a"} more"#] {
+            assert_eq!(told(body).0, "INVALID_JSON", "{body}");
+        }
+    }
+
+    #[test]
+    fn a_message_speaks_neither_of_lines_nor_of_the_value() {
+        for (body, expected) in [
+            (r#"{"name":12345}"#, "invalid type: integer, expected a string"),
+            (r#"{"name":["secret"]}"#, "invalid type: sequence, expected a string"),
+            (
+                r#"{"name":"a","inner":"sec, expected ret"}"#,
+                "invalid type: string, expected struct Inner",
+            ),
+        ] {
+            let refused = parse::<Outer>(body.as_bytes()).unwrap_err();
+            let errors = serde_json::to_value(&refused.errors).unwrap();
+            assert_eq!(errors[0]["message"], expected);
+        }
+    }
+}

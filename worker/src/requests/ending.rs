@@ -1,0 +1,194 @@
+//! How a request ends. What is final is kept and answered from its row, each time the request comes; what
+//! may go otherwise next time is answered once and kept nowhere; what nobody can be told of becomes a dead
+//! letter.
+
+use latchkey_shared::broker::consumer::Received;
+use latchkey_shared::broker::topology;
+use latchkey_shared::code::Code;
+use latchkey_shared::db::DbError;
+use latchkey_shared::db::dead_letters::{self, NewDeadLetter};
+use latchkey_shared::db::requests::{self, Kept, Known};
+use latchkey_shared::ids::WorkspaceId;
+use latchkey_shared::keyring::Owner;
+use latchkey_shared::messages::requests::RequestRejected;
+use latchkey_shared::operations::Unable;
+use latchkey_shared::refused::{FieldError, Refused};
+use latchkey_shared::replies::{Answer, Reply};
+use latchkey_shared::work::Work;
+use latchkey_shared::{body, failpoint};
+use serde::Serialize;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::{Asked, Envelope, Parts, Trouble};
+
+const MAX_REASON: usize = 500;
+
+/// How a request ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// It was done: the id of its connect or account.
+    Done(String),
+    /// It came before, and what it was answered then is answered again.
+    Repeated,
+    /// It was refused, and whoever asked was told.
+    Rejected(Code),
+    /// It was refused, and stands with the dead letters.
+    Dead(Code),
+}
+
+impl Ending {
+    /// For logs and metrics.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Done(_) => "done",
+            Self::Repeated => "repeated",
+            Self::Rejected(_) => "rejected",
+            Self::Dead(_) => "dead",
+        }
+    }
+
+    /// What was done.
+    pub(super) fn subject(&self) -> Option<&str> {
+        if let Self::Done(subject) = self { Some(subject) } else { None }
+    }
+
+    /// Why it was not done.
+    pub(super) fn code(&self) -> Option<Code> {
+        match self {
+            Self::Done(_) | Self::Repeated => None,
+            Self::Rejected(code) | Self::Dead(code) => Some(*code),
+        }
+    }
+}
+
+impl Parts {
+    /// The end of every request that is done: its row with the sealed reply, the message that sends it, and
+    /// the commit. `None`: the same request was done by somebody else meanwhile, and nothing of this one stays.
+    pub(super) async fn conclude(
+        &self,
+        mut work: Work,
+        asked: &Asked,
+        (workspace, subject, reply): (&WorkspaceId, &str, &impl Serialize),
+    ) -> Result<Option<Ending>, Unable> {
+        let broken = |error: serde_json::Error| Unable::Broken(error.to_string());
+        let plain = Zeroizing::new(serde_json::to_vec(reply).map_err(broken)?);
+        let vault = self.context.store.vault();
+        let key = vault.sealing_key(&mut work, Owner::workspace(workspace)).await?;
+        let sealed = key.seal(asked.name.reply_place(workspace), &plain)?;
+        let known = self.known(asked, Kept::Done(workspace.clone(), sealed));
+        if self.keep(work, asked, (Some(subject), &known)).await? {
+            return Ok(Some(Ending::Done(subject.to_owned())));
+        }
+        Ok(None)
+    }
+
+    /// The end of a request that is refused. Kept if asking again would bring the same.
+    pub(super) async fn refuse(&self, asked: &Asked, refused: &Refused) -> Result<Ending, Trouble> {
+        let passing = refused.code.status().is_server_error();
+        if passing || asked.envelope.reply_to.is_none() {
+            return self.reject(&asked.envelope, refused).await;
+        }
+        let body = json!(RequestRejected::from(refused));
+        let known = self.known(asked, Kept::Refused(body));
+        let work = self.context.store.begin().await?;
+        if self.keep(work, asked, (None, &known)).await? {
+            return Ok(Ending::Rejected(refused.code));
+        }
+        self.repeated(asked).await
+    }
+
+    /// Answers a request that is not kept; its delivery ends only once the answer has arrived.
+    pub(super) async fn reject(
+        &self,
+        envelope: &Envelope,
+        refused: &Refused,
+    ) -> Result<Ending, Trouble> {
+        let Some(to) = &envelope.reply_to else {
+            return self.bury(&envelope.delivery, refused).await;
+        };
+        let answer = Answer {
+            to: to.clone(),
+            correlation_id: envelope.correlation_id.clone(),
+            kind: envelope.rejected(),
+            body: json!(RequestRejected::from(refused)).to_string().into_bytes(),
+        };
+        let answered = self.context.store.answer(&answer).await;
+        answered.map_err(|error| Trouble::Away(error.to_string()))?;
+        Ok(Ending::Rejected(refused.code))
+    }
+
+    /// Answers from the row of a request that was dealt with before.
+    pub(super) async fn answer_again(&self, asked: &Asked) -> Result<Ending, Trouble> {
+        let Some(to) = &asked.envelope.reply_to else { return Ok(Ending::Repeated) };
+        let mut work = self.context.store.begin().await?;
+        work.reply(to, &reply_to(asked)).await?;
+        work.commit().await?;
+        Ok(Ending::Repeated)
+    }
+
+    /// Keeps what nobody can be told of where a person finds it.
+    pub(super) async fn bury(
+        &self,
+        delivery: &Received,
+        refused: &Refused,
+    ) -> Result<Ending, Trouble> {
+        let user = delivery.user_id.as_deref();
+        let headers = json!({
+            "user_id": user, "reply_to": delivery.reply_to, "correlation_id": delivery.correlation_id,
+            "headers": serde_json::to_value(&delivery.headers).unwrap_or(Value::Null),
+        });
+        let queue = self.terms.topology.name(topology::REQUESTS);
+        let letter = NewDeadLetter {
+            message_id: delivery.message_id.as_deref(),
+            kind: delivery.kind.as_deref(),
+            queue: Some(&queue),
+            routing_key: &delivery.routing_key,
+            headers: &headers,
+            body: &delivery.body[..delivery.body.len().min(body::LIMIT)],
+            reason: &reason(refused),
+        };
+        let mut conn = self.context.store.conn().await?;
+        dead_letters::insert(&mut conn, self.context.clock(), &letter).await?;
+        metrics::counter!("latchkey_dead_letters_total").increment(1);
+        Ok(Ending::Dead(refused.code))
+    }
+
+    fn known(&self, asked: &Asked, kept: Kept) -> Known {
+        Known { kind: asked.kind, fingerprint: asked.fingerprint.clone(), kept }
+    }
+
+    /// Writes the row and the message that answers, and commits. False: the request is known already, and
+    /// nothing was done.
+    async fn keep(
+        &self,
+        mut work: Work,
+        asked: &Asked,
+        (subject, known): (Option<&str>, &Known),
+    ) -> Result<bool, DbError> {
+        let clock = self.context.clock();
+        if !requests::insert(&mut work, clock, (&asked.name, subject), known).await? {
+            return Ok(false);
+        }
+        if let Some(to) = &asked.envelope.reply_to {
+            work.reply(to, &reply_to(asked)).await?;
+        }
+        work.commit().await?;
+        failpoint::reach("request_committed", || asked.name.message_id().to_owned()).await;
+        Ok(true)
+    }
+}
+
+fn reply_to(asked: &Asked) -> Reply<'_> {
+    let correlation_id = asked.envelope.correlation_id.as_deref();
+    Reply { name: &asked.name, correlation_id: correlation_id.unwrap_or_default() }
+}
+
+fn reason(refused: &Refused) -> String {
+    let told = refused.errors.iter().map(FieldError::told).collect::<Vec<_>>().join("; ");
+    let reason = match told.as_str() {
+        "" => format!("{}: {}", refused.code.as_str(), refused.detail),
+        told => format!("{}: {told}", refused.code.as_str()),
+    };
+    reason.chars().take(MAX_REASON).collect()
+}
