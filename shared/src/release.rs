@@ -8,7 +8,7 @@ use crate::db::accounts::{self, Account, AccountStatus};
 use crate::db::connects::{self, Advance, Connect, ConnectStatus};
 use crate::db::{DbError, grants};
 use crate::events::{AccountDisconnected, DisconnectedBy, EventData, NewEvent};
-use crate::ids::{ConnectId, GrantId, WorkspaceId};
+use crate::ids::{ApiKeyId, ConnectId, GrantId, WorkspaceId};
 use crate::messages::{Command, RevocationDue};
 use crate::work::Work;
 
@@ -62,7 +62,7 @@ pub async fn disconnect(
     work: &mut Work,
     clock: &Clock,
     seen: &Account,
-    by: DisconnectedBy,
+    by: (DisconnectedBy, Option<&ApiKeyId>),
 ) -> Result<bool, DbError> {
     let workspace = &seen.workspace_id;
     if let Some(grant) = &seen.grant_id {
@@ -102,7 +102,7 @@ fn receipt(status: &str) -> Value {
     json!({ "status": status })
 }
 
-fn event(account: &Account, by: DisconnectedBy) -> NewEvent {
-    let data = AccountDisconnected { account: account.about(), by, api_key_id: None };
+fn event(account: &Account, (by, key): (DisconnectedBy, Option<&ApiKeyId>)) -> NewEvent {
+    let data = AccountDisconnected { account: account.about(), by, api_key_id: key.cloned() };
     NewEvent::of_workspace(&account.workspace_id, EventData::AccountDisconnected(data))
 }

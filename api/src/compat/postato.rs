@@ -96,6 +96,6 @@ async fn disconnect(
     Ids((workspace, id)): Ids<(WorkspaceId, AccountId)>,
 ) -> Result<StatusCode, Problem> {
     let workspace = super::workspace(&app, &caller, Some(workspace.as_str())).await?;
-    accounts::disconnect::run(&app, &workspace.id, &id).await?;
+    accounts::disconnect::run(&app, &caller, (&workspace.id, &id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -165,6 +165,6 @@ pub(crate) async fn disconnect(
     Ids((workspace, id)): Ids<(WorkspaceId, AccountId)>,
 ) -> Result<(StatusCode, Json<AccountView>), Problem> {
     let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
-    let account = disconnect::run(&app, &workspace.id, &id).await?;
+    let account = disconnect::run(&app, &caller, (&workspace.id, &id)).await?;
     Ok((StatusCode::ACCEPTED, Json(account.into())))
 }

@@ -3,6 +3,7 @@
 use super::Unable;
 use crate::db::accounts::{Account, AccountStatus};
 use crate::events::DisconnectedBy;
+use crate::ids::ApiKeyId;
 use crate::release;
 use crate::work::Work;
 
@@ -11,11 +12,15 @@ use crate::work::Work;
 pub const TRIES: usize = 5;
 
 /// Disconnects an account as it was `seen`; one that is disconnected already stays as it is. False when it
-/// has moved on since: then nothing may be committed. `by` says who wants it.
+/// has moved on since: then nothing may be committed. `by` says who wants it, and by whose key.
 ///
 /// # Errors
 /// When a query fails.
-pub async fn write(work: &mut Work, seen: &Account, by: DisconnectedBy) -> Result<bool, Unable> {
+pub async fn write(
+    work: &mut Work,
+    seen: &Account,
+    by: (DisconnectedBy, Option<&ApiKeyId>),
+) -> Result<bool, Unable> {
     if seen.status == AccountStatus::Disconnected {
         return Ok(true);
     }

@@ -7,7 +7,7 @@ use latchkey_shared::code::Code;
 use latchkey_shared::db::api_keys::{ApiKey, Role};
 use latchkey_shared::db::producers;
 use latchkey_shared::db::workspaces::{self, Workspace};
-use latchkey_shared::ids::WorkspaceId;
+use latchkey_shared::ids::{ApiKeyId, WorkspaceId};
 use latchkey_shared::operations::Unable;
 use latchkey_shared::refused::Refused;
 
@@ -54,6 +54,11 @@ impl Caller {
     /// In whose name message ids are told apart.
     pub(super) fn producer(&self) -> &str {
         &self.producer
+    }
+
+    /// By whose key it acts, if by one.
+    pub(super) fn key_id(&self) -> Option<&ApiKeyId> {
+        self.key.as_ref().map(|key| &key.id)
     }
 
     /// The workspace of this id, if it is within reach.

@@ -25,7 +25,13 @@ pub(super) async fn handle(
             AccountAccepted { account_id: seen.id.clone(), status: AccountStatus::Disconnected };
 
         let mut work = parts.context.store.begin().await?;
-        if disconnect_account::write(&mut work, &seen, DisconnectedBy::Producer).await? {
+        if disconnect_account::write(
+            &mut work,
+            &seen,
+            (DisconnectedBy::Producer, asked.caller.key_id()),
+        )
+        .await?
+        {
             let what = (&workspace.id, seen.id.as_str(), &accepted);
             return parts.conclude(work, asked, what).await;
         }

@@ -55,7 +55,8 @@ async fn empty(context: &Context, workspace: &WorkspaceId) -> Result<usize, Fail
     for account in &accounts {
         let mut work = context.store.begin().await?;
         // One that changed meanwhile is there in the next run.
-        if release::disconnect(&mut work, clock, account, DisconnectedBy::WorkspaceDeletion).await?
+        if release::disconnect(&mut work, clock, account, (DisconnectedBy::WorkspaceDeletion, None))
+            .await?
         {
             work.commit().await?;
         }

@@ -1,6 +1,8 @@
 //! The AsyncAPI document: every message that passes between Latchkey and others, made from the types
 //! that are sent. Names of exchanges are those of the default prefix.
 
+mod requests;
+
 use latchkey_shared::events::{EventType, example};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
@@ -22,8 +24,9 @@ pub fn document() -> Value {
     for kind in EventType::ALL {
         parts.add_event(*kind);
     }
-    let events: Map<String, Value> =
-        EventType::ALL.iter().map(|kind| (kind.to_string(), message_ref(kind.as_str()))).collect();
+    requests::add(&mut parts);
+    let events: Vec<&str> = EventType::ALL.iter().map(|kind| kind.as_str()).collect();
+    let events = message_refs(&events);
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -44,13 +47,21 @@ pub fn document() -> Value {
                 "bindings": { "amqp": exchange("latchkey.events") },
             },
             "webhook": { "address": null, "description": WEBHOOK, "messages": events },
+            "requests": requests::channel(),
+            "replies": requests::replies(),
         },
-        "operations": {
-            "tellByBroker": operation("send", "events", "Tell subscribers what happened."),
-            "tellByWebhook": operation("send", "webhook", "Tell webhook endpoints what happened."),
-        },
+        "operations": operations(),
         "components": { "schemas": parts.schemas, "messages": parts.messages },
     })
+}
+
+fn operations() -> Map<String, Value> {
+    let mut operations = requests::operations();
+    let by_broker = operation("send", "events", "Tell subscribers what happened.");
+    operations.insert("tellByBroker".to_owned(), by_broker);
+    let by_webhook = operation("send", "webhook", "Tell webhook endpoints what happened.");
+    operations.insert("tellByWebhook".to_owned(), by_webhook);
+    operations
 }
 
 /// Messages, and the schemas that they refer to.
@@ -77,14 +88,18 @@ impl Parts {
             "sequence": kind.as_str().starts_with("account.").then_some(42),
             "data": example(kind),
         });
+        self.add_message(kind.as_str(), (&description, &name), &payload);
+    }
+
+    fn add_message(&mut self, kind: &str, (summary, schema): (&str, &str), example: &Value) {
         let message = json!({
             "name": kind,
-            "summary": description,
-            "payload": { "$ref": format!("{SCHEMAS}/{name}") },
-            "examples": [{ "name": kind, "payload": payload }],
+            "summary": summary,
+            "payload": { "$ref": format!("{SCHEMAS}/{schema}") },
+            "examples": [{ "name": kind, "payload": example }],
             "bindings": { "amqp": { "messageType": kind, "bindingVersion": "0.3.0" } },
         });
-        self.messages.insert(kind.to_string(), message);
+        self.messages.insert(kind.to_owned(), message);
     }
 
     fn add_schemas(&mut self, schemas: Vec<(String, RefOr<Schema>)>) {
@@ -114,6 +129,11 @@ fn envelope(kind: EventType, data: &str) -> Value {
 
 fn message_ref(name: &str) -> Value {
     json!({ "$ref": format!("{MESSAGES}/{name}") })
+}
+
+/// The messages of a channel, by their names.
+fn message_refs(names: &[&str]) -> Map<String, Value> {
+    names.iter().map(|name| ((*name).to_owned(), message_ref(name))).collect()
 }
 
 fn operation(action: &str, channel: &str, summary: &str) -> Value {
