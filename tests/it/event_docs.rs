@@ -10,12 +10,12 @@ fn document() -> Value {
 }
 
 /// Every member of a schema that is no reference to all events' own, with what it says of itself.
-fn members(document: &Value, schema: &Value) -> Vec<(String, String)> {
+fn members(schema: &Value) -> Vec<(String, String)> {
     let own = schema["properties"].as_object().into_iter().flatten();
     let own = own.map(|(name, member)| (name.clone(), told(member)));
     let parts = schema["allOf"].as_array().into_iter().flatten();
     let inherited = parts.filter(|part| part["$ref"].is_null());
-    let inherited = inherited.flat_map(|part| members(document, part));
+    let inherited = inherited.flat_map(members);
     own.chain(inherited).collect()
 }
 
@@ -25,7 +25,7 @@ fn told(member: &Value) -> String {
 
 /// A list of members as the catalogue has it.
 fn list(document: &Value, schema: &str) -> String {
-    let members = members(document, &document["components"]["schemas"][schema]).into_iter();
+    let members = members(&document["components"]["schemas"][schema]).into_iter();
     members.map(|(member, meaning)| format!("- `{member}`: {meaning}\n")).collect()
 }
 
@@ -37,7 +37,7 @@ fn section(document: &Value, kind: EventType) -> String {
         Some(first) if *first != kind => format!("Its `data` are those of `{first}`.\n"),
         _ => list(document, &name),
     };
-    let example = serde_json::to_string(&example(kind)).unwrap();
+    let example = serde_json::to_string(&example(kind)).expect("events are always JSON");
     let description = kind.description();
     format!("### {kind}\n\n{description}\n\n{members}\n```json\n{example}\n```\n")
 }

@@ -139,7 +139,7 @@ struct Says {
 
 impl Says {
     fn new(answers: &[&[&str]]) -> Arc<Self> {
-        let parse = |all: &&[&str]| all.iter().map(|ip| ip.parse().unwrap()).collect();
+        let parse = |all: &&[&str]| all.iter().map(|ip| ip.parse().expect("an address")).collect();
         Arc::new(Self { answers: answers.iter().map(parse).collect(), asked: AtomicUsize::new(0) })
     }
 }

@@ -31,7 +31,8 @@ mod tests {
         let secret = SecretString::from("whsec_plJ3nmyCDGBKInavdOK15jsl");
         let body = r#"{"event_type":"ping","data":{"success":true}}"#;
         let signature =
-            sign(&[secret.clone()], "msg_loFOjxBNrRLzqYUf", 1_731_705_121, body).unwrap();
+            sign(std::slice::from_ref(&secret), "msg_loFOjxBNrRLzqYUf", 1_731_705_121, body)
+                .unwrap();
         assert_eq!(signature, "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=");
     }
 
