@@ -6,11 +6,11 @@ CREATE TABLE webhook_replays (
     after_xid       bigint NOT NULL,
     after_id        text COLLATE "C" NOT NULL,
     epoch           integer NOT NULL,
-    existing        pg_snapshot NOT NULL,
+    existing        text NOT NULL,
     asked_at        timestamptz NOT NULL,
     worked_at       timestamptz NOT NULL
 );
 COMMENT ON TABLE webhook_replays IS 'Replays that are not through yet: one for an endpoint at most.';
 COMMENT ON COLUMN webhook_replays.after_epoch IS 'With after_xid and after_id: the place in the event log behind which there is still something to do.';
-COMMENT ON COLUMN webhook_replays.existing IS 'What of this epoch had been committed when the replay was asked for: later events are delivered anyway.';
+COMMENT ON COLUMN webhook_replays.existing IS 'A snapshot (pg_snapshot): what of this epoch had been committed when the replay was asked for: later events are delivered anyway.';
 COMMENT ON COLUMN webhook_replays.worked_at IS 'When it last had its turn.';

@@ -320,6 +320,19 @@ diesel::table! {
     }
 }
 diesel::table! {
+    webhook_replays (endpoint_id) {
+        endpoint_id -> Text,
+        organisation_id -> Text,
+        after_epoch -> Integer,
+        after_xid -> BigInt,
+        after_id -> Text,
+        epoch -> Integer,
+        existing -> Text,
+        asked_at -> Timestamptz,
+        worked_at -> Timestamptz,
+    }
+}
+diesel::table! {
     webhook_attempts (delivery_id, number) {
         delivery_id -> Text,
         number -> Integer,

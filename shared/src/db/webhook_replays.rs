@@ -60,7 +60,7 @@ pub async fn ask(
     let query = sql_query(format!(
         "INSERT INTO webhook_replays
              (endpoint_id, organisation_id, after_epoch, after_xid, after_id, epoch, existing, asked_at, worked_at)
-         SELECT $1, $2, $3, $4, $5, max(epoch), pg_current_snapshot(), moment($6), moment($6) FROM event_epochs
+         SELECT $1, $2, $3, $4, $5, max(epoch), pg_current_snapshot()::text, moment($6), moment($6) FROM event_epochs
          ON CONFLICT ON CONSTRAINT webhook_replays_pkey DO NOTHING RETURNING {COLUMNS}"
     ))
     .bind::<Text, _>(&endpoint.id)
@@ -130,8 +130,8 @@ pub async fn next_events(
          FROM webhook_replays r JOIN events e ON e.organisation_id = r.organisation_id
          WHERE r.organisation_id = $1 AND r.endpoint_id = $2
            AND (e.epoch, e.xid, e.id) > (r.after_epoch, r.after_xid, r.after_id)
-           AND (e.epoch, e.xid) < (r.epoch, pg_snapshot_xmax(r.existing)::text::bigint)
-           AND (e.epoch < r.epoch OR pg_visible_in_snapshot(e.xid::text::xid8, r.existing))
+           AND (e.epoch, e.xid) < (r.epoch, pg_snapshot_xmax(r.existing::pg_snapshot)::text::bigint)
+           AND (e.epoch < r.epoch OR pg_visible_in_snapshot(e.xid::text::xid8, r.existing::pg_snapshot))
            AND ($3::text IS NULL OR e.workspace_id = $3)
            AND (cardinality($4::text[]) = 0 OR e.type = ANY ($4))
          ORDER BY e.epoch, e.xid, e.id LIMIT $5",

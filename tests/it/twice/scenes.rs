@@ -174,7 +174,7 @@ impl Stage {
              DELETE FROM webhook_replays;
              INSERT INTO webhook_replays (endpoint_id, organisation_id, after_epoch, after_xid, after_id,
                  epoch, existing, asked_at, worked_at)
-             SELECT e.id, e.organisation_id, v.epoch, v.xid, '', v.epoch, pg_current_snapshot(), now(), now()
+             SELECT e.id, e.organisation_id, v.epoch, v.xid, '', v.epoch, pg_current_snapshot()::text, now(), now()
              FROM webhook_endpoints e, events v WHERE v.workspace_id = '{workspace}'"
         );
         self.app.execute(&asked).await
