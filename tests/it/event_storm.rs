@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use latchkey_tests::TestApp;
 use latchkey_tests::app::{Http, Options, PrivateServers, Process, Server};
@@ -225,6 +226,8 @@ async fn storm(wanted: i64) -> anyhow::Result<()> {
     for account in &accounts {
         app.http.delete(&app.path(&format!("/accounts/{account}"))).await?.expect(202)?;
     }
+    // What the dead were at is free again, and what they had only dispatched comes due.
+    app.clock.advance(TimeDelta::minutes(3));
     app.until_none("accounts WHERE revocation->>'status' = 'pending'").await?;
     app.until_none("outbox WHERE done_at IS NULL").await?;
     app.until_none("webhook_deliveries WHERE status <> 'delivered'").await?;

@@ -124,8 +124,8 @@ async fn all_that_is_wrong_with_the_worker_s_is_told_at_once() -> anyhow::Result
     insta::assert_snapshot!(worker, @r#"
     latchkey-worker: the settings are wrong; see `latchkey-worker --help`
       --concurrency (LATCHKEY_CONCURRENCY): `0` must be 1 to 1000
-      --trust-producers (LATCHKEY_TRUST_PRODUCERS): `maybe` must be one of true, false
       --webhook-concurrency (LATCHKEY_WEBHOOK_CONCURRENCY): `0` must be 1 to 1000
+      --trust-producers (LATCHKEY_TRUST_PRODUCERS): `maybe` must be one of true, false
       --amqp-url (AMQP_URL): is missing. RabbitMQ: amqp://user:password@host:port/vhost, or amqps:// for TLS
       --database-url (DATABASE_URL): must be postgres://user:password@host:port/database
       --keyring (LATCHKEY_KEYRING), --keyring-file (LATCHKEY_KEYRING_FILE): both are set: keep one, the other is not read

@@ -81,7 +81,8 @@ async fn a_replay_that_is_killed_in_the_middle_goes_on_where_it_was() -> anyhow:
     app.execute(
         "INSERT INTO events (id, organisation_id, workspace_id, type, data, created_at)
          SELECT 'evt_' || lpad(n::text, 26, '0'), w.organisation_id, w.id,
-             CASE n WHEN 1 THEN 'connect.started' ELSE 'connect.expired' END, '{}', now()
+             CASE n WHEN 1 THEN 'connect.started' ELSE 'connect.expired' END,
+             jsonb_build_object('connectId', 'con_x', 'platform', 'SANDBOX', 'metadata', '{}'::jsonb), now()
          FROM workspaces w, generate_series(1, 1201) n",
     )
     .await?;
