@@ -78,7 +78,8 @@ async fn posts(app: &TestApp) -> anyhow::Result<Vec<(String, Value)>> {
     let endpoint = endpoints["data"][0]["id"].as_str().unwrap_or_default();
     let deliveries = format!("/v1/webhook-endpoints/{endpoint}/deliveries");
     let deliveries = app.http.get(&deliveries).await?.expect(200)?.json();
-    let event = app.http.get("/v1/events?wait=20").await?.expect(200)?.json()["data"][0]["id"].clone();
+    let event =
+        app.http.get("/v1/events?wait=20").await?.expect(200)?.json()["data"][0]["id"].clone();
     let document = app.http.get("/openapi.json").await?.expect(200)?.json();
     let paths = document["paths"].as_object().into_iter().flatten();
     let keyed = paths.filter(|(path, item)| path.starts_with("/v1/") && item["post"].is_object());

@@ -63,7 +63,8 @@ async fn what_is_behind_a_place_in_the_log_comes_again_and_what_is_later_comes_o
     assert_eq!(times(&strange), expected);
 
     // By a cursor of the log: what is behind the first page of one event.
-    let page = app.http.get("/v1/events?types=connect.started&limit=1&wait=20").await?.expect(200)?.json();
+    let page =
+        app.http.get("/v1/events?types=connect.started&limit=1&wait=20").await?.expect(200)?.json();
     app.http.post(&path, &json!({ "after": page["nextCursor"] })).await?.expect(202)?;
     Sweep::Replays.run(app.worker_context()).await?;
     Sweep::DueDeliveries.run(app.worker_context()).await?;
