@@ -132,6 +132,7 @@ impl Document {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use latchkey_shared::net_guard::Ports;
     use serde_json::json;
 
     const PLC: &str = "did:plc:ewvi7nxzyoun6zhxrhs64oiz";
@@ -170,9 +171,13 @@ mod tests {
         }
     }
 
-    fn pds(service: Value) -> Result<Url, ResolveError> {
+    fn pds_by(guard: &NetGuard, service: Value) -> Result<Url, ResolveError> {
         let document = json!({ "id": PLC, "service": service });
-        serde_json::from_value::<Document>(document).unwrap().pds(&NetGuard::default())
+        serde_json::from_value::<Document>(document).unwrap().pds(guard)
+    }
+
+    fn pds(service: Value) -> Result<Url, ResolveError> {
+        pds_by(&NetGuard::default(), service)
     }
 
     #[test]
@@ -185,8 +190,11 @@ mod tests {
             ])
         };
         for id in ["#atproto_pds", "did:plc:ewvi7nxzyoun6zhxrhs64oiz#atproto_pds"] {
-            let found = pds(of(id, kind, json!("https://pds.test:8443/path?query"))).unwrap();
-            assert_eq!(found.as_str(), "https://pds.test:8443/");
+            let found = pds(of(id, kind, json!("https://pds.test/path?query"))).unwrap();
+            assert_eq!(found.as_str(), "https://pds.test/");
+            let guard = NetGuard::new(&[], &Ports::ALL);
+            let found = pds_by(&guard, of(id, kind, json!("https://pds.test:8443/path?query")));
+            assert_eq!(found.unwrap().as_str(), "https://pds.test:8443/");
         }
         for bad in [
             of("#pds", kind, json!("https://pds.test")),
@@ -197,9 +205,13 @@ mod tests {
         ] {
             assert!(matches!(pds(bad.clone()), Err(ResolveError::NoPds)), "{bad}");
         }
-        for refused in
-            ["http://pds.test", "https://10.0.0.1", "https://me:too@pds.test", "ftp://pds.test"]
-        {
+        for refused in [
+            "http://pds.test",
+            "https://pds.test:8443",
+            "https://10.0.0.1",
+            "https://me:too@pds.test",
+            "ftp://pds.test",
+        ] {
             let found = pds(of("#atproto_pds", kind, json!(refused)));
             assert!(matches!(found, Err(ResolveError::NotAllowed(_))), "{refused}");
         }

@@ -12,7 +12,7 @@ use super::refusal::{Refusal, TokenError};
 use super::revoke::Revoked;
 use super::{Answer, CallError, PlatformHttp};
 use crate::atproto::session::{self, Session, SessionError};
-use crate::atproto::{Directory, NotSent, ResolveError};
+use crate::atproto::{Directory, ResolveError};
 
 /// What a person gave us.
 #[derive(Debug, Deserialize)]
@@ -166,9 +166,6 @@ fn refused(error: SessionError) -> TokenError {
 
 fn lost(error: SessionError) -> TokenError {
     match error {
-        SessionError::NotSent(NotSent::NotAllowed(_)) => {
-            CallError::Unresolved("its address may not be called".to_owned()).into()
-        }
         SessionError::NotSent(error) => CallError::Unresolved(error.to_string()).into(),
         SessionError::Status { status, retry_after } => {
             CallError::Status { status, retry_after }.into()
