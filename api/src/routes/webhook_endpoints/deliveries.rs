@@ -65,15 +65,7 @@ pub(super) async fn list(
     let endpoint = find(&mut conn, caller, id).await?;
     let filter = LogFilter { id: None, status: query.status };
     let rows = webhook_deliveries::list(&mut conn, &endpoint, &filter, wanted.page()).await?;
-    let mut attempts = view::attempts(&mut conn, &endpoint, &rows).await?;
-    Ok(wanted.list(
-        rows,
-        |row| row.id.to_string(),
-        |row| {
-            let own = attempts.remove(&row.id).unwrap_or_default();
-            DeliveryView::of(row, own)
-        },
-    ))
+    Ok(wanted.list(rows, |row| row.id.to_string(), DeliveryView::from))
 }
 
 pub(super) async fn test(
@@ -94,7 +86,7 @@ pub(super) async fn test(
         workspace_id: endpoint.workspace_id.as_ref(),
         sequence: None,
     };
-    let data = json!({ "endpointId": endpoint.id, "url": endpoint.url, "reason": "requested" });
+    let data = json!({ "endpointId": endpoint.id, "url": endpoint.url });
     let body = envelope.around(&data);
     let due =
         webhook_deliveries::insert_test(&mut work, app.clock(), &endpoint, (&event, at, &body))

@@ -1,7 +1,5 @@
 //! Webhook endpoints and their deliveries as the API shows them. Never a secret.
 
-use std::collections::HashMap;
-
 use latchkey_shared::db::webhook_deliveries::{
     self, DeliveryStatus, LoggedAttempt, LoggedDelivery,
 };
@@ -14,9 +12,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::problem::Problem;
-
-/// Older attempts of one delivery are not shown.
-const ATTEMPTS_SHOWN: i32 = 20;
 
 /// A webhook endpoint, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
@@ -118,8 +113,8 @@ impl From<LoggedAttempt> for AttemptView {
     }
 }
 
-impl DeliveryView {
-    pub(super) fn of(row: LoggedDelivery, attempts: Vec<LoggedAttempt>) -> Self {
+impl From<LoggedDelivery> for DeliveryView {
+    fn from(row: LoggedDelivery) -> Self {
         Self {
             id: row.id,
             event_id: row.event_id,
@@ -129,7 +124,7 @@ impl DeliveryView {
             error: row.last_error,
             created_at: row.created_at.into(),
             ended_at: row.ended_at.map(Into::into),
-            attempts: attempts.into_iter().map(Into::into).collect(),
+            attempts: row.log.0.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -159,20 +154,6 @@ pub(super) async fn with_replay(
     Ok(views.into_iter().next().expect("one row makes one view"))
 }
 
-/// The newest attempts of these deliveries.
-pub(super) async fn attempts(
-    conn: &mut diesel_async::AsyncPgConnection,
-    endpoint: &Endpoint,
-    deliveries: &[LoggedDelivery],
-) -> Result<HashMap<DeliveryId, Vec<LoggedAttempt>>, Problem> {
-    let wanted = (deliveries, ATTEMPTS_SHOWN);
-    let mut attempts: HashMap<DeliveryId, Vec<LoggedAttempt>> = HashMap::new();
-    for attempt in webhook_deliveries::attempts_of(conn, endpoint, wanted).await? {
-        attempts.entry(attempt.delivery_id.clone()).or_default().push(attempt);
-    }
-    Ok(attempts)
-}
-
 /// One delivery with its attempts.
 pub(super) async fn delivery(
     conn: &mut diesel_async::AsyncPgConnection,
@@ -180,8 +161,5 @@ pub(super) async fn delivery(
     id: &DeliveryId,
 ) -> Result<DeliveryView, Problem> {
     let found = webhook_deliveries::logged(conn, endpoint, id).await?;
-    let found = found.ok_or_else(Problem::not_found)?;
-    let mut attempts = attempts(conn, endpoint, std::slice::from_ref(&found)).await?;
-    let own = attempts.remove(&found.id).unwrap_or_default();
-    Ok(DeliveryView::of(found, own))
+    found.map(DeliveryView::from).ok_or_else(Problem::not_found)
 }

@@ -1,13 +1,14 @@
 //! The delivery log of an endpoint, as its owner reads it.
 
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamptz};
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::pg::{Pg, PgValue};
+use diesel::sql_types::{BigInt, Integer, Jsonb, Nullable, Text, Timestamptz};
+use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::Deserialize;
 
 use super::DeliveryStatus;
-use crate::db::schema::webhook_attempts;
 use crate::db::webhook_endpoints::Endpoint;
 use crate::db::{DbError, Page};
 use crate::ids::{DeliveryId, EventId};
@@ -42,14 +43,24 @@ pub struct LoggedDelivery {
     /// When it was delivered or given up.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub ended_at: Option<DateTime<Utc>>,
+    /// The newest attempts.
+    #[diesel(sql_type = Jsonb)]
+    pub log: AttemptLog,
+}
+
+/// Attempts in order, at most 20 of them.
+#[derive(Clone, Debug, Deserialize, FromSqlRow)]
+pub struct AttemptLog(pub Vec<LoggedAttempt>);
+
+impl FromSql<Jsonb, Pg> for AttemptLog {
+    fn from_sql(bytes: PgValue<'_>) -> deserialize::Result<Self> {
+        Ok(serde_json::from_value(FromSql::<Jsonb, Pg>::from_sql(bytes)?)?)
+    }
 }
 
 /// One attempt.
-#[derive(Clone, Debug, Queryable, Selectable)]
-#[diesel(table_name = webhook_attempts)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct LoggedAttempt {
-    /// Of which delivery.
-    pub delivery_id: DeliveryId,
     /// Counts them from 1.
     pub number: i32,
     /// When it began.
@@ -73,7 +84,8 @@ pub struct LogFilter<'a> {
     pub status: Option<DeliveryStatus>,
 }
 
-/// The deliveries of an endpoint, newest first: those before `page.after`.
+/// The deliveries of an endpoint, newest first: those before `page.after`. One statement brings them with
+/// their attempts, so that the two never contradict each other.
 ///
 /// # Errors
 /// When the query fails.
@@ -85,7 +97,9 @@ pub async fn list(
 ) -> Result<Vec<LoggedDelivery>, DbError> {
     let query = sql_query(
         "SELECT d.id, d.event_id, coalesce(d.body->>'type', e.type) AS event_type, d.status, d.attempts,
-             d.last_error, d.next_attempt_at, d.created_at, d.ended_at
+             d.last_error, d.next_attempt_at, d.created_at, d.ended_at,
+             (SELECT coalesce(jsonb_agg(to_jsonb(a) ORDER BY a.number), '[]') FROM webhook_attempts a
+              WHERE a.delivery_id = d.id AND a.number > d.attempts - 20) AS log
          FROM webhook_deliveries d LEFT JOIN events e ON e.id = d.event_id AND e.created_at = d.event_at
          WHERE d.organisation_id = $1 AND d.endpoint_id = $2 AND ($3::text IS NULL OR d.id < $3)
            AND ($4::text IS NULL OR d.id = $4) AND ($5::text IS NULL OR d.status = $5)
@@ -112,33 +126,4 @@ pub async fn logged(
     let filter = LogFilter { id: Some(id), status: None };
     let found = list(conn, endpoint, &filter, Page { after: None, limit: 1 }).await?;
     Ok(found.into_iter().next())
-}
-
-/// The newest attempts of some deliveries, `most` of each, in order.
-///
-/// # Errors
-/// When the query fails.
-pub async fn attempts_of(
-    conn: &mut AsyncPgConnection,
-    endpoint: &Endpoint,
-    (deliveries, most): (&[LoggedDelivery], i32),
-) -> Result<Vec<LoggedAttempt>, DbError> {
-    let mut wanted = webhook_attempts::table
-        .filter(webhook_attempts::organisation_id.eq(&endpoint.organisation_id))
-        .select(LoggedAttempt::as_select())
-        .order((webhook_attempts::delivery_id, webhook_attempts::number))
-        .into_boxed();
-    let Some(oldest) = deliveries.iter().map(|delivery| delivery.attempts).min() else {
-        return Ok(Vec::new());
-    };
-    let ids: Vec<&DeliveryId> = deliveries.iter().map(|delivery| &delivery.id).collect();
-    wanted = wanted
-        .filter(webhook_attempts::delivery_id.eq_any(ids))
-        .filter(webhook_attempts::number.gt(oldest - most));
-    let mut found: Vec<LoggedAttempt> = wanted.load(conn).await?;
-    found.retain(|attempt| {
-        let of = deliveries.iter().find(|delivery| delivery.id == attempt.delivery_id);
-        of.is_some_and(|delivery| attempt.number > delivery.attempts - most)
-    });
-    Ok(found)
 }

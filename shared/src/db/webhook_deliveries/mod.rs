@@ -6,7 +6,7 @@ mod log;
 
 pub use attempts::{AttemptResult, begin_attempt, end_attempt};
 pub use due::{fail_disabled, put_off, take_due, take_next};
-pub use log::{LogFilter, LoggedAttempt, LoggedDelivery, attempts_of, list, logged};
+pub use log::{AttemptLog, LogFilter, LoggedAttempt, LoggedDelivery, list, logged};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
