@@ -110,7 +110,7 @@ async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Fai
             }
         }
         (ConnectStatus::Exchanging, Some(left)) => {
-            Step::Over(Outcome::Snooze(left.to_std().unwrap_or_default() + Duration::from_secs(1)))
+            Step::Over(Outcome::Snooze(left.to_std().unwrap_or_default().min(LOOK_AGAIN)))
         }
         (ConnectStatus::Exchanging, None) if connect.grant_id.is_some() => {
             let lease = identity_lease(context, context.platform(&connect.platform)?);
@@ -148,6 +148,8 @@ impl Reason {
     }
 }
 
+/// Whoever holds the lease most likely ends it within a second: so often it is looked whether they have.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Until then, or for as long as the platform asked, neither a redelivery nor the sweep asks again.
 const ASK_AGAIN: TimeDelta = TimeDelta::seconds(2);
 
