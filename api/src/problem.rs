@@ -227,8 +227,7 @@ impl From<DbError> for Problem {
         if error.is_unavailable() {
             Self::unavailable(error.into())
         } else if error.is_foreign_key_violation() {
-            let detail = "It was deleted at this moment: look again, and name what is there.";
-            Self::new(Code::ReferenceGone, detail)
+            Refused::reference_gone().into()
         } else {
             Self::internal(error.into())
         }

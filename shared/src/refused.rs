@@ -119,6 +119,15 @@ impl Refused {
         Self::new(Code::PlatformUnavailable, detail)
     }
 
+    /// What the request names was there when it was judged, and is gone now that it is done.
+    #[must_use]
+    pub fn reference_gone() -> Self {
+        Self::new(
+            Code::ReferenceGone,
+            "It was deleted at this moment: look again, and name what is there.",
+        )
+    }
+
     /// One field of the body that is wrong in a way that has its own code.
     #[must_use]
     pub fn at(self, pointer: &str) -> Self {

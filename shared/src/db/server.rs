@@ -86,11 +86,11 @@ impl Server {
     pub(super) async fn connect(&self) -> ConnectionResult<AsyncPgConnection> {
         match self.tls.clone() {
             Some(tls) => {
-                let opened = self.config.connect(tls).await.map_err(|error| bad(&error))?;
+                let opened = self.config.connect(tls).await.map_err(bad)?;
                 AsyncPgConnection::try_from_client_and_connection(opened.0, opened.1).await
             }
             None => {
-                let opened = self.config.connect(NoTls).await.map_err(|error| bad(&error))?;
+                let opened = self.config.connect(NoTls).await.map_err(bad)?;
                 AsyncPgConnection::try_from_client_and_connection(opened.0, opened.1).await
             }
         }
@@ -135,14 +135,8 @@ fn unreadable(error: &tokio_postgres::Error) -> String {
     }
 }
 
-fn bad(error: &tokio_postgres::Error) -> ConnectionError {
-    let mut said = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        said = format!("{said}: {cause}");
-        source = cause.source();
-    }
-    ConnectionError::BadConnection(said)
+fn bad(error: tokio_postgres::Error) -> ConnectionError {
+    ConnectionError::BadConnection(format!("{:#}", anyhow::Error::new(error)))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! its user of the broker is linked to. Without a key it is nobody, unless the operator trusts whoever may
 //! publish.
 
-use diesel_async::AsyncPgConnection;
 use latchkey_shared::code::Code;
 use latchkey_shared::db::api_keys::{ApiKey, Role};
 use latchkey_shared::db::producers;
@@ -67,13 +66,14 @@ impl Caller {
     /// `NOT_FOUND`: an id out of reach is as unknown as one that never was.
     pub(super) async fn workspace(
         &self,
-        conn: &mut AsyncPgConnection,
+        parts: &Parts,
         id: &WorkspaceId,
     ) -> Result<Workspace, Unable> {
+        let mut conn = parts.context.store.conn().await?;
         let found = match &self.key {
-            None => workspaces::find_in_any_organisation(conn, id).await?,
+            None => workspaces::find_in_any_organisation(&mut conn, id).await?,
             Some(key) if key.workspace_id.as_ref().is_some_and(|own| own != id) => None,
-            Some(key) => workspaces::find(conn, &key.organisation_id, id).await?,
+            Some(key) => workspaces::find(&mut conn, &key.organisation_id, id).await?,
         };
         found.ok_or_else(|| Refused::not_found().into())
     }

@@ -13,10 +13,7 @@ pub(super) async fn handle(
     asked: &Asked,
     request: ConnectRequested,
 ) -> Result<Option<Ending>, Unable> {
-    let workspace = {
-        let mut conn = parts.context.store.conn().await?;
-        asked.caller.workspace(&mut conn, &request.workspace_id).await?
-    };
+    let workspace = asked.caller.workspace(parts, &request.workspace_id).await?;
     let request = (request.into_start(), Door::NATIVE);
     // May ask the platform where its endpoints are: before the transaction.
     let prepared = start_connect::prepare(parts.means(), &workspace, request).await?;

@@ -14,24 +14,18 @@ pub(super) async fn handle(
     asked: &Asked,
     request: DisconnectRequested,
 ) -> Result<Option<Ending>, Unable> {
+    let workspace = asked.caller.workspace(parts, &request.workspace_id).await?;
+    let by = (DisconnectedBy::Producer, asked.caller.key_id());
     for _ in 0..TRIES {
-        let (workspace, seen) = {
+        let (seen, _) = {
             let mut conn = parts.context.store.conn().await?;
-            let workspace = asked.caller.workspace(&mut conn, &request.workspace_id).await?;
-            let seen = find_account(&mut conn, &workspace.id, &request.account_id).await?;
-            (workspace, seen.0)
+            find_account(&mut conn, &workspace.id, &request.account_id).await?
         };
         let accepted =
             AccountAccepted { account_id: seen.id.clone(), status: AccountStatus::Disconnected };
 
         let mut work = parts.context.store.begin().await?;
-        if disconnect_account::write(
-            &mut work,
-            &seen,
-            (DisconnectedBy::Producer, asked.caller.key_id()),
-        )
-        .await?
-        {
+        if disconnect_account::write(&mut work, &seen, by).await? {
             let what = (&workspace.id, seen.id.as_str(), &accepted);
             return parts.conclude(work, asked, what).await;
         }

@@ -228,8 +228,7 @@ impl Parts {
             Ok(None) => self.repeated(&asked).await,
             Err(Unable::Refused(refused)) => self.refuse(&asked, &refused).await,
             Err(Unable::Db(error)) if error.is_foreign_key_violation() => {
-                let detail = "It was deleted at this moment: look again, and name what is there.";
-                self.refuse(&asked, &Refused::new(Code::ReferenceGone, detail)).await
+                self.refuse(&asked, &Refused::reference_gone()).await
             }
             Err(unable) => Err(unable.into()),
         }

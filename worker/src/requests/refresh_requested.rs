@@ -11,10 +11,7 @@ pub(super) async fn handle(
     asked: &Asked,
     request: RefreshRequested,
 ) -> Result<Option<Ending>, Unable> {
-    let workspace = {
-        let mut conn = parts.context.store.conn().await?;
-        asked.caller.workspace(&mut conn, &request.workspace_id).await?
-    };
+    let workspace = asked.caller.workspace(parts, &request.workspace_id).await?;
     let due = refresh_account::prepare(parts.means(), &workspace.id, &request.account_id).await?;
 
     let mut work = parts.context.store.begin().await?;

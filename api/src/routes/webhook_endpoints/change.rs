@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::view::{self, EndpointView};
 use super::{check_types, lock, url};
 use crate::auth::Caller;
+use crate::code::Code;
 use crate::problem::Problem;
 use crate::state::App;
 use crate::validate::Checks;
@@ -99,7 +100,7 @@ pub(super) fn must_be_enabled(endpoint: &Endpoint) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::new(
-        crate::code::Code::EndpointDisabled,
+        Code::EndpointDisabled,
         "Enable the endpoint first: PATCH it with `{\"disabled\": false}`.",
     ))
 }

@@ -40,7 +40,7 @@ pub(super) async fn send(context: &Context, request: &Request) -> Sent {
         Err(Unsent::Refused(why)) => (Answer::None(why), false),
         Err(Unsent::Failed(error)) => {
             let timed_out = error.is_timeout();
-            (Answer::None(describe(&error.without_url())), timed_out)
+            (Answer::None(describe(error.without_url())), timed_out)
         }
     };
     let took = begun.elapsed();
@@ -97,12 +97,6 @@ async fn read(response: reqwest::Response) -> Answer {
 }
 
 /// The whole chain, since the outermost error only says that sending failed.
-fn describe(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text.chars().take(300).collect()
+fn describe(error: reqwest::Error) -> String {
+    format!("{:#}", anyhow::Error::new(error)).chars().take(300).collect()
 }
