@@ -19,8 +19,11 @@ fn members(schema: &Value) -> Vec<(String, String)> {
     own.chain(inherited).collect()
 }
 
+/// A member that may be null says it beside what it otherwise is.
 fn told(member: &Value) -> String {
-    member["description"].as_str().unwrap_or_default().replace('\n', " ")
+    let own = &member["description"];
+    let meaning = if own.is_null() { &member["oneOf"][0]["description"] } else { own };
+    meaning.as_str().expect("every member says what it is").replace('\n', " ")
 }
 
 /// A list of members as the catalogue has it.
