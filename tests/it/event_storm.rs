@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use chrono::TimeDelta;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use latchkey_tests::TestApp;
-use latchkey_tests::app::{Http, Options, PrivateServers, Process, Server};
+use latchkey_tests::app::{Http, Options, PrivateServers, Process, Server, eventually};
 use latchkey_tests::sandbox::Rotation;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -24,7 +24,9 @@ const ACCOUNTS: usize = 100;
 const LIFETIME: Duration = Duration::from_secs(6);
 const TALKERS: usize = 6;
 /// Between one death and the next.
-const CALM: Duration = Duration::from_secs(6);
+const CALM: i64 = 250;
+/// How long to wait before what failed is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
 const POOLS: &str = "connect,refresh,revocation,webhook,sweeps";
 
 /// The API as clients see it: at whatever address it is now.
@@ -50,7 +52,7 @@ impl Caller {
         while !self.stop.is_cancelled() {
             let started = self.http.post(&self.url(&path), &json!({ "platform": "SANDBOX" })).await;
             let Some(started) = started.ok().filter(|answer| answer.status == 201) else {
-                sleep(Duration::from_millis(100)).await;
+                sleep(PAUSE).await;
                 continue;
             };
             let connect = started.json()["connectId"].as_str().unwrap_or_default().to_owned();
@@ -67,7 +69,7 @@ impl Caller {
             let last = self.stop.is_cancelled();
             let page = self.http.get(&self.url(&path)).await;
             let Some(page) = page.ok().filter(|answer| answer.status == 200) else {
-                sleep(Duration::from_millis(100)).await;
+                sleep(PAUSE).await;
                 continue;
             };
             let page = page.json();
@@ -86,6 +88,11 @@ async fn events(app: &TestApp) -> anyhow::Result<i64> {
     counted["n"].as_i64().context("a count is a number")
 }
 
+/// Waits for so many events; answers how many there are.
+async fn until_more(app: &TestApp, least: i64) -> anyhow::Result<i64> {
+    eventually(|| async { Ok(Some(events(app).await?).filter(|count| *count >= least)) }).await
+}
+
 async fn worker(app: &TestApp) -> anyhow::Result<Process> {
     app.spawn_worker_with(POOLS, &[("LATCHKEY_REFRESHED_EVENTS", "true")]).await
 }
@@ -99,9 +106,9 @@ async fn kill_in_turn(
     wanted: i64,
 ) -> anyhow::Result<(usize, Process)> {
     let amqp = servers.url(Server::RabbitMq)?;
-    let mut deaths = 0;
-    while events(app).await? < wanted || deaths < 6 {
-        sleep(CALM).await;
+    let (mut deaths, mut so_far) = (0, events(app).await?);
+    while so_far < wanted || deaths < 6 {
+        so_far = until_more(app, so_far + CALM).await?;
         match deaths % 3 {
             0 => {
                 let [first, second] = workers;

@@ -362,7 +362,9 @@ async fn no_connect_begins_while_too_much_waits() -> anyhow::Result<()> {
     .await?;
     let client = client(&app, "admin").await?;
     app.execute("INSERT INTO outbox (id, kind, routing_key, body, available_at, created_at) SELECT 'msg_' || n, 'test', 'x', '{}', now() + interval '1 day', now() FROM generate_series(1, 3) n").await?;
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    // How much waits is looked at once a second. This makes nothing, whatever it is answered.
+    let nonsense = || async { app.http.post("/v1/workspaces", &json!({})).await };
+    eventually(|| async { Ok((nonsense().await?.status == 503).then_some(())) }).await?;
     problem(&client.get("/v1/connect/twitter").await?, 503, "OUTBOX_FULL");
     app.execute("DELETE FROM outbox WHERE kind = 'test'").await?;
     app.finish().await

@@ -22,8 +22,11 @@ pub(super) struct TestDatabase {
     name: String,
     url: String,
     trust: Trust,
+    db: Db,
 }
 
+/// How many looks at once have a connection.
+const LOOKS: u32 = 4;
 /// One test at a time looks whether the template is there.
 const TEMPLATE_LOCK: i64 = 0x6c6b_7465_6d70;
 
@@ -48,7 +51,8 @@ impl TestDatabase {
         let mut admin = open(server.as_str(), &trust).await?;
         admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await?;
         let url = at(&server, &name);
-        Ok(Self { server, name, url, trust })
+        let db = Db::new(&reach(&url, &trust)?, LOOKS, Clock::system());
+        Ok(Self { server, name, url, trust, db })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -56,7 +60,7 @@ impl TestDatabase {
     }
 
     pub(super) async fn row(&self, query: &str) -> anyhow::Result<Value> {
-        let mut conn = open(&self.url, &self.trust).await?;
+        let mut conn = self.db.conn().await?;
         let query = format!("SELECT to_jsonb(q) AS row FROM ({query}) q LIMIT 1");
         let row: JsonRow =
             sql_query(query).get_result(&mut *conn).await.context("the query brought no row")?;
@@ -64,7 +68,7 @@ impl TestDatabase {
     }
 
     pub(super) async fn execute(&self, statement: &str) -> anyhow::Result<()> {
-        let mut conn = open(&self.url, &self.trust).await?;
+        let mut conn = self.db.conn().await?;
         Ok(conn.batch_execute(statement).await?)
     }
 

@@ -17,6 +17,16 @@ pub fn logs() -> String {
     String::from_utf8_lossy(&lock()).into_owned()
 }
 
+/// What our own code said last, and every warning: for who wonders why something did not happen.
+pub(super) fn last_words() -> String {
+    const LINES: usize = 40;
+    let logs = logs();
+    let ours = |line: &&str| line.contains(" latchkey_") || line.contains(" WARN ");
+    let mut lines: Vec<&str> = logs.lines().rev().filter(ours).take(LINES).collect();
+    lines.reverse();
+    lines.join("\n")
+}
+
 /// Starts keeping logs, once for all tests of the process.
 pub(super) fn capture() {
     static STARTED: OnceLock<()> = OnceLock::new();

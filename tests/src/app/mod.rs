@@ -184,7 +184,18 @@ impl TestApp {
         if app.options.worker {
             app.add_worker().await?;
         }
+        app.until_broker_is_up().await?;
         Ok(app)
+    }
+
+    /// The API serves before it has reached the broker and declared what is there.
+    async fn until_broker_is_up(&self) -> anyhow::Result<()> {
+        let ready = format!("{}/readyz", self.http.base());
+        eventually(|| async {
+            let said = self.http.browse(&ready).await?.json();
+            Ok((said["broker"] == "up").then_some(()))
+        })
+        .await
     }
 
     /// Adds a worker with the options' pools.
@@ -340,6 +351,7 @@ where
             return Ok(seen);
         }
         if begun.elapsed() > PATIENCE {
+            eprintln!("{}", logs::last_words());
             return Err(told(anyhow::anyhow!("it did not happen within {} s", PATIENCE.as_secs())));
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
