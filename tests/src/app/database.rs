@@ -16,6 +16,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use super::eventually;
+
 /// The database of one test.
 pub(super) struct TestDatabase {
     server: Url,
@@ -82,15 +84,18 @@ fn reach(url: &str, trust: &Trust) -> anyhow::Result<Server> {
     Server::new(url, trust).map_err(anyhow::Error::msg)
 }
 
+/// For making and dropping databases. How long that takes on a machine that does much else is no question.
 async fn open(url: &str, trust: &Trust) -> anyhow::Result<Conn> {
-    Ok(Db::new(&reach(url, trust)?, 1, Clock::system()).conn().await?)
+    let db = Db::new(&reach(url, trust)?, 1, Clock::system());
+    let mut conn = eventually(|| async { Ok(db.conn().await.ok()) }).await?;
+    conn.batch_execute("SET lock_timeout = 0; SET statement_timeout = 0").await?;
+    Ok(conn)
 }
 
 /// The template of these very migrations, made by whoever comes first.
 async fn ensure_template(server: &Url, trust: &Trust) -> anyhow::Result<String> {
     let name = format!("latchkey_template_{}", hash_of_migrations()?);
     let mut admin = open(server.as_str(), trust).await?;
-    admin.batch_execute("SET lock_timeout = 0; SET statement_timeout = 0").await?;
     sql_query("SELECT pg_advisory_lock($1)")
         .bind::<BigInt, _>(TEMPLATE_LOCK)
         .execute(&mut *admin)
