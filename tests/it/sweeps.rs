@@ -1,11 +1,19 @@
 //! What the sweeps repair.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use chrono::TimeDelta;
+use latchkey_shared::messages::Command;
 use latchkey_tests::app::{Options, eventually};
 use latchkey_tests::{Person, TestApp};
+use latchkey_worker::Outcome;
+use latchkey_worker::context::Context;
+use latchkey_worker::handlers;
 use latchkey_worker::settings::Pool;
 use latchkey_worker::sweeps::Sweep;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connect_that_nobody_finishes_expires() -> anyhow::Result<()> {
@@ -23,7 +31,7 @@ async fn a_connect_that_nobody_finishes_expires() -> anyhow::Result<()> {
 async fn a_code_that_the_broker_does_not_bring_is_taken_all_the_same() -> anyhow::Result<()> {
     let mut app = TestApp::start_with(Options {
         pools: vec![Pool::Sweeps, Pool::Webhook],
-        callback_wait: std::time::Duration::from_secs(1),
+        callback_wait: Duration::from_secs(1),
         ..Options::default()
     })
     .await?;
@@ -70,6 +78,32 @@ async fn an_exchange_whose_worker_is_gone_ends_and_never_presents_the_code_again
         (&json!("failed"), &json!("EXCHANGE_INTERRUPTED"))
     );
     assert!(app.sandbox.ledger().is_empty(), "nothing was presented");
+    app.event("connect.failed", id).await?;
+    app.finish().await
+}
+
+/// Behind a burst the sweep takes connects whose messages are still in the queue. Whoever then brings the
+/// message must not keep it open for as long as an exchange may take.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_finds_another_at_its_connect_looks_again_within_seconds()
+-> anyhow::Result<()> {
+    let app = TestApp::start_with(Options { pools: vec![Pool::Webhook], ..Options::default() });
+    let app = app.await?;
+    let started = app.start_connect(json!({})).await?;
+    let id = started["connectId"].as_str().unwrap_or_default();
+    app.execute("UPDATE connects SET status = 'exchanging', lease_until = now() + interval '60 s'")
+        .await?;
+    let ids = json!({ "workspaceId": app.owner.workspace_id, "connectId": id });
+    let command = Command::decode("callback_received", ids.to_string().as_bytes())?;
+    // As a worker would that has the pool.
+    let context = Context { calls: Arc::new(Semaphore::new(1)), ..app.worker_context().clone() };
+    match handlers::handle(&context, &command).await? {
+        Outcome::Snooze(wait) => assert!(wait <= Duration::from_secs(5), "{wait:?}"),
+        other => panic!("{other:?}"),
+    }
+    app.clock.advance(TimeDelta::seconds(61));
+    assert!(matches!(handlers::handle(&context, &command).await?, Outcome::Done));
+    assert_eq!(app.ended(id).await?["reasonCode"], "EXCHANGE_INTERRUPTED");
     app.event("connect.failed", id).await?;
     app.finish().await
 }
