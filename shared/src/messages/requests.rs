@@ -16,7 +16,6 @@ use crate::db::accounts::AccountStatus;
 use crate::db::connects::Binding;
 use crate::db::text_enum;
 use crate::ids::{AccountId, AppId, ConnectId, ProfileId, WorkspaceId};
-use crate::operations::start_connect::{StartConnect, StartedConnect};
 use crate::refused::{FieldError, Refused};
 use crate::timestamp::Timestamp;
 
@@ -97,24 +96,6 @@ pub struct ConnectRequested {
     pub binding: Option<Binding>,
 }
 
-impl ConnectRequested {
-    /// The same as the operation takes it. A password never travels over a queue.
-    #[must_use]
-    pub fn into_start(self) -> StartConnect {
-        StartConnect {
-            platform: self.platform,
-            redirect_url: self.redirect_url,
-            profile_id: self.profile_id,
-            app_id: self.app_id,
-            account_id: self.account_id,
-            scopes: self.scopes,
-            metadata: self.metadata,
-            credentials: None,
-            binding: self.binding,
-        }
-    }
-}
-
 /// Disconnect an account. Its tokens are out of use at once; telling the platform follows.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -155,18 +136,6 @@ pub struct ConnectReady {
     pub state: Option<String>,
     /// Until when it can be finished.
     pub expires_at: Timestamp,
-}
-
-impl From<StartedConnect> for ConnectReady {
-    fn from(started: StartedConnect) -> Self {
-        Self {
-            connect_id: started.connect_id,
-            authorize_url: started.authorize_url,
-            connect_url: started.connect_url,
-            state: started.state,
-            expires_at: started.expires_at,
-        }
-    }
 }
 
 /// The request for an account was taken. What becomes of it is told by events.
