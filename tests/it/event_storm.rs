@@ -23,7 +23,7 @@ const ACCOUNTS: usize = 100;
 /// Refreshed every 2 to 3 s.
 const LIFETIME: Duration = Duration::from_secs(6);
 const TALKERS: usize = 6;
-/// Between one death and the next.
+/// So many events between one death and the next.
 const CALM: i64 = 250;
 /// How long to wait before what failed is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
