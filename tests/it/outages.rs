@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use latchkey_tests::app::{Crowd, Options, PrivateServers, Server, eventually};
+use diesel_async::SimpleAsyncConnection as _;
+use latchkey_tests::app::{Crowd, Options, PrivateServers, Server, eventually, logs};
 use latchkey_tests::{Person, TestApp};
+use reqwest::Method;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -102,8 +104,47 @@ async fn people_connect_while_postgresql_is_restarted() -> anyhow::Result<()> {
     app.connect("last").await?;
     let seen = crowd.stop().await?;
     let expected = BTreeSet::from([201, 303, 409, 503]);
-    assert!(seen.statuses.is_subset(&expected), "{:?}", seen.statuses);
+    let errors =
+        || logs().lines().filter(|line| line.contains("ERROR")).collect::<Vec<_>>().join("\n");
+    assert!(seen.statuses.is_subset(&expected), "{:?}: {}", seen.statuses, errors());
     nothing_is_lost(&app, &seen.connects).await?;
     app.finish().await?;
     servers.close().await
+}
+
+/// The server ends sessions in the middle of a statement when it is shut down, or when an operator
+/// does. To the caller that is the same as no server at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_session_is_ended_is_told_to_try_again() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let get = app.http.request(Method::GET, &app.path(""));
+    let post = app.http.request(Method::POST, &app.path("/connects"));
+    let requests = [
+        // One statement by itself, and one in a transaction.
+        (get, "workspaces IN ACCESS EXCLUSIVE MODE", "SELECT%workspaces%"),
+        (post.json(&json!({"platform": "SANDBOX"})), "connects IN SHARE MODE", "INSERT%connects%"),
+    ];
+    for (request, table, statement) in requests {
+        let mut lock = app.db()?.conn().await?;
+        lock.batch_execute(&format!("BEGIN; LOCK TABLE {table}")).await?;
+        let answer = tokio::spawn({
+            let http = app.http.clone();
+            async move { http.send(request).await }
+        });
+        let end = format!(
+            "SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity
+             WHERE datname = current_database() AND wait_event_type = 'Lock'
+               AND query LIKE '{statement}'"
+        );
+        // A sweep that reads the same table may be met first.
+        eventually(|| async {
+            app.row(&end).await.ok();
+            Ok(answer.is_finished().then_some(()))
+        })
+        .await?;
+        let answer = answer.await??;
+        lock.batch_execute("ROLLBACK").await?;
+        assert_eq!((answer.status, answer.code().as_str()), (503, "UNAVAILABLE"), "{answer:?}");
+    }
+    app.finish().await
 }

@@ -50,6 +50,11 @@ use crate::clock::Clock;
 pub use server::Server;
 pub(crate) use text_enum::text_enum;
 
+/// How the server begins its last word to a session that it ends: at shutdown, after a crash of another
+/// session, when an operator asks for it (SQLSTATE 57P01, 57P02). The client keeps the code to itself. A
+/// server whose `lc_messages` is not English says it otherwise, and then it counts as a failed query.
+const SESSION_ENDED: &str = "terminating connection";
+
 /// How long a borrower waits for a connection.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 
@@ -76,12 +81,13 @@ impl DbError {
         use diesel::result::{DatabaseErrorKind, Error};
         match self {
             Self::Unavailable(_) => true,
-            Self::Query(Error::DatabaseError(kind, _)) => {
-                matches!(
-                    kind,
-                    DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand
-                )
-            }
+            Self::Query(Error::DatabaseError(kind, said)) => match kind {
+                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
+                    true
+                }
+                DatabaseErrorKind::Unknown => said.message().starts_with(SESSION_ENDED),
+                _ => false,
+            },
             Self::Query(error) => matches!(error, Error::BrokenTransactionManager),
         }
     }
