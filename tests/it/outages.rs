@@ -148,3 +148,24 @@ async fn whose_session_is_ended_is_told_to_try_again() -> anyhow::Result<()> {
     }
     app.finish().await
 }
+
+/// The last step of a connect fails: whoever waits in front of the browser waits for the next try (3 s),
+/// not for the end of the lease (25 s).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connect_that_failed_at_the_database_goes_on_within_seconds() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let started = app.start_connect(json!({})).await?;
+    let mut lock = app.db()?.conn().await?;
+    lock.batch_execute("BEGIN; LOCK TABLE accounts IN SHARE MODE").await?;
+    app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
+    let end = "SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock'
+                 AND query LIKE 'INSERT INTO \"accounts\"%'";
+    eventually(|| async { Ok(app.row(end).await.ok()) }).await?;
+    let failed = Instant::now();
+    lock.batch_execute("ROLLBACK").await?;
+    let ended = app.ended(started["connectId"].as_str().unwrap_or_default()).await?;
+    assert_eq!(ended["status"], "connected", "{ended:#}");
+    assert!(failed.elapsed() < Duration::from_secs(15), "after {:?}", failed.elapsed());
+    app.finish().await
+}

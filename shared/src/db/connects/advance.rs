@@ -7,8 +7,8 @@ use diesel::sql_types::{Array, Bytea, Interval, Jsonb, Nullable, Text, Timestamp
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
-use super::super::DbError;
 use super::super::schema::connects;
+use super::super::{DbError, now_plus};
 use super::{Connect, ConnectStatus, find};
 use crate::clock::Clock;
 use crate::ids::{ConnectId, GrantId, WorkspaceId};
@@ -139,7 +139,7 @@ pub async fn store_grant(
     Ok(rows.await? == 1)
 }
 
-/// Says until when a worker may be waiting for the platform; `None`: nobody is.
+/// Says how long a worker may be waiting for the platform, and answers until when that is.
 ///
 /// # Errors
 /// When the query fails.
@@ -147,16 +147,36 @@ pub async fn set_lease(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
     (workspace, id): (&WorkspaceId, &ConnectId),
-    lease: Option<TimeDelta>,
+    lease: TimeDelta,
+) -> Result<Option<DateTime<Utc>>, DbError> {
+    let until = diesel::update(connects::table)
+        .filter(connects::workspace_id.eq(workspace))
+        .filter(connects::id.eq(id))
+        .set(connects::lease_until.eq(now_plus(clock, lease).nullable()))
+        .returning(connects::lease_until)
+        .get_result::<Option<DateTime<Utc>>>(conn)
+        .await
+        .optional()?;
+    Ok(until.flatten())
+}
+
+/// Lets a lease end in so short a while, unless it is no longer the one that was `until` then.
+///
+/// # Errors
+/// When the query fails.
+pub async fn shorten_lease(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    (workspace, id): (&WorkspaceId, &ConnectId),
+    (until, rest): (Option<DateTime<Utc>>, TimeDelta),
 ) -> Result<(), DbError> {
-    sql_query(
-        "UPDATE connects SET lease_until = moment($1) + $2 WHERE workspace_id = $3 AND id = $4",
-    )
-    .bind::<Interval, _>(clock.offset())
-    .bind::<Nullable<Interval>, _>(lease)
-    .bind::<Text, _>(workspace)
-    .bind::<Text, _>(id)
-    .execute(conn)
-    .await?;
+    diesel::update(connects::table)
+        .filter(connects::workspace_id.eq(workspace))
+        .filter(connects::id.eq(id))
+        .filter(connects::lease_until.eq(until))
+        .filter(connects::lease_until.gt(now_plus(clock, rest).nullable()))
+        .set(connects::lease_until.eq(now_plus(clock, rest).nullable()))
+        .execute(conn)
+        .await?;
     Ok(())
 }

@@ -18,7 +18,7 @@ mod due;
 mod link;
 mod selection;
 
-pub use advance::{Advance, advance, set_lease, store_grant};
+pub use advance::{Advance, advance, set_lease, shorten_lease, store_grant};
 pub use claim::{claim, claim_place, set_claim};
 pub use due::{left_behind, overdue};
 pub use link::{find_by_link, note_refusal, trade_link};

@@ -197,7 +197,7 @@ async fn insert(
     let mut stored = None;
     if wanted {
         connects::store_grant(&mut work, workspace, &connect.id, id).await?;
-        let lease = Some(identity_lease(context, platform));
+        let lease = identity_lease(context, platform);
         connects::set_lease(&mut work, context.clock(), (workspace, &connect.id), lease).await?;
         stored = connects::find(&mut work, workspace, &connect.id).await?;
     } else {

@@ -79,13 +79,32 @@ pub async fn handle(context: &Context, message: &CallbackReceived) -> Result<Out
     };
     match take(context, message).await? {
         Step::Exchange(connect) => match exchange::run(context, &connect).await? {
-            Some(connect) => identify::run(context, &connect).await,
+            Some(connect) => identify(context, &connect).await,
             None => Ok(Outcome::Done),
         },
-        Step::Identify(connect) => identify::run(context, &connect).await,
+        Step::Identify(connect) => identify(context, &connect).await,
         Step::Connect(connect) => choose::resume(context, &connect).await,
         Step::Over(outcome) => Ok(outcome),
     }
+}
+
+/// Everything behind the code can be done again. When it fails on our side, the person does not wait for
+/// the end of the lease as well.
+async fn identify(context: &Context, connect: &Connect) -> Result<Outcome, Failure> {
+    let ended = identify::run(context, connect).await;
+    if matches!(ended, Err(Failure::Later(_)))
+        && let Err(error) = shorten_lease(context, connect).await
+    {
+        tracing::debug!(connect.id = %connect.id, "its lease stays as it is: {error}");
+    }
+    ended
+}
+
+/// Only the lease that was taken here: what [`ask_again`] or another worker set since then stays.
+async fn shorten_lease(context: &Context, connect: &Connect) -> Result<(), DbError> {
+    let key = (&connect.workspace_id, &connect.id);
+    let mut conn = context.store.conn().await?;
+    connects::shorten_lease(&mut conn, context.clock(), key, (connect.lease_until, ASK_AGAIN)).await
 }
 
 /// Loads, guards, and takes the lease on what is to be done next.
@@ -114,8 +133,8 @@ async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Fai
         }
         (ConnectStatus::Exchanging, None) if connect.grant_id.is_some() => {
             let lease = identity_lease(context, context.platform(&connect.platform)?);
-            connects::set_lease(&mut work, clock, key, Some(lease)).await?;
-            Step::Identify(connect)
+            let lease_until = connects::set_lease(&mut work, clock, key, lease).await?;
+            Step::Identify(Connect { lease_until, ..connect })
         }
         (ConnectStatus::Exchanging, None) => {
             fail(&mut work, context, &connect, &Reason::new("EXCHANGE_INTERRUPTED")).await?;
@@ -150,7 +169,7 @@ impl Reason {
 
 /// Whoever holds the lease most likely ends it within a second: so often it is looked whether they have.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// Until then, or for as long as the platform asked, neither a redelivery nor the sweep asks again.
+/// Until then, or for as long as the platform asked, neither a redelivery nor the sweep tries again.
 const ASK_AGAIN: TimeDelta = TimeDelta::seconds(2);
 
 /// What is asked with the new token brought no answer: it is asked again.
@@ -163,7 +182,7 @@ async fn ask_again(
     let lease = asked.unwrap_or(ASK_AGAIN).max(ASK_AGAIN);
     let mut conn = context.store.conn().await?;
     let key = (&connect.workspace_id, &connect.id);
-    connects::set_lease(&mut conn, context.clock(), key, Some(lease)).await?;
+    connects::set_lease(&mut conn, context.clock(), key, lease).await?;
     Ok(Failure::Later(error.into()))
 }
 
