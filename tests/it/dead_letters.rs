@@ -68,3 +68,35 @@ async fn a_command_that_used_up_its_attempts_is_kept_and_not_tried_again() -> an
     app.expect_dead_letters(1);
     app.finish().await
 }
+
+/// The worker that found it dead was killed before it told the broker, which delivers it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_is_noted_as_dead_and_comes_again_is_kept() -> anyhow::Result<()> {
+    let mut app = TestApp::start_with(Options {
+        pools: vec![Pool::Webhook],
+        callback_wait: std::time::Duration::from_secs(1),
+        ..Options::default()
+    })
+    .await?;
+    let started = app.start_connect(json!({})).await?;
+    app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
+    // The broker has confirmed it: the relay leaves it alone for so long.
+    let queued = "SELECT id FROM outbox WHERE kind = 'callback_received' AND available_at > now() + interval '60 s'";
+    eventually(|| async {
+        Sweep::Relay.run(app.worker_context()).await?;
+        Ok(app.row(queued).await.ok())
+    })
+    .await?;
+    app.execute(
+        "UPDATE outbox SET done_at = now(), ending = 'dead' WHERE kind = 'callback_received'",
+    )
+    .await?;
+    let settings = app.worker_settings(vec![Pool::Connect, Pool::Sweeps], 4);
+    app.add_worker_with(&settings).await?;
+    let kept = "SELECT count(*) AS n FROM dead_letters WHERE type = 'callback_received'";
+    eventually(|| async { Ok((app.row(kept).await?["n"] == 1).then_some(())) }).await?;
+    let connect = app.ended(started["connectId"].as_str().unwrap_or_default()).await?;
+    assert_eq!(connect["status"], "connected", "the sweep finishes what the message could not");
+    app.expect_dead_letters(1);
+    app.finish().await
+}

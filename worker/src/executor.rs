@@ -100,6 +100,19 @@ impl Executor {
         self.attempt(command, message_id).await
     }
 
+    /// A worker that was killed between noting that a message is dead and telling the broker so leaves the
+    /// second to whoever gets it next.
+    async fn settle_again(&self, message_id: &str) -> Settle {
+        let ending = async {
+            let mut conn = self.context.store.conn().await?;
+            outbox::ending(&mut conn, message_id).await
+        };
+        match ending.await {
+            Ok(Some(ending)) if ending == "dead" => Settle::Reject,
+            _ => Settle::Ack,
+        }
+    }
+
     /// Zero when the database is away: then the attempt itself waits for it.
     async fn unfinished(&self, message_id: &str) -> i32 {
         let Ok(mut conn) = self.context.store.conn().await else { return 0 };
@@ -109,7 +122,7 @@ impl Executor {
     async fn attempt(&self, command: Command, message_id: &str) -> Settle {
         let terms = handlers::terms(command.kind());
         let Some(attempt) = self.begin(message_id, terms).await else {
-            return Settle::Ack;
+            return self.settle_again(message_id).await;
         };
         if attempt > terms.max_attempts {
             return self.bury(&command, message_id, "too many attempts").await;

@@ -174,6 +174,15 @@ pub async fn unfinished(conn: &mut AsyncPgConnection, id: &str) -> Result<i32, D
     Ok(found.first(conn).await.optional()?.unwrap_or(0))
 }
 
+/// How the message ended, in one word, if it has.
+///
+/// # Errors
+/// When the query fails.
+pub async fn ending(conn: &mut AsyncPgConnection, id: &str) -> Result<Option<String>, DbError> {
+    let found = outbox::table.filter(outbox::id.eq(id)).select(outbox::ending);
+    Ok(found.first(conn).await.optional()?.flatten())
+}
+
 /// The message has reached its end, said in one word.
 ///
 /// # Errors
