@@ -224,6 +224,7 @@ async fn a_person_without_a_page_is_told_so() -> anyhow::Result<()> {
     app.sandbox.set_pages("sam", vec![page("7001", &["ANALYZE"]), page("7002", &["ADVERTISE"])]);
     let failed = connect(&app, FACEBOOK, &json!({})).await?;
     assert_eq!((text(&failed["status"]), text(&failed["reasonCode"])), ("failed", "NO_ACCOUNTS"));
+    eventually(|| async { Ok((lives(&app, "sam") == 0).then_some(())) }).await?;
     app.sandbox.set_pages("sam", Vec::new());
     let failed = connect(&app, FACEBOOK, &json!({})).await?;
     assert_eq!(text(&failed["reasonCode"]), "NO_ACCOUNTS");

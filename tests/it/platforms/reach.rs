@@ -1,12 +1,21 @@
 //! What a revocation ends, beyond one account.
 
 use chrono::TimeDelta;
-use latchkey_tests::TestApp;
-use serde_json::json;
+use latchkey_tests::app::eventually;
+use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule};
+use latchkey_tests::{Person, TestApp};
+use serde_json::{Value, json};
 
 use super::{
-    connect_in, connected, disconnected, disconnected_in, dressed_in, lives, page, refreshed, text,
+    connect, connect_in, connected, disconnected, disconnected_in, dressed_in, lives, page,
+    refreshed, request, text,
 };
+
+const YOUTUBE: (&str, &str) = ("YOUTUBE", "sam");
+
+fn slow(endpoint: Endpoint, ms: u64) -> FaultRule {
+    FaultRule::new(endpoint, Fault::Delay { ms }).before()
+}
 
 /// Google ends all that a person granted: two channels of one Google account are one person.
 #[tokio::test(flavor = "multi_thread")]
@@ -40,6 +49,55 @@ async fn a_disconnect_in_one_workspace_leaves_the_other() -> anyhow::Result<()> 
         assert_eq!(said["status"], receipt, "{platform}: {said:#}");
         assert_eq!(refreshed(&app, &here).await?["status"], "connected", "{platform}");
     }
+    app.finish().await
+}
+
+/// Who was let go of and comes back while the platform is still at it would be given tokens that end a
+/// moment later: no account rests on them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_under_way_ends_a_connect_and_no_account() -> anyhow::Result<()> {
+    let app = dressed_in(&["YOUTUBE"]).await?;
+    let account = connected(&app, YOUTUBE, &json!({})).await?;
+    app.sandbox.inject(slow(Endpoint::Revoke, 8000));
+    app.http.delete(&app.path(&format!("/accounts/{account}"))).await?.expect(202)?;
+    let sent = "SELECT count(revocation_sent_at) AS n FROM grants";
+    eventually(|| async { Ok((app.row(sent).await?["n"] == 1).then_some(())) }).await?;
+
+    let failed = connect(&app, YOUTUBE, &json!({})).await?;
+    assert_eq!(failed["reasonCode"], "IDENTITY_REFUSED", "{failed:#}");
+    assert_eq!(app.account(&account).await?["revocation"]["status"], "revoked");
+
+    assert_eq!(connected(&app, YOUTUBE, &json!({})).await?, account);
+    assert_eq!(refreshed(&app, &account).await?["status"], "connected");
+    assert_eq!(lives(&app, "sam"), 1);
+    app.finish().await
+}
+
+/// Until it is known who comes back, nobody is let go of.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_waits_for_who_is_coming_back() -> anyhow::Result<()> {
+    let app = dressed_in(&["YOUTUBE"]).await?;
+    app.sandbox.set_pages("sam", vec![page("UC-first", &[])]);
+    let first = connected(&app, YOUTUBE, &json!({})).await?;
+    app.sandbox.set_pages("sam", vec![page("UC-second", &[])]);
+    app.sandbox.inject(slow(Endpoint::TokenCode, 4000));
+    let asked = request(&app, "YOUTUBE", "sam", &json!({}));
+    let started: Value = app.http.post(&app.path("/connects"), &asked).await?.expect(201)?.json();
+    let id = text(&started["connectId"]);
+    let receipt = async {
+        let exchanging =
+            format!("SELECT status = 'exchanging' AS so FROM connects WHERE id = '{id}'");
+        eventually(|| async { Ok((app.row(&exchanging).await?["so"] == true).then_some(())) })
+            .await?;
+        disconnected(&app, &first).await
+    };
+    let person = Person::new("sam")?;
+    let (approved, receipt) = tokio::join!(app.approve(&started, &person), receipt);
+    approved?.expect(303)?;
+    assert_eq!(receipt?["status"], "kept_for_other_accounts");
+    let second = app.ended(id).await?;
+    assert_eq!(second["status"], "connected", "{second:#}");
+    assert_eq!(refreshed(&app, text(&second["accountIds"][0])).await?["status"], "connected");
     app.finish().await
 }
 

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_shared::backoff::Policy;
 use latchkey_shared::credentials::{self, Credentials};
 use latchkey_shared::db::grants::{self, Grant, GrantStatus};
-use latchkey_shared::db::{self, DbError, accounts};
+use latchkey_shared::db::{self, DbError, accounts, connects};
 use latchkey_shared::events::{AccountRevoked, EventData, NewEvent};
 use latchkey_shared::keyring::Owner;
 use latchkey_shared::messages::RevocationDue;
@@ -36,7 +36,10 @@ pub const TERMS: Terms = Terms {
 
 /// After this the tokens are destroyed without the platform's word.
 const GIVE_UP_AFTER: TimeDelta = TimeDelta::days(7);
-/// How often a refresh in flight is looked at again.
+/// How long it waits for others to be named, of whom one may be this very person: the platform would end
+/// the new consent, too.
+const WAIT_FOR_NAMES: TimeDelta = TimeDelta::seconds(30);
+/// How often a refresh in flight, or who is not named yet, is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 enum Step {
@@ -150,6 +153,9 @@ async fn prepare(
     let given_up = grant.released_at.is_some_and(|at| at + GIVE_UP_AFTER <= now);
     let way = way(&mut work, platform, (&grant, endpoints)).await?;
     let status = match way {
+        Way::Through(_) if might_end_another(&mut work, platform, &grant, now).await? => {
+            return Ok(Step::Over(Outcome::Snooze(LOOK_AGAIN)));
+        }
         Way::Through(endpoint) if !given_up => {
             let call = open(&mut work, context, platform, (grant, endpoint)).await?;
             grants::note_revocation_sent(&mut work, clock, &call.grant).await?;
@@ -195,6 +201,19 @@ async fn way(
         None => true,
     };
     Ok(if spares { Way::None("kept_for_other_accounts") } else { way })
+}
+
+/// Whether this person may have consented again, and not be named yet.
+async fn might_end_another(
+    work: &mut Work,
+    platform: &Platform,
+    grant: &Grant,
+    now: DateTime<Utc>,
+) -> Result<bool, DbError> {
+    let fresh = grant.released_at.is_some_and(|at| at + WAIT_FOR_NAMES > now);
+    Ok(platform.reach != Reach::Token
+        && fresh
+        && connects::somebody_came_back(work, &grant.workspace_id).await?)
 }
 
 async fn open(

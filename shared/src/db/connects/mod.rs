@@ -371,6 +371,21 @@ pub async fn list(
     Ok(rows.select(Connect::as_select()).load(conn).await?)
 }
 
+/// Whether somebody has come back to this workspace of whom it may not be known yet who it is.
+///
+/// # Errors
+/// When the query fails.
+pub async fn somebody_came_back(
+    conn: &mut AsyncPgConnection,
+    workspace: &WorkspaceId,
+) -> Result<bool, DbError> {
+    let unknown = [ConnectStatus::Authorized, ConnectStatus::Exchanging];
+    let came_back = connects::table
+        .filter(connects::workspace_id.eq(workspace))
+        .filter(connects::status.eq_any(unknown));
+    Ok(diesel::select(diesel::dsl::exists(came_back)).get_result(conn).await?)
+}
+
 /// How many connects of a workspace are open: not ended, and still in time.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! Whose grants they are, across tenants: what a platform revokes knows no tenants of ours.
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::BigInt;
@@ -63,4 +64,21 @@ pub async fn releasing_of_holder(
         .into_iter()
         .map(|(workspace_id, grant_id)| GrantRef { workspace_id, grant_id })
         .collect())
+}
+
+/// When the platform was last told to end what this holder consented to, and whether it may still be at
+/// it. The holder must be locked. Across tenants, as above.
+///
+/// # Errors
+/// When the query fails.
+pub async fn last_revocation(
+    conn: &mut AsyncPgConnection,
+    holder_hash: &[u8],
+) -> Result<Option<(DateTime<Utc>, GrantStatus)>, DbError> {
+    let last = grants::table
+        .filter(grants::holder_hash.eq(holder_hash))
+        .filter(grants::revocation_sent_at.is_not_null())
+        .order(grants::revocation_sent_at.desc())
+        .select((grants::revocation_sent_at.assume_not_null(), grants::status));
+    Ok(last.first(conn).await.optional()?)
 }

@@ -29,7 +29,7 @@ pub async fn name_holder(
     Ok(rows.await? == 1)
 }
 
-/// A grant whose holder is known is in use from now on.
+/// A grant whose holder is known is in use from now on. False when it is out of use already.
 ///
 /// # Errors
 /// When the query fails.
@@ -40,6 +40,7 @@ pub async fn activate(
 ) -> Result<bool, DbError> {
     let rows = one!(workspace, id)
         .filter(grants::status.eq(GrantStatus::Pending))
+        .filter(grants::holder_hash.is_not_null())
         .set((
             grants::status.eq(GrantStatus::Active),
             grants::next_attempt_at.eq(grants::refresh_at),
@@ -188,7 +189,7 @@ async fn end(
     Ok(rows.await? == 1)
 }
 
-/// Notes that the platform is being told from now on: too late for a new consent to stop it.
+/// Notes that the platform is being told, once more: too late for a new consent to stop this call.
 ///
 /// # Errors
 /// When the query fails.
@@ -198,7 +199,6 @@ pub async fn note_revocation_sent(
     grant: &Grant,
 ) -> Result<(), DbError> {
     one!(&grant.workspace_id, &grant.id)
-        .filter(grants::revocation_sent_at.is_null())
         .set(grants::revocation_sent_at.eq(now(clock).nullable()))
         .execute(conn)
         .await?;

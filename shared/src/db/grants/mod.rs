@@ -32,7 +32,7 @@ pub use calls::{
     FailedCall, begin_call, give_back, make_due, note_overdue, put_off, store_answer, trade_in,
 };
 pub use due::{DueGrant, ended, take_due};
-pub use holders::{holder_has_another, lock_holder, releasing_of_holder};
+pub use holders::{holder_has_another, last_revocation, lock_holder, releasing_of_holder};
 pub use life::{
     activate, adopt_refresh_token, expire, finish_release, name_holder, note_revocation_sent,
     release, revive, supersede,

@@ -4,12 +4,13 @@ use chrono::TimeDelta;
 use latchkey_shared::candidates::{self, Candidate};
 use latchkey_shared::db::accounts;
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
-use latchkey_shared::db::grants::{self, Grant};
+use latchkey_shared::db::grants::Grant;
 use latchkey_shared::events::EventData;
 use latchkey_shared::keyring::Owner;
+use latchkey_shared::tokens::TokenSet;
 use serde_json::json;
 
-use super::consent::{self, Holder};
+use super::consent;
 use super::{Reason, finish, give_up};
 use crate::context::Context;
 use crate::outcome::{Failure, Outcome};
@@ -24,19 +25,18 @@ const PATIENCE: TimeDelta = TimeDelta::hours(24);
 pub async fn run(
     context: &Context,
     connect: &Connect,
-    (grant, holder): (&Grant, &Holder),
+    brought: (&Grant, &TokenSet),
     candidates: Vec<Candidate>,
 ) -> Result<Outcome, Failure> {
-    let refuse =
-        async |reason: &Reason| consent::refuse(context, connect, (grant, holder), reason).await;
     if let Some(wanted) = reconnected(context, connect).await? {
         return match candidates.into_iter().find(|candidate| candidate.id == wanted) {
-            None => refuse(&Reason::new("IDENTITY_MISMATCH")).await,
+            None => give_up(context, connect, &Reason::new("IDENTITY_MISMATCH")).await,
             Some(Candidate { ineligible: Some(why), .. }) => {
                 let platform_error = Some(json!({ "cause": why }));
-                refuse(&Reason { code: "NO_ACCOUNTS", platform_error }).await
+                let reason = Reason { code: "NO_ACCOUNTS", platform_error };
+                give_up(context, connect, &reason).await
             }
-            Some(wanted) => finish::run(context, connect, (grant, holder), &[wanted]).await,
+            Some(wanted) => finish::run(context, connect, brought, &[wanted]).await,
         };
     }
     let good = candidates.iter().filter(|candidate| candidate.ineligible.is_none()).count();
@@ -44,10 +44,10 @@ pub async fn run(
         (0, listed) => {
             let platform_error =
                 Some(json!({ "cause": format!("none of {listed} listed can be connected") }));
-            refuse(&Reason { code: "NO_ACCOUNTS", platform_error }).await
+            give_up(context, connect, &Reason { code: "NO_ACCOUNTS", platform_error }).await
         }
-        (1, 1) => finish::run(context, connect, (grant, holder), &candidates).await,
-        _ => lay_out(context, connect, (grant, holder), &candidates).await,
+        (1, 1) => finish::run(context, connect, brought, &candidates).await,
+        _ => lay_out(context, connect, brought.0, &candidates).await,
     }
 }
 
@@ -64,7 +64,7 @@ async fn reconnected(context: &Context, connect: &Connect) -> Result<Option<Stri
 async fn lay_out(
     context: &Context,
     connect: &Connect,
-    (grant, holder): (&Grant, &Holder),
+    grant: &Grant,
     candidates: &[Candidate],
 ) -> Result<Outcome, Failure> {
     let (workspace, id) = (&connect.workspace_id, &connect.id);
@@ -74,10 +74,6 @@ async fn lay_out(
     };
     if now.status != ConnectStatus::Exchanging || now.grant_id.as_ref() != Some(&grant.id) {
         return Ok(Outcome::Stale("ended meanwhile"));
-    }
-    grants::lock_holder(&mut work, &holder.hash).await?;
-    if !consent::name_holder(&mut work, context, (grant, holder)).await? {
-        return Ok(Outcome::Stale("its grant has moved on"));
     }
     let key = context.store.vault().sealing_key(&mut work, Owner::workspace(workspace)).await?;
     let sealed = candidates::seal(candidates, &key, connects::candidates_place(workspace, id))?;
@@ -104,9 +100,6 @@ pub async fn resume(context: &Context, connect: &Connect) -> Result<Outcome, Fai
     else {
         return Ok(Outcome::Stale("its tokens are gone"));
     };
-    let Some(hash) = grant.holder_hash.clone() else {
-        return Ok(Outcome::Stale("whose it is, is not known"));
-    };
     let mut chosen = {
         let mut conn = context.store.conn().await?;
         let owner = Owner::workspace(&connect.workspace_id);
@@ -126,5 +119,5 @@ pub async fn resume(context: &Context, connect: &Connect) -> Result<Outcome, Fai
     if chosen.is_empty() {
         return give_up(context, connect, &Reason::new("NO_ACCOUNTS")).await;
     }
-    finish::run(context, connect, (&grant, &Holder { tokens, hash }), &chosen).await
+    finish::run(context, connect, (&grant, &tokens), &chosen).await
 }

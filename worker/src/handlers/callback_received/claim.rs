@@ -4,13 +4,12 @@
 use chrono::TimeDelta;
 use latchkey_shared::candidates::{self, Candidate};
 use latchkey_shared::db::connects::{self, Advance, Binding, Connect, ConnectStatus};
-use latchkey_shared::db::grants::{self, Grant};
+use latchkey_shared::db::grants::Grant;
 use latchkey_shared::keyring::Owner;
 use latchkey_shared::random;
 
-use super::Reason;
 use super::admit::{self, Verdict};
-use super::consent::{self, Holder};
+use super::{Reason, fail};
 use crate::context::Context;
 use crate::outcome::{Failure, Outcome};
 
@@ -29,7 +28,7 @@ pub fn is_due(connect: &Connect) -> bool {
 pub async fn run(
     context: &Context,
     connect: &Connect,
-    (grant, holder): (&Grant, &Holder),
+    grant: &Grant,
     chosen: &[Candidate],
 ) -> Result<Outcome, Failure> {
     let mut work = context.store.begin().await?;
@@ -37,14 +36,9 @@ pub async fn run(
         return Ok(Outcome::Stale("ended meanwhile"));
     };
     if let Verdict::Refused(code) = admit::judge(&mut work, &connect, chosen).await? {
-        let reason = Reason::new(code);
-        consent::refuse_in(&mut work, context, &connect, (grant, holder), &reason).await?;
+        fail(&mut work, context, &connect, &Reason::new(code)).await?;
         work.commit().await?;
         return Ok(Outcome::Done);
-    }
-    grants::lock_holder(&mut work, &holder.hash).await?;
-    if !consent::name_holder(&mut work, context, (grant, holder)).await? {
-        return Ok(Outcome::Stale("its grant has moved on"));
     }
     let (workspace, id) = (&connect.workspace_id, &connect.id);
     let step = Advance::to(

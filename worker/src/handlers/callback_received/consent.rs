@@ -1,17 +1,17 @@
 //! What a consent brought, and whose it is.
 
 use latchkey_shared::credentials;
-use latchkey_shared::db::accounts;
 use latchkey_shared::db::connects::Connect;
-use latchkey_shared::db::grants::{self, Grant};
+use latchkey_shared::db::grants::{self, Grant, GrantStatus};
+use latchkey_shared::db::{self, accounts};
 use latchkey_shared::keyring::Owner;
 use latchkey_shared::platforms::{Platform, Reach};
 use latchkey_shared::tokens::TokenSet;
 use latchkey_shared::work::Work;
 
-use super::{Reason, admit, fail};
+use super::{admit, lease};
 use crate::context::Context;
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::Failure;
 use crate::receipt;
 
 /// The grant that a connect brought, with its tokens.
@@ -39,14 +39,6 @@ pub async fn load(
     Ok(Some((grant, tokens)))
 }
 
-/// The person who consented.
-pub struct Holder {
-    /// What the consent brought, naming the person where calls must.
-    pub tokens: TokenSet,
-    /// The same for every grant of one person through one OAuth client, in the whole installation.
-    pub hash: Vec<u8>,
-}
-
 /// The hash of a person at a platform.
 ///
 /// # Errors
@@ -65,74 +57,61 @@ pub async fn hash(
     Ok(key.hash(&[platform.vendor(), &client.client_id, person]))
 }
 
-/// Writes down whose grant it is, and spares what was released of the same person. The holder must be
-/// locked. False when the grant is not waiting for it any more.
+/// What became of a grant as it was named.
+pub enum Named {
+    /// It is this person's.
+    Yes(Grant),
+    /// It is, and the platform was told meanwhile to end what the person consented to before: this consent
+    /// may have ended with it.
+    InDoubt(Grant),
+    /// The same, and the platform may still be at it.
+    NotYet,
+    /// It is not waiting for a name any more.
+    Gone,
+}
+
+/// Writes down whose grant it is before anything is decided about it: from now on nobody lets go of this
+/// person's consent without seeing this one, and what was to be let go of is spared.
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn name_holder(
-    work: &mut Work,
+pub async fn name(
     context: &Context,
-    (grant, holder): (&Grant, &Holder),
-) -> Result<bool, Failure> {
-    let owner = Owner::workspace(&grant.workspace_id);
-    let key = context.store.vault().sealing_key(work, owner).await?;
-    let sealed = holder.tokens.seal(&key, grant.tokens_place())?;
-    if !grants::name_holder(work, grant, &holder.hash, &sealed).await? {
-        return Ok(false);
-    }
+    connect: &Connect,
+    (grant, tokens): (Grant, &TokenSet),
+    holder: Vec<u8>,
+) -> Result<Named, Failure> {
     let platform = context.platform(&grant.platform)?;
-    spare_releasing(work, context, &holder.hash, platform).await?;
-    Ok(true)
-}
-
-/// Ends a connect whose consent cannot be used. Whose it is is written down first: by that it is decided
-/// whether the platform is told, and nobody else's consent ends with it.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn refuse(
-    context: &Context,
-    connect: &Connect,
-    brought: (&Grant, &Holder),
-    reason: &Reason,
-) -> Result<Outcome, Failure> {
     let mut work = context.store.begin().await?;
-    let Some(connect) = admit::lock_waiting(&mut work, connect, brought.0).await? else {
-        return Ok(Outcome::Stale("ended meanwhile"));
-    };
-    refuse_in(&mut work, context, &connect, brought, reason).await?;
+    if admit::lock_waiting(&mut work, connect, &grant).await?.is_none() {
+        return Ok(Named::Gone);
+    }
+    grants::lock_holder(&mut work, &holder).await?;
+    let owner = Owner::workspace(&grant.workspace_id);
+    let key = context.store.vault().sealing_key(&mut work, owner).await?;
+    let sealed = tokens.seal(&key, grant.tokens_place())?;
+    if !grants::name_holder(&mut work, &grant, &holder, &sealed).await? {
+        return Ok(Named::Gone);
+    }
+    let mut told = None;
+    if !reaches_one_token(platform) {
+        spare_releasing(&mut work, context, &holder).await?;
+        told = grants::last_revocation(&mut work, &holder).await?;
+    }
+    let now = db::read_now(&mut work, context.clock()).await?;
     work.commit().await?;
-    Ok(Outcome::Done)
-}
-
-/// The same in the caller's transaction, which has locked the connect.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn refuse_in(
-    work: &mut Work,
-    context: &Context,
-    connect: &Connect,
-    (grant, holder): (&Grant, &Holder),
-    reason: &Reason,
-) -> Result<(), Failure> {
-    grants::lock_holder(work, &holder.hash).await?;
-    name_holder(work, context, (grant, holder)).await?;
-    Ok(fail(work, context, connect, reason).await?)
+    let grant = Grant { holder_hash: Some(holder), ..grant };
+    let lands_within = lease(context.http.timeouts().other);
+    Ok(match told {
+        Some((at, GrantStatus::Releasing)) if at + lands_within > now => Named::NotYet,
+        Some((at, _)) if at + lands_within > connect.created_at => Named::InDoubt(grant),
+        _ => Named::Yes(grant),
+    })
 }
 
 /// A new consent of the same person stops a revocation that was not sent yet, where the platform
 /// would end the new consent with it.
-async fn spare_releasing(
-    work: &mut Work,
-    context: &Context,
-    holder: &[u8],
-    platform: &Platform,
-) -> Result<(), Failure> {
-    if reaches_one_token(platform) {
-        return Ok(());
-    }
+async fn spare_releasing(work: &mut Work, context: &Context, holder: &[u8]) -> Result<(), Failure> {
     for old in grants::releasing_of_holder(work, holder).await? {
         grants::supersede(work, &old.workspace_id, &old.grant_id, "kept_for_other_accounts")
             .await?;

@@ -21,8 +21,8 @@ use secrecy::ExposeSecret as _;
 
 use super::super::changes::tell_changes;
 use super::admit::{self, Ground, Verdict};
-use super::consent::{self, Holder, name_holder, reaches_one_token};
-use super::{Reason, claim};
+use super::consent::reaches_one_token;
+use super::{Reason, claim, fail, give_up};
 use crate::context::Context;
 use crate::oauth::schedule;
 use crate::outcome::{Failure, Outcome};
@@ -34,17 +34,16 @@ use crate::outcome::{Failure, Outcome};
 pub async fn run(
     context: &Context,
     connect: &Connect,
-    brought: (&Grant, &Holder),
+    brought: (&Grant, &TokenSet),
     chosen: &[Candidate],
 ) -> Result<Outcome, Failure> {
     if claim::is_due(connect) {
-        return claim::run(context, connect, brought, chosen).await;
+        return claim::run(context, connect, brought.0, chosen).await;
     }
     match connect_all(context, connect, brought, chosen).await {
         // Whoever added the other account did not take the workspace's lock.
         Err(failure) if is_of_the_slot(&failure) => {
-            let reason = Reason::new(admit::ALREADY_CONNECTED);
-            consent::refuse(context, connect, brought, &reason).await
+            give_up(context, connect, &Reason::new(admit::ALREADY_CONNECTED)).await
         }
         result => result,
     }
@@ -58,7 +57,7 @@ fn is_of_the_slot(failure: &Failure) -> bool {
 async fn connect_all(
     context: &Context,
     connect: &Connect,
-    (grant, holder): (&Grant, &Holder),
+    (grant, tokens): (&Grant, &TokenSet),
     chosen: &[Candidate],
 ) -> Result<Outcome, Failure> {
     let platform = context.platform(&connect.platform)?;
@@ -69,20 +68,16 @@ async fn connect_all(
     let Ground { before, exclusive } = match admit::judge(&mut work, &connect, chosen).await? {
         Verdict::Admitted(ground) => ground,
         Verdict::Refused(code) => {
-            let brought = (grant, holder);
-            consent::refuse_in(&mut work, context, &connect, brought, &Reason::new(code)).await?;
+            fail(&mut work, context, &connect, &Reason::new(code)).await?;
             work.commit().await?;
             return Ok(Outcome::Done);
         }
     };
-    grants::lock_holder(&mut work, &holder.hash).await?;
-    if !name_holder(&mut work, context, (grant, holder)).await?
-        || !grants::activate(&mut work, &grant.workspace_id, &grant.id).await?
-    {
+    if !grants::activate(&mut work, &grant.workspace_id, &grant.id).await? {
         return Ok(Outcome::Stale("its grant has moved on"));
     }
     let olds = lock_old_grants(&mut work, before.values(), &grant.id).await?;
-    keep_refresh_token(&mut work, context, (&olds, grant), holder).await?;
+    keep_refresh_token(&mut work, context, (&olds, grant), tokens).await?;
     let mut ids = Vec::new();
     // In one order: two persons may administer the same pages.
     for one in in_order(chosen) {
@@ -133,13 +128,13 @@ async fn keep_refresh_token(
     work: &mut Work,
     context: &Context,
     (olds, new): (&[Grant], &Grant),
-    holder: &Holder,
+    tokens: &TokenSet,
 ) -> Result<(), Failure> {
     let same = |old: &&Grant| {
         old.renewable
             && !new.renewable
             && old.app_id == new.app_id
-            && old.holder_hash.as_ref() == Some(&holder.hash)
+            && old.holder_hash == new.holder_hash
     };
     let Some((old, sealed)) =
         olds.iter().find(same).and_then(|old| Some((old, old.sealed_tokens.as_ref()?)))
@@ -150,7 +145,7 @@ async fn keep_refresh_token(
     let key = context.store.vault().opening_key(work, owner, sealed).await?;
     let kept = TokenSet::open(&key, old.tokens_place(), sealed)?.refresh_token;
     let key = context.store.vault().sealing_key(work, owner).await?;
-    let both = TokenSet { refresh_token: kept, ..holder.tokens.clone() };
+    let both = TokenSet { refresh_token: kept, ..tokens.clone() };
     let model = context.platform(&new.platform)?.refresh;
     let refresh_at =
         new.access_expires_at.map(|end| schedule::refresh_at(model, &new.id, new.issued_at, end));

@@ -7,8 +7,8 @@ use latchkey_shared::platforms::{Endpoints, Platform};
 use latchkey_shared::tokens::TokenSet;
 use serde_json::json;
 
-use super::consent::{self, Holder};
-use super::{Reason, ask_again, choose, finish, give_up, trade_in};
+use super::consent::{self, Named};
+use super::{Reason, ask_again, choose, finish, give_up, look_again_soon, trade_in};
 use crate::context::Context;
 use crate::oauth::identity::{Identity, identify};
 use crate::oauth::listing::list;
@@ -33,26 +33,40 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Outcome, Failur
         trade_in::Step::On(grant, tokens) => (*grant, tokens),
         trade_in::Step::Over(outcome) => return Ok(outcome),
     };
-    match ask(context, at, &tokens).await {
-        Ok((identity, listed)) => {
-            let hash = consent::hash(context, connect, platform, &identity.id).await?;
-            let holder = Holder { tokens: with_subject(tokens, &identity), hash };
-            match listed {
-                None => finish::run(context, connect, (&grant, &holder), &[identity.into()]).await,
-                Some(candidates) => {
-                    choose::run(context, connect, (&grant, &holder), candidates).await
-                }
-            }
-        }
-        Err(AskError::Call(error)) => Err(ask_again(context, connect, error).await?),
-        Err(error) => {
-            let platform_error = Some(match &error {
-                AskError::Said(refusal) => refusal.to_json(),
-                other => json!({ "cause": other.to_string() }),
-            });
-            give_up(context, connect, &Reason { code: "IDENTITY_REFUSED", platform_error }).await
-        }
+    let (identity, listed) = match ask(context, at, &tokens).await {
+        Ok(answers) => answers,
+        Err(error) => return unanswered(context, connect, error).await,
+    };
+    let hash = consent::hash(context, connect, platform, &identity.id).await?;
+    let tokens = with_subject(tokens, &identity);
+    let grant = match consent::name(context, connect, (grant, &tokens), hash).await? {
+        Named::Yes(grant) => grant,
+        Named::InDoubt(grant) => match ask(context, at, &tokens).await {
+            Ok(_) => grant,
+            Err(error) => return unanswered(context, connect, error).await,
+        },
+        Named::NotYet => return Ok(Outcome::Snooze(look_again_soon(context, connect).await?)),
+        Named::Gone => return Ok(Outcome::Stale("its grant has moved on")),
+    };
+    match listed {
+        None => finish::run(context, connect, (&grant, &tokens), &[identity.into()]).await,
+        Some(candidates) => choose::run(context, connect, (&grant, &tokens), candidates).await,
     }
+}
+
+/// What comes of a connect whose person the platform does not name.
+async fn unanswered(
+    context: &Context,
+    connect: &Connect,
+    error: AskError,
+) -> Result<Outcome, Failure> {
+    let platform_error = match error {
+        AskError::Call(error) => return Err(ask_again(context, connect, error).await?),
+        AskError::Said(refusal) => refusal.to_json(),
+        other => json!({ "cause": other.to_string() }),
+    };
+    let reason = Reason { code: "IDENTITY_REFUSED", platform_error: Some(platform_error) };
+    give_up(context, connect, &reason).await
 }
 
 /// The person, and what they may choose from where that is not the person alone.

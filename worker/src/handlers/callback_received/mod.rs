@@ -186,6 +186,15 @@ async fn ask_again(
     Ok(Failure::Later(error.into()))
 }
 
+/// Others are to end something first. Until then the connect is nobody's; answers how soon it is looked
+/// whether they have.
+async fn look_again_soon(context: &Context, connect: &Connect) -> Result<Duration, Failure> {
+    let mut conn = context.store.conn().await?;
+    let key = (&connect.workspace_id, &connect.id);
+    connects::set_lease(&mut conn, context.clock(), key, ASK_AGAIN).await?;
+    Ok(ASK_AGAIN.to_std().unwrap_or(LOOK_AGAIN))
+}
+
 /// Ends a connect without an account.
 async fn give_up(
     context: &Context,
