@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 
 use super::TestApp;
 
+const CATALOGUE: &str = include_str!("../../../docs/EVENTS.md");
+
 impl TestApp {
-    /// Asserts that every event in the log is of its type's schema.
+    /// Asserts that every event in the log is of its type's schema, and that the catalogue says what it means
+    /// why a connect ended.
     ///
     /// # Errors
     /// The events that are not.
@@ -29,6 +32,12 @@ impl TestApp {
             let wrong = validators[kind].iter_errors(event).map(|error| error.to_string());
             let wrong: Vec<String> = wrong.collect();
             ensure!(wrong.is_empty(), "{event:#} is not as documented: {wrong:?}");
+            if kind == "connect.failed" {
+                let reason = format!("`{}`", event["data"]["reason"].as_str().unwrap_or_default());
+                let told =
+                    CATALOGUE.lines().any(|row| row.starts_with('|') && row.contains(&reason));
+                ensure!(told, "the catalogue does not say what {reason} means");
+            }
         }
         Ok(())
     }
