@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use diesel_async::SimpleAsyncConnection as _;
 use futures_util::future::try_join_all;
 use latchkey_shared::ids::{AccountId, WorkspaceId};
+use latchkey_shared::messages::{Command, GrantRef, RefreshDue};
 use latchkey_shared::tokens::{AccessError, NoAccess, UseError, with_access};
 use latchkey_shared::work::Store;
 use latchkey_tests::app::{Connected, Options, eventually, worn};
@@ -18,6 +20,8 @@ use serde_json::{Value, json};
 const MINUTE: Duration = Duration::from_secs(60);
 /// More than a token of an hour has left after half of it.
 const LONG: Duration = Duration::from_secs(50 * 60);
+
+const COMMANDS: &str = "SELECT count(*) AS n FROM outbox WHERE kind = 'refresh_due'";
 
 /// A publisher's side: a store, an account, and the platform's address.
 #[derive(Clone)]
@@ -103,8 +107,36 @@ async fn twenty_who_wait_share_one_refresh() -> anyhow::Result<()> {
         assert_eq!(who?, "sam");
     }
     assert_eq!(count(&app, Kind::Refreshed), 1);
-    let sent = "SELECT count(*) AS n FROM outbox WHERE kind = 'refresh_due'";
-    assert_eq!(app.row(sent).await?["n"], 1, "one command");
+    assert_eq!(app.row(COMMANDS).await?["n"], 1, "one command");
+    app.finish().await
+}
+
+/// Who began first and was served second: the refresh that came due meanwhile lies after its own beginning.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_was_overtaken_asks_for_no_second_refresh() -> anyhow::Result<()> {
+    let (app, _, publisher) = sam().await?;
+    app.clock.advance(TimeDelta::minutes(30));
+    let mut other = publisher.store.begin().await?;
+    other.batch_execute("SELECT FROM grants FOR UPDATE").await?;
+    let overtaken = {
+        let publisher = publisher.clone();
+        tokio::spawn(async move { publisher.who(LONG).await })
+    };
+    let waiting = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database()
+                   AND wait_event_type = 'Lock' AND query LIKE 'SELECT \"grants\"%FOR UPDATE%'";
+    eventually(|| async { Ok((app.row(waiting).await?["n"] == 1).then_some(())) }).await?;
+    let due = "UPDATE grants SET refresh_at = clock_timestamp() + interval '30 min',
+                   next_attempt_at = clock_timestamp() + interval '31 min'";
+    other.batch_execute(due).await?;
+    let grant = app.row("SELECT id FROM grants").await?["id"].clone();
+    let grants = vec![GrantRef {
+        workspace_id: publisher.workspace.clone(),
+        grant_id: grant.as_str().unwrap_or_default().parse()?,
+    }];
+    other.send(&Command::RefreshDue(RefreshDue { platform: "SANDBOX".to_owned(), grants })).await?;
+    other.commit().await?;
+    assert_eq!(overtaken.await??, "sam");
+    assert_eq!(app.row(COMMANDS).await?["n"], 1, "one command");
     app.finish().await
 }
 

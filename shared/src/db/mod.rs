@@ -40,7 +40,7 @@ use std::time::Duration;
 use bb8::{Pool, PooledConnection};
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{Bool, Interval};
+use diesel::sql_types::{Bool, Interval, Timestamptz};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::FutureExt as _;
@@ -198,6 +198,19 @@ pub async fn read_now(
     clock: &Clock,
 ) -> Result<DateTime<Utc>, DbError> {
     Ok(diesel::select(now(clock)).get_result(conn).await?)
+}
+
+/// The same at this very moment: all else is told at the begin of a transaction, and whoever was waited for
+/// since then, holding a lock, may have begun later.
+///
+/// # Errors
+/// When the query fails.
+pub async fn read_clock(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+) -> Result<DateTime<Utc>, DbError> {
+    let moment = diesel::dsl::sql::<Timestamptz>("clock_timestamp() + ");
+    Ok(diesel::select(moment.bind::<Interval, _>(clock.offset())).get_result(conn).await?)
 }
 
 /// The answer to a question in SQL: `SELECT … AS yes`.
