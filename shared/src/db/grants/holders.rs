@@ -66,8 +66,8 @@ pub async fn releasing_of_holder(
         .collect())
 }
 
-/// When the platform was last told to end what this holder consented to, and whether it may still be at
-/// it. The holder must be locked. Across tenants, as above.
+/// When the platform was last told to end what this holder consented to, and the status of the grant by which
+/// it was told: while that is releasing, it may still be at it. The holder must be locked. Across tenants, as above.
 ///
 /// # Errors
 /// When the query fails.
