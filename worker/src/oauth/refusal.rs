@@ -56,14 +56,30 @@ pub enum TokenError {
 pub enum FailureClass {
     /// The token cannot have been spent: try again.
     Transient,
-    /// The token may have been spent, and nobody read the answer.
-    InDoubt,
+    /// The token may have been spent, and nobody read new tokens.
+    InDoubt(Doubt),
     /// The grant is dead: only the person can help.
     Dead,
+    /// The platform says what a dead grant is told, and has been seen to say it of living ones: death only
+    /// if it says so again hours later.
+    DeadIfRepeated,
+    /// The platform wants the person to act there, such as to pass a checkpoint. The token stays as it is.
+    Checkpoint,
+    /// A refusal with an error code that no rule knows.
+    Unclear,
     /// The person must consent again, for more or for something else.
     NeedsConsent,
     /// We are wrong, not the account: bad client credentials, a malformed request.
     OurFault,
+}
+
+/// Why nobody knows whether a token was spent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Doubt {
+    /// An answer came that says nothing of it, such as a gateway's 502. No other answer can follow.
+    Answered,
+    /// No answer came, or one that cannot be read: the platform may have acted, and may still answer.
+    Silent,
 }
 
 impl From<Meaning> for FailureClass {
@@ -96,6 +112,14 @@ impl Refusal {
     pub fn with_subcode(self, subcode: Option<String>) -> Self {
         let subcode = subcode.map(|text| text.chars().take(MAX_CODE).collect());
         Self { subcode, ..self }
+    }
+
+    /// Code, subcode and words in one text, to be compared with those of another refusal.
+    #[must_use]
+    pub fn signature(&self) -> String {
+        let Self { code, subcode, description, .. } = self;
+        let (subcode, words) = (subcode.as_deref(), description.as_deref());
+        format!("{code}/{}/{}", subcode.unwrap_or_default(), words.unwrap_or_default())
     }
 
     /// As it is stored and shown.
@@ -164,9 +188,19 @@ impl TokenError {
             Self::Refused(refusal) => refusal.class(platform),
             Self::Unfit(..) => FailureClass::Dead,
             Self::Call(error) if platform.refresh.rotates() && error.may_have_acted() => {
-                FailureClass::InDoubt
+                FailureClass::InDoubt(Doubt::Silent)
             }
             Self::Call(_) => FailureClass::Transient,
+        }
+    }
+
+    /// A refusal as it is compared with the one before: code, subcode and words.
+    #[must_use]
+    pub fn signature(&self) -> Option<String> {
+        match self {
+            Self::Refused(refusal) | Self::Unfit(_, Some(refusal)) => Some(refusal.signature()),
+            Self::Unfit(code, None) => Some((*code).to_owned()),
+            Self::Call(_) => None,
         }
     }
 
@@ -271,7 +305,7 @@ pub(super) mod tests {
         let class =
             |id: &str, error: CallError| TokenError::Call(error).class(platforms.get(id).unwrap());
         let silence = || CallError::Unreadable("cut".to_owned());
-        assert_eq!(class("X", silence()), FailureClass::InDoubt);
+        assert_eq!(class("X", silence()), FailureClass::InDoubt(Doubt::Silent));
         assert_eq!(class("YOUTUBE", silence()), FailureClass::Transient);
         assert_eq!(class("THREADS", silence()), FailureClass::Transient);
         let busy = CallError::Status { status: 503, retry_after: None };

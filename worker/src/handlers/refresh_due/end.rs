@@ -35,14 +35,14 @@ pub async fn put_off(
     let now = db::read_now(&mut work, clock).await?;
     let asked = error.patience(platform);
     let patience = if class == FailureClass::OurFault { Some(OUR_FAULT_PAUSE) } else { asked };
-    let first_doubt = class == FailureClass::InDoubt && grant.in_doubt_since.is_none();
+    let first_doubt = matches!(class, FailureClass::InDoubt(_)) && grant.in_doubt_since.is_none();
     let retry_at = if first_doubt {
         schedule::second_try_at(platform.refresh, grant, now, context.in_doubt_lead)
     } else {
         schedule::retry_at(grant, now, patience)
     };
     let failed =
-        FailedCall { error_code: &code, retry_at, in_doubt: class == FailureClass::InDoubt };
+        FailedCall { error_code: &code, retry_at, in_doubt: matches!(class, FailureClass::InDoubt(_)) };
     grants::put_off(&mut work, clock, grant, &failed).await?;
     if let Some(patience) = patience {
         pause_app(&mut work, clock, (platform, grant.app_id.as_ref()), (patience, &code)).await?;
@@ -58,7 +58,7 @@ pub async fn put_off(
     }
     work.commit().await?;
     match class {
-        FailureClass::InDoubt => count_in_doubt(grant),
+        FailureClass::InDoubt(_) => count_in_doubt(grant),
         FailureClass::OurFault => {
             tracing::error!(
                 platform.id = platform.id,

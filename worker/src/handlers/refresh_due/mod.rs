@@ -200,10 +200,13 @@ fn count(platform: &Platform, class: Option<&FailureClass>) {
     let result = match class {
         None => "refreshed",
         Some(FailureClass::Transient) => "transient",
-        Some(FailureClass::InDoubt) => "in_doubt",
+        Some(FailureClass::InDoubt(_)) => "in_doubt",
         Some(FailureClass::Dead) => "dead",
         Some(FailureClass::NeedsConsent) => "needs_consent",
         Some(FailureClass::OurFault) => "our_fault",
+        Some(FailureClass::DeadIfRepeated) => "dead_if_repeated",
+        Some(FailureClass::Checkpoint) => "checkpoint",
+        Some(FailureClass::Unclear) => "unclear",
     };
     metrics::counter!("latchkey_refreshes_total", "platform" => platform.id.clone(), "result" => result).increment(1);
 }
