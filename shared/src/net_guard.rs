@@ -161,17 +161,18 @@ impl NetGuard {
         self.allow.iter().any(|net| net.contains(&ip)) || is_public(ip)
     }
 
-    /// A client that calls permitted addresses only, follows no redirect and knows no proxy.
+    /// A client that calls permitted addresses only, follows no redirect and knows no proxy. Its calls
+    /// end with the timeout, even if an answer has come that nobody has read yet.
     ///
     /// # Errors
     /// When TLS cannot be set up.
     pub fn client(&self, timeout: Duration) -> reqwest::Result<reqwest::Client> {
-        self.builder(timeout).build()
+        self.builder().timeout(timeout).build()
     }
 
-    /// [`Self::client`] before it is built.
-    pub fn builder(&self, timeout: Duration) -> reqwest::ClientBuilder {
-        outbound_client(timeout).dns_resolver(Arc::new(self.clone()))
+    /// [`Self::client`] before it is built, and without its timeout.
+    pub fn builder(&self) -> reqwest::ClientBuilder {
+        outbound_client().dns_resolver(Arc::new(self.clone()))
     }
 }
 
@@ -187,14 +188,14 @@ pub fn is_this_machine(host: &str) -> bool {
 }
 
 /// What every outbound client has in common: no redirects, no proxy from the environment, and
-/// connections that are not kept long (a stale one leaves in doubt whether a request arrived).
-pub fn outbound_client(timeout: Duration) -> reqwest::ClientBuilder {
+/// connections that are not kept long (a stale one leaves in doubt whether a request arrived). The caller
+/// sets how long a call may take.
+pub fn outbound_client() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .retry(reqwest::retry::never())
         .connect_timeout(Duration::from_secs(10))
-        .timeout(timeout)
         .pool_idle_timeout(Duration::from_secs(5))
         .user_agent(concat!("latchkey/", env!("CARGO_PKG_VERSION")))
 }

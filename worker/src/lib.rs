@@ -2,6 +2,7 @@
 
 pub mod atproto;
 pub mod context;
+mod deadline;
 mod executor;
 pub mod handlers;
 pub mod lanes;

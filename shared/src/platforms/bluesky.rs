@@ -51,11 +51,18 @@ pub const BLUESKY: Spec = Spec {
 /// The directory of `did:plc`.
 pub(super) const PLC: &str = "https://plc.directory/";
 
-/// Whatever else a host answers is taken to pass.
+/// A host that somebody else runs may answer anything: what is not known is taken for unclear.
 const ERRORS: &[ErrorRule] = &[
     ErrorRule::of(
         Codes::Is(&["ExpiredToken", "InvalidToken", "AuthenticationRequired", "AccountTakedown"]),
         Meaning::Dead,
     ),
-    ErrorRule::of(Codes::Any, Meaning::Transient),
+    ErrorRule::of(
+        Codes::Is(&["RateLimitExceeded", "NotEnoughResources", "MethodNotImplemented"]),
+        Meaning::Transient,
+    ),
+    ErrorRule::of(
+        Codes::Is(&["InternalServerError", "UpstreamFailure", "UpstreamTimeout"]),
+        Meaning::Broken,
+    ),
 ];

@@ -19,6 +19,8 @@ pub(super) fn read(spec: &'static Spec, section: &mut Section<'_>) -> Option<Pla
     let directory = directory(spec, section, &places);
     let scopes = section.scopes("scopes");
     let refresh = provider::refresh(section, spec.refresh);
+    let refresh_spacing = provider::refresh_spacing(section, spec.quirks.refresh_spacing);
+    let dead_errors = provider::dead_errors(section);
     let pkce = match (section.take("pkce", "must be true or false"), spec.pkce) {
         (Some(false), _) => Pkce::None,
         (Some(true), Pkce::None) => Pkce::S256,
@@ -49,6 +51,8 @@ pub(super) fn read(spec: &'static Spec, section: &mut Section<'_>) -> Option<Pla
         token_parameters: BTreeMap::new(),
         token_lifetime: spec.token_lifetime,
         refresh,
+        refresh_spacing,
+        dead_errors,
         identity_mapping: spec.identity_mapping.owned(),
         quirks: &spec.quirks,
         directory,

@@ -57,7 +57,7 @@ struct Seen {
 /// # Errors
 /// When TLS cannot be set up.
 pub(super) fn client() -> reqwest::Result<reqwest::Client> {
-    outbound_client(DEADLINE).build()
+    outbound_client().timeout(DEADLINE).build()
 }
 
 impl Issuer {

@@ -49,14 +49,10 @@ pub(super) const MEMBER: Spec = Spec {
 };
 
 const ERRORS: &[ErrorRule] = &[
-    ErrorRule {
-        says: "authorization grant or refresh token is invalid, expired or revoked",
-        ..ErrorRule::of(Codes::Is(&["invalid_request"]), Meaning::Dead)
-    },
-    ErrorRule {
-        says: "authorization code not found",
-        ..ErrorRule::of(Codes::Is(&["invalid_request"]), Meaning::Dead)
-    },
+    ErrorRule::of(Codes::Is(&["invalid_request"]), Meaning::Dead).saying(&[
+        "authorization grant or refresh token is invalid, expired or revoked",
+        "authorization code not found",
+    ]),
     // Tokens that were just issued have been answered so, and worked a moment later.
     ErrorRule::of(Codes::Is(&["65601"]), Meaning::Transient),
 ];

@@ -8,6 +8,7 @@ mod bluesky;
 mod built_in;
 mod discovery;
 mod endpoints;
+mod error_rules;
 mod facebook_page;
 mod instagram;
 mod linkedin;

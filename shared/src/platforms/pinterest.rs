@@ -47,10 +47,9 @@ pub const PINTEREST: Spec = Spec {
     },
 };
 
-/// Errors are a number and words. Which number a dead refresh token has is unverified: only words that
-/// speak of it are taken for death. Code 2 ("Authentication failed") may as well be about our client.
+/// Errors are a number and words. Which number a dead refresh token has is unverified: words alone are
+/// taken for death. Code 2 ("Authentication failed") may as well be about our client.
 const ERRORS: &[ErrorRule] = &[
-    ErrorRule { says: "refresh token", ..ErrorRule::of(Codes::Any, Meaning::Dead) },
-    ErrorRule { says: "refresh_token", ..ErrorRule::of(Codes::Any, Meaning::Dead) },
-    ErrorRule::of(Codes::Is(&["2"]), Meaning::Transient),
+    ErrorRule::of(Codes::Is(&["2"]), Meaning::Transient).saying(&["authentication failed"]),
+    ErrorRule::of(Codes::Is(&["8"]), Meaning::Transient),
 ];

@@ -60,6 +60,8 @@ pub(super) fn read(id: &str, section: &mut Section<'_>) -> Option<Platform> {
     let token_parameters = section.parameters("token_parameters", TOKEN_RESERVED);
     let token_lifetime = section.seconds("token_lifetime_seconds").map(Duration::from_secs);
     let refresh = refresh(section, RefreshModel::rotating(0));
+    let refresh_spacing = refresh_spacing(section, Quirks::STANDARD.refresh_spacing);
+    let dead_errors = dead_errors(section);
     let reach = section.take("revocation_reach", "must be \"token\", \"grant\" or \"person\"");
     let identity_mapping =
         section.inner("userinfo", mapping).unwrap_or(IdentityMapping::OPENID.owned());
@@ -79,6 +81,8 @@ pub(super) fn read(id: &str, section: &mut Section<'_>) -> Option<Platform> {
         token_parameters,
         token_lifetime,
         refresh,
+        refresh_spacing,
+        dead_errors,
         identity_mapping,
         quirks: &Quirks::STANDARD,
         directory: None,
@@ -153,6 +157,32 @@ pub(super) fn refresh(section: &mut Section<'_>, usual: RefreshModel) -> Refresh
         }
         None => model,
     }
+}
+
+/// How much time lies between two refreshes of one grant at least.
+pub(super) fn refresh_spacing(section: &mut Section<'_>, usual: Duration) -> Duration {
+    const KEY: &str = "refresh_spacing_seconds";
+    const FORM: &str = "must be a whole number of seconds, from 0 to 3600";
+    let given: Option<u64> = section.take(KEY, FORM);
+    if given.is_some_and(|seconds| seconds > 3600) {
+        section.wrong(KEY, FORM);
+    }
+    given.map_or(usual, Duration::from_secs)
+}
+
+/// Codes and words by which the platform says that a grant is dead, in lower case.
+pub(super) fn dead_errors(section: &mut Section<'_>) -> Vec<String> {
+    const KEY: &str = "dead_errors";
+    const FORM: &str = "must be a list of up to 50 texts, each of 1 to 100 characters";
+    let given: Vec<String> = section.take(KEY, FORM).unwrap_or_default();
+    let texts: Vec<String> = given.iter().map(|text| text.trim().to_lowercase()).collect();
+    if texts.len() > 50 || texts.iter().any(|text| !(1..=100).contains(&text.chars().count())) {
+        section.wrong(KEY, FORM);
+    }
+    if texts.iter().any(|text| text == "invalid_client") {
+        section.wrong(KEY, "must leave out `invalid_client`, which speaks of your client alone");
+    }
+    texts
 }
 
 fn mapping(section: &mut Section<'_>) -> IdentityMapping {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::vocabulary::IdentityMapping;
 
+pub use super::error_rules::{Codes, ErrorRule, Meaning};
+
 /// How a platform departs from the standards.
 #[derive(Clone, Copy, Debug)]
 pub struct Quirks {
@@ -43,8 +45,13 @@ pub struct Quirks {
     pub own_host: bool,
     /// What says how long to wait, beside `Retry-After`.
     pub rate_limit: Option<RateLimit>,
-    /// What the platform's errors mean, where RFC 6749 does not say; the first that fits counts.
+    /// What the platform's errors mean, where that is not known everywhere; the first that fits counts.
     pub errors: &'static [ErrorRule],
+    /// Statuses that the platform's documents say come before any effect, beside 429: a token that was
+    /// answered so was not spent.
+    pub before_effect: &'static [u16],
+    /// How much time lies between two refreshes of one grant at least, unless the operator says otherwise.
+    pub refresh_spacing: Duration,
 }
 
 impl Quirks {
@@ -66,6 +73,8 @@ impl Quirks {
         own_host: false,
         rate_limit: None,
         errors: &[],
+        before_effect: &[],
+        refresh_spacing: Duration::from_secs(60),
     };
 }
 
@@ -273,63 +282,4 @@ pub enum RateLimit {
     Reset(&'static str),
     /// Meta's `X-Business-Use-Case-Usage`: JSON, with minutes.
     MetaUsage,
-}
-
-/// What an error means.
-#[derive(Clone, Copy, Debug)]
-pub struct ErrorRule {
-    /// Which codes.
-    pub code: Codes,
-    /// What the platform's words must contain, in lower case; empty: anything.
-    pub says: &'static str,
-    /// What it means.
-    pub means: Meaning,
-    /// How long it usually lasts, where the platform does not say.
-    pub wait: Option<Duration>,
-}
-
-impl ErrorRule {
-    /// Codes that always mean the same.
-    #[must_use]
-    pub const fn of(code: Codes, means: Meaning) -> Self {
-        Self { code, says: "", means, wait: None }
-    }
-}
-
-/// Codes of errors.
-#[derive(Clone, Copy, Debug)]
-pub enum Codes {
-    /// Whatever it is.
-    Any,
-    /// One of these.
-    Is(&'static [&'static str]),
-    /// A number between these, both included.
-    Between(u32, u32),
-}
-
-impl Codes {
-    /// Whether a code is among them.
-    #[must_use]
-    pub fn contain(self, code: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Is(codes) => codes.contains(&code),
-            Self::Between(first, last) => {
-                code.parse::<u32>().is_ok_and(|code| (first..=last).contains(&code))
-            }
-        }
-    }
-}
-
-/// What a platform's clear answer means for the account.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Meaning {
-    /// It will pass.
-    Transient,
-    /// Only the person can help.
-    Dead,
-    /// The person must consent again, for more or for something else.
-    NeedsConsent,
-    /// We are wrong, not the account.
-    OurFault,
 }

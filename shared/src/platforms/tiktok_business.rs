@@ -81,6 +81,5 @@ const ERRORS: &[ErrorRule] = &[
         ..ErrorRule::of(Codes::Is(&["40100"]), Meaning::Transient)
     },
     ErrorRule::of(Codes::Is(&["40101"]), Meaning::OurFault),
-    // A parameter, or something that the app is not entitled to: it may be either's fault.
-    ErrorRule::of(Codes::Is(&["40002"]), Meaning::Transient),
+    ErrorRule::of(Codes::Between(50_000, 59_999), Meaning::Broken),
 ];

@@ -67,7 +67,7 @@ const ERRORS: &[ErrorRule] = &[
     ),
     // A refresh helps; if that fails, it says so itself.
     ErrorRule::of(Codes::Is(&["access_token_invalid"]), Meaning::Transient),
-    ErrorRule::of(Codes::Is(&["rate_limit_exceeded", "internal_error"]), Meaning::Transient),
+    ErrorRule::of(Codes::Is(&["rate_limit_exceeded"]), Meaning::Transient),
     // Limits of our app, and no fault of the person's token.
     ErrorRule::of(
         Codes::Is(&[

@@ -288,6 +288,11 @@ pub struct Platform {
     pub token_lifetime: Option<Duration>,
     /// How tokens stay alive.
     pub refresh: RefreshModel,
+    /// How much time lies between two refreshes of one grant at least.
+    pub refresh_spacing: Duration,
+    /// Codes and words, in lower case, by which the platform says that a grant is dead: the operator's
+    /// addition to what is known.
+    pub dead_errors: Vec<String>,
     /// Where the identity stands.
     pub identity_mapping: IdentityMapping,
     /// How it departs from the standards.

@@ -53,15 +53,12 @@ pub const X: Spec = Spec {
 
 /// A dead refresh token, a dead code and a malformed request have one code: the words tell them apart.
 const ERRORS: &[ErrorRule] = &[
-    ErrorRule {
-        says: "value passed for the authorization code was invalid",
-        ..ErrorRule::of(Codes::Is(&["invalid_request"]), Meaning::Dead)
-    },
-    ErrorRule {
-        says: "value passed for the token was invalid",
-        ..ErrorRule::of(Codes::Is(&["invalid_request"]), Meaning::Dead)
-    },
-    // Our client lacks the access, not the person.
+    ErrorRule::of(Codes::Is(&["invalid_request"]), Meaning::Dead).saying(&[
+        "value passed for the authorization code was invalid",
+        "value passed for the token was invalid",
+    ]),
+    // Our client lacks the access, or has used up what was paid for: not the person.
     ErrorRule::of(Codes::Is(&["client-forbidden"]), Meaning::OurFault),
+    ErrorRule::of(Codes::Any, Meaning::OurFault).at(&[402]),
     ErrorRule::of(Codes::Is(&["88", "rate-limit-exceeded", "usage-capped"]), Meaning::Transient),
 ];

@@ -74,10 +74,8 @@ pub const YOUTUBE: Spec = Spec {
 /// `invalid_grant` has kinds of its own.
 const ERRORS: &[ErrorRule] = &[
     // The organisation's administrator, or Google, wants more than the token: the person must act.
-    ErrorRule {
-        says: "invalid_rapt",
-        ..ErrorRule::of(Codes::Is(&["invalid_grant"]), Meaning::NeedsConsent)
-    },
+    ErrorRule::of(Codes::Is(&["invalid_grant"]), Meaning::NeedsConsent).narrowed(&["invalid_rapt"]),
+    ErrorRule::of(Codes::Is(&["invalid_grant"]), Meaning::NeedsConsent).saying(&["invalid_rapt"]),
     ErrorRule::of(Codes::Is(&["admin_policy_enforced", "org_internal"]), Meaning::NeedsConsent),
     ErrorRule::of(Codes::Is(&["deleted_client", "disabled_client"]), Meaning::OurFault),
     ErrorRule::of(

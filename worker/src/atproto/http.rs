@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use latchkey_shared::net_guard::{NetGuard, Refused};
-use reqwest::{RequestBuilder, Response};
+use reqwest::header::HeaderMap;
+use reqwest::{RequestBuilder, Response, StatusCode};
+
+use crate::deadline::Deadline;
 
 /// How long a connection may take to come about.
 const MAX_CONNECT: Duration = Duration::from_secs(10);
@@ -35,6 +38,13 @@ pub(super) enum CallError {
     Lost(String),
 }
 
+/// An answer: its head, and its body if that can be read.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Result<Body, String>,
+}
+
 /// As much of a body as was wanted.
 pub(super) struct Body {
     pub(super) bytes: Vec<u8>,
@@ -50,7 +60,7 @@ impl GuardedHttp {
     /// When TLS cannot be set up.
     pub fn new(guard: NetGuard, shortest: Duration) -> reqwest::Result<Self> {
         let connect = MAX_CONNECT.min(shortest / 2);
-        let client = guard.builder(shortest).connect_timeout(connect).build()?;
+        let client = guard.builder().connect_timeout(connect).build()?;
         Ok(Self { guard, client })
     }
 
@@ -62,28 +72,41 @@ impl GuardedHttp {
         &self.client
     }
 
-    /// Sends a request of [`Self::client`]; the deadline covers connecting, headers and body.
-    pub(super) async fn send(
+    /// Sends a request of [`Self::client`] and reads the answer up to a size; the limit covers
+    /// connecting, headers and body.
+    pub(super) async fn call(
         &self,
         request: RequestBuilder,
-        deadline: Duration,
-    ) -> Result<Response, CallError> {
-        let unreached = |error| CallError::NotSent(NotSent::Unreached(error));
-        let request = request.timeout(deadline).build().map_err(unreached)?;
+        most: usize,
+        limit: Duration,
+    ) -> Result<Answer, CallError> {
+        const LATE: &str = "not in time";
+        let request = request.build().map_err(unreached)?;
         self.guard.check(request.url()).map_err(|error| CallError::NotSent(error.into()))?;
-        self.client.execute(request).await.map_err(|error| {
-            let error = error.without_url();
-            match Refused::inside(&error) {
-                Some(refused) => CallError::NotSent(refused.clone().into()),
-                None if error.is_connect() || error.is_builder() => unreached(error),
-                None => CallError::Lost(why(&error)),
-            }
-        })
+        let deadline = Deadline::after(limit);
+        let head = deadline.wait(self.client.execute(request)).await;
+        let head = head.ok_or_else(|| CallError::Lost(LATE.to_owned()))?.map_err(unanswered)?;
+        let (status, headers) = (head.status(), head.headers().clone());
+        let body = deadline.wait(read(head, most)).await;
+        Ok(Answer { status, headers, body: body.unwrap_or_else(|| Err(LATE.to_owned())) })
     }
 }
 
+fn unanswered(error: reqwest::Error) -> CallError {
+    let error = error.without_url();
+    match Refused::inside(&error) {
+        Some(refused) => CallError::NotSent(refused.clone().into()),
+        None if error.is_connect() || error.is_builder() => unreached(error),
+        None => CallError::Lost(why(&error)),
+    }
+}
+
+fn unreached(error: reqwest::Error) -> CallError {
+    CallError::NotSent(NotSent::Unreached(error))
+}
+
 /// Reads a body up to a size.
-pub(super) async fn read(response: Response, most: usize) -> Result<Body, String> {
+async fn read(response: Response, most: usize) -> Result<Body, String> {
     let mut bytes = Vec::new();
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {

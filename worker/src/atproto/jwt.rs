@@ -7,6 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
+/// Longer lifetimes are not believed.
+const MAX_LIFETIME: Duration = Duration::from_secs(10 * 366 * 86_400);
+
 /// The claims that matter here (RFC 7519 §4.1).
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Claims {
@@ -23,10 +26,11 @@ impl Claims {
         serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
-    /// How long it lives from its making: the difference needs nobody's clock to be right.
+    /// How long it lives from its making: the difference needs nobody's clock to be right. Less than a
+    /// second and more than ten years cannot be meant.
     pub(super) fn lifetime(&self) -> Option<Duration> {
-        let seconds = self.exp? - self.iat?;
-        Duration::try_from_secs_f64(seconds).ok().filter(|lifetime| !lifetime.is_zero())
+        let lifetime = Duration::try_from_secs_f64(self.exp? - self.iat?).ok()?;
+        (Duration::from_secs(1)..=MAX_LIFETIME).contains(&lifetime).then_some(lifetime)
     }
 }
 
@@ -47,9 +51,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_says_nothing() {
-        for payload in
-            ["", "{}", "null", r#"{"exp":5}"#, r#"{"iat":9,"exp":5}"#, r#"{"iat":0,"exp":1e300}"#]
-        {
+        for payload in [
+            "",
+            "{}",
+            "null",
+            r#"{"exp":5}"#,
+            r#"{"iat":9,"exp":5}"#,
+            r#"{"iat":9,"exp":9}"#,
+            r#"{"iat":0,"exp":1e300}"#,
+            r#"{"iat":0,"exp":400000000}"#,
+        ] {
             assert_eq!(claims(payload).lifetime(), None, "{payload}");
         }
         for token in ["", "opaque", "a.b", "a.!.c"] {

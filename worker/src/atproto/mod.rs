@@ -17,4 +17,4 @@ mod tests;
 
 pub use http::{GuardedHttp, NotSent};
 pub use resolve::{Directory, DirectoryError, ResolveError, Resolved};
-pub use session::{Session, SessionError};
+pub use session::{Said, Session, SessionError};

@@ -12,7 +12,7 @@ use url::Url;
 use super::did::{Did, Document};
 use super::dns::Dns;
 use super::handle::is_handle;
-use super::http::{self, Body, CallError, GuardedHttp, NotSent};
+use super::http::{Body, CallError, GuardedHttp, NotSent};
 
 /// How long each look-up may take; the reference resolver gives as much.
 pub(super) const LOOK_UP: Duration = Duration::from_secs(3);
@@ -198,14 +198,14 @@ impl Directory {
     /// elsewhere), and every other refusal that does not pass by itself.
     async fn fetch(&self, url: Url, most: usize) -> Result<Option<Body>, ResolveError> {
         let request = self.http.client().get(url);
-        let response = self.http.send(request, LOOK_UP).await.map_err(|error| match error {
+        let answer = self.http.call(request, most, LOOK_UP).await.map_err(|error| match error {
             CallError::NotSent(NotSent::NotAllowed(refused)) => ResolveError::NotAllowed(refused),
             CallError::NotSent(unreached) => ResolveError::Unavailable(unreached.to_string()),
             CallError::Lost(why) => ResolveError::Unavailable(why),
         })?;
-        match response.status() {
+        match answer.status {
             status if status.is_success() => {
-                http::read(response, most).await.map(Some).map_err(ResolveError::Unavailable)
+                answer.body.map(Some).map_err(ResolveError::Unavailable)
             }
             status @ (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => {
                 Err(ResolveError::Unavailable(format!("HTTP {status}")))

@@ -6,16 +6,15 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use latchkey_shared::net_guard::NetGuard;
+use reqwest::RequestBuilder;
 use reqwest::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderName, RETRY_AFTER};
-use reqwest::{RequestBuilder, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use url::Url;
 
-use super::did::{Did, Document};
-use super::http::{self, CallError, GuardedHttp, NotSent};
+use super::did::Did;
+use super::http::{Answer, Body, CallError, GuardedHttp, NotSent};
 use super::jwt::Claims;
 
 /// Answers are read up to this; real ones have a few kilobytes.
@@ -42,8 +41,6 @@ pub struct Session {
     pub active: bool,
     /// Why not.
     pub status: Option<String>,
-    /// Where the account lives now, if the answer's document says so and that may be called.
-    pub pds: Option<Url>,
     /// How long the access token lives from its making.
     pub access_expires_in: Option<Duration>,
     /// How long the refresh token lives from its making.
@@ -66,28 +63,33 @@ pub enum SessionError {
     /// The request did not leave this machine.
     #[error("the account's server could not be called")]
     NotSent(#[source] NotSent),
-    /// The server gave no more than a status: 429 and 5xx say that it did not do it, a 4xx without an
-    /// error refused what it cannot name, a redirect says nothing of either.
+    /// The status is what counts: 429, 5xx, a redirect, or a 4xx without an error that can be read.
     #[error("the account's server answered {status}")]
     Status {
         /// HTTP status.
         status: u16,
         /// How long it wants to be left alone.
         retry_after: Option<Duration>,
+        /// The error in the body of a 429 or 5xx, if it can be read.
+        said: Option<Said>,
     },
     /// The request was sent, and no answer could be read: nobody knows what the server did.
     #[error("the answer of the account's server could not be read: {0}")]
     Unreadable(String),
     /// It said no.
-    #[error("the account's server refused: {error}")]
-    Refused {
-        /// The server's word, such as `AuthenticationRequired`.
-        error: String,
-        /// The server's explanation, without the secret that it was given; not shortened.
-        message: Option<String>,
-        /// HTTP status.
-        status: u16,
-    },
+    #[error("the account's server refused: {}", .0.error)]
+    Refused(Said),
+}
+
+/// An error of the AT Protocol, without the secret that the server was given.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Said {
+    /// The server's word, such as `AuthenticationRequired`.
+    pub error: String,
+    /// The server's explanation; not shortened.
+    pub message: Option<String>,
+    /// HTTP status.
+    pub status: u16,
 }
 
 /// Begins a session with a password. The deadline covers connecting, headers and body.
@@ -157,59 +159,59 @@ impl Call<'_> {
         method: &str,
         with: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Result<Session, SessionError> {
-        let bytes = read(self.post(method, with).await?).await?;
-        let answer = serde_json::from_slice::<Answer>(&bytes).ok();
-        answer.and_then(|answer| answer.session(self.http.guard())).ok_or_else(|| {
+        let bytes = whole(self.post(method, with).await?)?;
+        let answer = serde_json::from_slice::<Tokens>(&bytes).ok();
+        answer.and_then(Tokens::session).ok_or_else(|| {
             // What the parser says could repeat a token.
             SessionError::Unreadable("there is no session in it".to_owned())
         })
     }
 
-    /// The response, if it is one of success.
+    /// The body, if the answer is one of success.
     async fn post(
         &self,
         method: &str,
         with: impl FnOnce(RequestBuilder) -> RequestBuilder,
-    ) -> Result<Response, SessionError> {
+    ) -> Result<Result<Body, String>, SessionError> {
         let not_sent = |refused| SessionError::NotSent(NotSent::NotAllowed(refused));
         self.http.guard().check_https(self.pds).map_err(not_sent)?;
         let mut url = self.pds.clone();
         url.set_path(&format!("/xrpc/com.atproto.server.{method}"));
         let request = with(self.http.client().post(url));
-        let response =
-            self.http.send(request, self.deadline).await.map_err(|error| match error {
-                CallError::NotSent(why) => SessionError::NotSent(why),
-                CallError::Lost(why) => SessionError::Unreadable(why),
-            })?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
+        let called = self.http.call(request, MAX_ANSWER, self.deadline).await;
+        let answer = called.map_err(|error| match error {
+            CallError::NotSent(why) => SessionError::NotSent(why),
+            CallError::Lost(why) => SessionError::Unreadable(why),
+        })?;
+        if answer.status.is_success() {
+            return Ok(answer.body);
         }
-        if status.is_client_error() && status.as_u16() != 429 {
-            return Err(self.refusal(response).await);
-        }
-        let retry_after = patience(response.headers());
-        Err(SessionError::Status { status: status.as_u16(), retry_after })
+        Err(self.failed(answer))
     }
 
-    async fn refusal(&self, response: Response) -> SessionError {
+    fn failed(&self, answer: Answer) -> SessionError {
+        let status = answer.status.as_u16();
+        let retry_after = patience(&answer.headers);
+        let redirected = answer.status.is_redirection();
+        let said = answer.body.ok().filter(|_| !redirected);
+        match said.and_then(|body| self.said(status, &body)) {
+            Some(said) if answer.status.is_client_error() && status != 429 => {
+                SessionError::Refused(said)
+            }
+            said => SessionError::Status { status, retry_after, said },
+        }
+    }
+
+    fn said(&self, status: u16, body: &Body) -> Option<Said> {
         #[derive(Deserialize)]
         struct XrpcError {
             error: String,
             message: Option<String>,
         }
-        let status = response.status().as_u16();
-        let Ok(bytes) = read(response).await else {
-            return SessionError::Status { status, retry_after: None };
-        };
-        match serde_json::from_slice::<XrpcError>(&bytes) {
-            Ok(said) if !said.error.is_empty() => SessionError::Refused {
-                error: self.redacted(&said.error),
-                message: said.message.map(|message| self.redacted(&message)),
-                status,
-            },
-            _ => SessionError::Status { status, retry_after: None },
-        }
+        let said: XrpcError = serde_json::from_slice(&body.bytes).ok()?;
+        let error = Some(said.error).filter(|error| !error.is_empty())?;
+        let message = said.message.map(|message| self.redacted(&message));
+        Some(Said { error: self.redacted(&error), message, status })
     }
 
     fn redacted(&self, text: &str) -> String {
@@ -217,37 +219,33 @@ impl Call<'_> {
     }
 }
 
-/// A session as it comes. `email` and the like are not ours to know.
+/// A session as it comes. `email` and the like are not ours to know. Where its document says that the
+/// account lives is of no use either: a session is known to the server that began it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct Tokens {
     did: String,
     handle: String,
     access_jwt: SecretString,
     refresh_jwt: SecretString,
     active: Option<bool>,
     status: Option<String>,
-    did_doc: Option<Value>,
 }
 
-impl Answer {
-    fn session(self, guard: &NetGuard) -> Option<Session> {
+impl Tokens {
+    fn session(self) -> Option<Session> {
         let (access_jwt, refresh_jwt) = (self.access_jwt, self.refresh_jwt);
         if access_jwt.expose_secret().is_empty() || refresh_jwt.expose_secret().is_empty() {
             return None;
         }
         Did::parse(&self.did)?;
-        let document = self.did_doc.and_then(|value| serde_json::from_value(value).ok());
-        let pds = document
-            .filter(|document: &Document| document.is_of(&self.did))
-            .and_then(|document| document.pds(guard).ok());
+        let out_of_use = |status: &str| matches!(status, "takendown" | "suspended" | "deactivated");
         let claims = Claims::of(access_jwt.expose_secret());
         Some(Session {
             did: self.did,
             handle: self.handle,
-            active: self.active.unwrap_or(true),
+            active: self.active.unwrap_or(!self.status.as_deref().is_some_and(out_of_use)),
             status: self.status,
-            pds,
             access_expires_in: claims.lifetime(),
             refresh_expires_in: Claims::of(refresh_jwt.expose_secret()).lifetime(),
             scope: claims.scope,
@@ -257,8 +255,8 @@ impl Answer {
     }
 }
 
-async fn read(response: Response) -> Result<Vec<u8>, SessionError> {
-    let body = http::read(response, MAX_ANSWER).await.map_err(SessionError::Unreadable)?;
+fn whole(body: Result<Body, String>) -> Result<Vec<u8>, SessionError> {
+    let body = body.map_err(SessionError::Unreadable)?;
     if body.whole {
         return Ok(body.bytes);
     }

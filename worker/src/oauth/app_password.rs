@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::refusal::{Refusal, TokenError};
 use super::revoke::Revoked;
 use super::{Answer, CallError, PlatformHttp};
-use crate::atproto::session::{self, Session, SessionError};
+use crate::atproto::session::{self, Said, Session, SessionError};
 use crate::atproto::{Directory, ResolveError};
 
 /// What a person gave us.
@@ -37,10 +37,10 @@ pub async fn begin(
     let deadline = http.timeouts().other;
     let begun = session::create(http.guarded(), &found.pds, &found.did, &given.password, deadline);
     let session = begun.await.map_err(refused)?;
-    let unfit = unfit(&session);
+    let not_ours = (!session.is_app_password()).then_some("APP_PASSWORD_REQUIRED");
     let mut answer = answer(session);
-    answer.tokens.host.get_or_insert(found.pds);
-    Ok(Answer { unfit, ..answer })
+    answer.tokens.host = Some(found.pds);
+    Ok(Answer { unfit: not_ours.or(answer.unfit), ..answer })
 }
 
 /// The handle that the directory confirms, if there is one: a host may claim any.
@@ -55,7 +55,8 @@ pub async fn handle(directory: &Directory, did: &str) -> Result<Option<String>, 
     }
 }
 
-/// The next pair.
+/// The next pair, from the host where the session was begun: no other may see its tokens. An account
+/// that is out of use may be given tokens all the same: the answer says so.
 ///
 /// # Errors
 /// [`TokenError`].
@@ -70,7 +71,10 @@ pub async fn refresh(
         return Err(CallError::Unresolved(what).into());
     };
     let refreshed = session::refresh(http.guarded(), host, token, deadline).await;
-    let session = refreshed.map_err(lost)?;
+    let session = refreshed.map_err(|error| match lost(error) {
+        TokenError::Call(error) => TokenError::of_call(platform, error),
+        error => error,
+    })?;
     if tokens.subject.as_ref().is_some_and(|did| *did != session.did) {
         return Err(TokenError::Unfit("ANOTHER_ACCOUNT", None));
     }
@@ -108,30 +112,30 @@ pub async fn end(
     }
 }
 
+/// The host is known to the caller alone: what a session says of it does not count.
 fn answer(session: Session) -> Answer {
+    let unfit = out_of_use(&session);
     Answer {
         tokens: TokenSet {
             access_token: session.access_jwt,
             refresh_token: Some(session.refresh_jwt),
             subject: Some(session.did),
-            host: session.pds,
+            host: None,
         },
         access_lifetime: session.access_expires_in,
         refresh_lifetime: session.refresh_expires_in,
         refresh_token_stayed: false,
         scopes: session.scope.map(|scope| vec![scope]),
-        unfit: None,
+        unfit,
     }
 }
 
-/// Why a session is of no use to us, if it is not.
-fn unfit(session: &Session) -> Option<&'static str> {
-    if !session.is_app_password() {
-        return Some("APP_PASSWORD_REQUIRED");
-    }
-    match session.status.as_deref().filter(|_| !session.active)? {
-        "takendown" => Some("ACCOUNT_TAKEN_DOWN"),
-        "suspended" => Some("ACCOUNT_SUSPENDED"),
+/// Why the account cannot be used, if its server says that it cannot.
+fn out_of_use(session: &Session) -> Option<&'static str> {
+    match session.status.as_deref() {
+        _ if session.active => None,
+        Some("takendown") => Some("ACCOUNT_TAKEN_DOWN"),
+        Some("suspended") => Some("ACCOUNT_SUSPENDED"),
         _ => Some("ACCOUNT_DEACTIVATED"),
     }
 }
@@ -167,12 +171,15 @@ fn refused(error: SessionError) -> TokenError {
 fn lost(error: SessionError) -> TokenError {
     match error {
         SessionError::NotSent(error) => CallError::Unresolved(error.to_string()).into(),
-        SessionError::Status { status, retry_after } => {
-            CallError::Status { status, retry_after }.into()
+        SessionError::Status { status, retry_after, said } => {
+            CallError::Status { status, retry_after, said: said.map(refusal) }.into()
         }
         SessionError::Unreadable(why) => CallError::Unreadable(why).into(),
-        SessionError::Refused { error, message, .. } => {
-            TokenError::Refused(Refusal::new(&error, message.as_deref()))
-        }
+        SessionError::Refused(said) => TokenError::Refused(refusal(said)),
     }
+}
+
+fn refusal(said: Said) -> Refusal {
+    let refusal = Refusal::new(&said.error, said.message.as_deref());
+    Refusal { status: Some(said.status), ..refusal }
 }

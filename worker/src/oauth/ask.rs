@@ -76,7 +76,8 @@ pub(super) async fn ask(
             let wait = rate_limit::wait(platform, response.headers());
             let said = body.as_ref().and_then(super::errors::read);
             Err(said.map_or(AskError::Refused(status.as_u16()), |refusal| {
-                refused(platform, Refusal { wait, ..refusal })
+                let status = Some(status.as_u16());
+                refused(platform, Refusal { status, wait, ..refusal })
             }))
         }
     }

@@ -8,8 +8,10 @@ use futures_util::StreamExt as _;
 use latchkey_shared::net_guard::{NetGuard, Refused, outbound_client};
 use latchkey_shared::platforms::{DiscoveryError, Platform, RefreshModel};
 
-use super::rate_limit;
+use super::refusal::Refusal;
+use super::{errors, rate_limit};
 use crate::atproto::GuardedHttp;
+use crate::deadline::Deadline;
 
 /// Answers are read up to this; a platform's real answers are far below.
 const MAX_BODY: usize = 256 * 1024;
@@ -62,14 +64,15 @@ pub enum CallError {
     /// There was nowhere to send it: the person's host could not be found just now.
     #[error("the person's host could not be found: {0}")]
     Unresolved(String),
-    /// The platform gave no more than a status: 429 and 5xx say that it did not do it, a 4xx
-    /// without an OAuth error refused what it cannot name, a redirect says nothing of either.
+    /// The status is what counts: 429, 5xx, a redirect, or a 4xx without an error that can be read.
     #[error("the platform answered {status}")]
     Status {
         /// HTTP status.
         status: u16,
         /// How long it wants to be left alone.
         retry_after: Option<Duration>,
+        /// The error in the body of a 429 or 5xx, if it can be read.
+        said: Option<Refusal>,
     },
     /// The platform says itself that this will pass.
     #[error("the platform is busy: {code}")]
@@ -85,18 +88,6 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Whether the platform may have done what it was asked to.
-    #[must_use]
-    pub fn may_have_acted(&self) -> bool {
-        match self {
-            Self::NotSent(_) | Self::Undiscovered(_) | Self::Unresolved(_) | Self::Busy { .. } => {
-                false
-            }
-            Self::Status { status, .. } => (300..400).contains(status),
-            Self::Unreadable(_) => true,
-        }
-    }
-
     /// How long the platform asked to be left alone.
     #[must_use]
     pub fn asked_patience(&self) -> Option<Duration> {
@@ -125,8 +116,8 @@ impl PlatformHttp {
     pub fn new(timeouts: CallTimeouts, guard: &NetGuard) -> reqwest::Result<Self> {
         let CallTimeouts { rotating, other } = timeouts;
         let connect = MAX_CONNECT.min(rotating.min(other) / 2);
-        let longest = rotating.max(other);
-        let client = outbound_client(longest).connect_timeout(connect).build()?;
+        // No timeout of the client's own: that would throw away an answer that came while we stood still.
+        let client = outbound_client().connect_timeout(connect).build()?;
         Ok(Self {
             client,
             guarded: GuardedHttp::new(guard.clone(), rotating.min(other))?,
@@ -147,7 +138,7 @@ impl PlatformHttp {
     }
 
     /// Sends one request. 2xx and 4xx (but 429) are answers to be read; all else is a [`CallError`].
-    /// The deadline covers connecting, headers and body.
+    /// The limit covers connecting, headers and body.
     ///
     /// # Errors
     /// [`CallError`].
@@ -155,7 +146,7 @@ impl PlatformHttp {
         &self,
         platform: &Platform,
         request: http::Request<Vec<u8>>,
-        deadline: Duration,
+        limit: Duration,
     ) -> Result<http::Response<Vec<u8>>, CallError> {
         let request = reqwest::Request::try_from(request).map_err(unsent)?;
         let client = match platform.quirks.own_host {
@@ -166,21 +157,21 @@ impl PlatformHttp {
             }
             false => &self.client,
         };
-        let exchange = async {
-            let response = client.execute(request).await.map_err(unanswered)?;
-            let status = response.status();
-            if status.as_u16() == 429 || status.is_server_error() || status.is_redirection() {
-                let retry_after = rate_limit::wait(platform, response.headers());
-                return Err(CallError::Status { status: status.as_u16(), retry_after });
-            }
-            read(response).await
-        };
-        match tokio::time::timeout(deadline, exchange).await {
-            Ok(result) => result,
-            Err(_) => {
-                Err(CallError::Unreadable(format!("nothing within {} s", deadline.as_secs())))
-            }
+        let late = || CallError::Unreadable(format!("nothing within {} s", limit.as_secs()));
+        let deadline = Deadline::after(limit);
+        let head = deadline.wait(client.execute(request)).await.ok_or_else(late)?;
+        let head = head.map_err(unanswered)?;
+        let (status, retry_after) = (head.status(), rate_limit::wait(platform, head.headers()));
+        let code = status.as_u16();
+        if status.is_redirection() {
+            return Err(CallError::Status { status: code, retry_after, said: None });
         }
+        let body = deadline.wait(read(head)).await.unwrap_or_else(|| Err(late()));
+        if code == 429 || status.is_server_error() {
+            let said = body.ok().and_then(|answer| errors::of_answer(code, answer.body()));
+            return Err(CallError::Status { status: code, retry_after, said });
+        }
+        body
     }
 }
 
@@ -216,6 +207,8 @@ async fn read(response: reqwest::Response) -> Result<http::Response<Vec<u8>>, Ca
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
     use latchkey_shared::platforms::Platforms;
 
     use super::*;
@@ -249,8 +242,59 @@ mod tests {
         };
         assert!(matches!(call("https").await, Err(CallError::NotSent(_))), "no TLS came about");
         let sent = call("http").await.unwrap_err();
-        assert!(matches!(sent, CallError::Unreadable(_)) && sent.may_have_acted(), "{sent}");
+        assert!(matches!(sent, CallError::Unreadable(_)), "{sent}");
         drop(silent);
         assert!(matches!(call("http").await, Err(CallError::NotSent(_))), "nobody listens");
+    }
+
+    /// A server that answers every connection in this way, after a while.
+    fn server(answer: &'static str, after: Duration) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/token", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                std::thread::sleep(after);
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        url
+    }
+
+    async fn call(url: &str, limit: Duration) -> Result<http::Response<Vec<u8>>, CallError> {
+        let timeouts = CallTimeouts { rotating: limit, other: limit };
+        let http = PlatformHttp::new(timeouts, &NetGuard::default()).unwrap();
+        let platforms = Platforms::parse(SANDBOX).unwrap();
+        let request = http::Request::post(url).body(Vec::new()).unwrap();
+        http.send(platforms.get("SANDBOX").unwrap(), request, limit).await
+    }
+
+    /// As if the process had been stopped: the answer arrives, and the deadline passes, while nothing of
+    /// ours runs.
+    #[tokio::test]
+    async fn an_answer_that_came_while_we_stood_still_is_read() {
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+        let url = server(answer, Duration::from_millis(300));
+        let called = tokio::spawn(async move { call(&url, Duration::from_secs(1)).await });
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        std::thread::sleep(Duration::from_secs(2));
+        assert_eq!(called.await.unwrap().unwrap().body(), b"{}");
+    }
+
+    #[tokio::test]
+    async fn the_error_in_the_body_of_a_failing_status_is_read() {
+        let whole = "HTTP/1.1 503 X\r\nretry-after: 7\r\ncontent-length: 25\r\nconnection: close\r\n\r\n\
+                     {\"error\":\"invalid_grant\"}";
+        let cut =
+            "HTTP/1.1 503 X\r\ncontent-length: 99\r\nconnection: close\r\n\r\n{\"error\":\"inv";
+        for (answer, code, wait) in [(whole, Some("invalid_grant"), Some(7)), (cut, None, None)] {
+            let called = call(&server(answer, Duration::ZERO), Duration::from_secs(5)).await;
+            let Err(CallError::Status { status: 503, retry_after, said }) = called else {
+                panic!("{called:?}")
+            };
+            assert_eq!(said.map(|said| said.code).as_deref(), code);
+            assert_eq!(retry_after.map(|wait| wait.as_secs()), wait);
+        }
     }
 }

@@ -4,11 +4,13 @@
 
 pub mod app_password;
 mod ask;
+mod class;
 mod errors;
 pub mod exchange;
 mod http;
 pub mod identity;
 pub mod inspect;
+mod known_words;
 pub mod listing;
 pub mod rate_limit;
 pub mod refresh;

@@ -1,15 +1,7 @@
-//! What it means for an account that a refresh brought no tokens.
+//! A platform's clear no, and what it means for an account.
 //!
-//! | The platform | Where tokens rotate | Elsewhere |
-//! | --- | --- | --- |
-//! | was not reached; said 429, 5xx, or a 4xx without an error that can be read | transient | transient |
-//! | sent an error that it may take back, such as `slow_down` | transient | transient |
-//! | did not answer in time, redirected, or sent what cannot be read: no JSON, another content type, too much | in doubt | transient |
-//! | refused the grant, whatever the status: `invalid_grant` | dead | dead |
-//! | wants the person's consent anew: `consent_required` and the like | needs consent | needs consent |
-//! | refused the client or the request: `invalid_client` and the like | our fault | our fault |
-//!
-//! What a vendor's own codes mean stands in the platform's file, as rules that come before these.
+//! What a vendor's own codes mean stands in the platform's file, as rules; those come before what the
+//! operator named, and that before what is known of every provider.
 
 use std::time::Duration;
 
@@ -17,8 +9,9 @@ use latchkey_shared::platforms::Platform;
 use latchkey_shared::platforms::quirks::{ErrorRule, Meaning};
 use serde_json::{Value, json};
 
-use super::CallError;
-use super::errors;
+use super::{CallError, errors, known_words};
+
+pub use super::class::{Doubt, FailureClass};
 
 /// How much of a platform's own words is kept.
 const MAX_DESCRIPTION: usize = 200;
@@ -27,6 +20,8 @@ const MAX_CODE: usize = 64;
 /// A platform's clear no, in its own code and words; the words redacted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refusal {
+    /// The HTTP status that it came with, where that is known.
+    pub status: Option<u16>,
     /// The platform's code.
     pub code: String,
     /// What narrows the code down, where the platform has such a thing.
@@ -51,54 +46,13 @@ pub enum TokenError {
     Call(#[from] CallError),
 }
 
-/// What a failed refresh means.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum FailureClass {
-    /// The token cannot have been spent: try again.
-    Transient,
-    /// The token may have been spent, and nobody read new tokens.
-    InDoubt(Doubt),
-    /// The grant is dead: only the person can help.
-    Dead,
-    /// The platform says what a dead grant is told, and has been seen to say it of living ones: death only
-    /// if it says so again hours later.
-    DeadIfRepeated,
-    /// The platform wants the person to act there, such as to pass a checkpoint. The token stays as it is.
-    Checkpoint,
-    /// A refusal with an error code that no rule knows.
-    Unclear,
-    /// The person must consent again, for more or for something else.
-    NeedsConsent,
-    /// We are wrong, not the account: bad client credentials, a malformed request.
-    OurFault,
-}
-
-/// Why nobody knows whether a token was spent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Doubt {
-    /// An answer came that says nothing of it, such as a gateway's 502. No other answer can follow.
-    Answered,
-    /// No answer came, or one that cannot be read: the platform may have acted, and may still answer.
-    Silent,
-}
-
-impl From<Meaning> for FailureClass {
-    fn from(meaning: Meaning) -> Self {
-        match meaning {
-            Meaning::Transient => Self::Transient,
-            Meaning::Dead => Self::Dead,
-            Meaning::NeedsConsent => Self::NeedsConsent,
-            Meaning::OurFault => Self::OurFault,
-        }
-    }
-}
-
 impl Refusal {
     /// A refusal in the platform's words.
     #[must_use]
     pub fn new(code: &str, description: Option<&str>) -> Self {
+        let code = if code.contains(char::is_whitespace) { redact(code) } else { code.to_owned() };
         let code = code.chars().filter(|c| !c.is_control()).take(MAX_CODE).collect();
-        Self { code, subcode: None, description: description.map(redact), wait: None }
+        Self { status: None, code, subcode: None, description: description.map(redact), wait: None }
     }
 
     /// The error inside a body that is no token answer, whatever its HTTP status.
@@ -114,12 +68,14 @@ impl Refusal {
         Self { subcode, ..self }
     }
 
-    /// Code, subcode and words in one text, to be compared with those of another refusal.
+    /// Code, subcode and words in one text, to be compared with those of another refusal. Words with a
+    /// digit are left out: times and request ids differ each time.
     #[must_use]
     pub fn signature(&self) -> String {
-        let Self { code, subcode, description, .. } = self;
-        let (subcode, words) = (subcode.as_deref(), description.as_deref());
-        format!("{code}/{}/{}", subcode.unwrap_or_default(), words.unwrap_or_default())
+        let (code, subcode) = self.codes();
+        let same = |word: &&str| !word.contains(|char: char| char.is_ascii_digit());
+        let words: Vec<&str> = self.words().split_whitespace().filter(same).collect();
+        format!("{code}/{}/{}", subcode.unwrap_or_default(), words.join(" "))
     }
 
     /// As it is stored and shown.
@@ -132,19 +88,25 @@ impl Refusal {
         shown
     }
 
+    /// The platform's words; none are an empty text.
+    pub(super) fn words(&self) -> &str {
+        self.description.as_deref().unwrap_or_default()
+    }
+
     /// Whether it speaks of our client alone, which is looked at before anything else (RFC 6749 §5.2):
     /// nothing that was presented is spent.
     #[must_use]
     pub fn is_of_the_client(&self, platform: &Platform) -> bool {
-        matches!(self.code.as_str(), "invalid_client" | "unauthorized_client")
-            || self.rule(platform).is_some_and(|rule| rule.means == Meaning::OurFault)
+        let of_the_request = ["invalid_request", "invalid_scope", "unsupported_grant_type"];
+        let by_rule = self.rule(platform).is_some();
+        self.class(platform) == FailureClass::OurFault
+            && (by_rule || !of_the_request.contains(&self.code.as_str()))
     }
 
     /// Whether the platform says itself that this will pass.
     #[must_use]
     pub fn will_pass(&self, platform: &Platform) -> bool {
-        matches!(self.code.as_str(), "temporarily_unavailable" | "server_error" | "slow_down")
-            || self.rule(platform).is_some_and(|rule| rule.means == Meaning::Transient)
+        matches!(self.meaning(platform), Some(Meaning::Transient | Meaning::Broken))
     }
 
     /// How long to leave the platform alone.
@@ -156,39 +118,103 @@ impl Refusal {
     /// What it means at the token endpoint. Only what clearly speaks of this grant is death.
     #[must_use]
     pub fn class(&self, platform: &Platform) -> FailureClass {
-        if let Some(rule) = self.rule(platform) {
-            return rule.means.into();
-        }
-        match self.code.as_str() {
-            "invalid_grant" => FailureClass::Dead,
-            "interaction_required" | "consent_required" | "login_required" => {
-                FailureClass::NeedsConsent
+        match self.meaning(platform) {
+            Some(Meaning::Broken) if platform.refresh.rotates() => {
+                FailureClass::InDoubt(Doubt::Answered)
             }
-            "invalid_client"
-            | "unauthorized_client"
-            | "invalid_request"
-            | "unsupported_grant_type"
-            | "invalid_scope" => FailureClass::OurFault,
-            _ => FailureClass::Transient,
+            Some(Meaning::Transient | Meaning::Broken | Meaning::SaysNothing) => {
+                FailureClass::Transient
+            }
+            Some(Meaning::Dead) => FailureClass::Dead,
+            Some(Meaning::DeadIfRepeated) => FailureClass::DeadIfRepeated,
+            Some(Meaning::Checkpoint) => FailureClass::Checkpoint,
+            Some(Meaning::NeedsConsent) => FailureClass::NeedsConsent,
+            // At a person's own host we have no client: such a host must not speak for the others.
+            Some(Meaning::OurFault) if platform.quirks.own_host => FailureClass::Unclear,
+            Some(Meaning::OurFault) => FailureClass::OurFault,
+            None => FailureClass::Unclear,
         }
     }
 
+    /// What it means whatever HTTP status it came with; `None`: the status counts.
+    fn class_at_any_status(&self, platform: &Platform) -> Option<FailureClass> {
+        let class = self.class(platform);
+        let counts = match class {
+            FailureClass::Unclear => false,
+            FailureClass::Transient => self.meaning(platform) == Some(Meaning::Transient),
+            _ => true,
+        };
+        counts.then_some(class)
+    }
+
+    fn meaning(&self, platform: &Platform) -> Option<Meaning> {
+        self.rule(platform)
+            .map(|rule| rule.means)
+            .or_else(|| self.is_named_dead(platform).then_some(Meaning::Dead))
+            .or_else(|| known_words::meaning(self.codes(), self.words()))
+    }
+
     fn rule(&self, platform: &Platform) -> Option<&'static ErrorRule> {
-        let said = self.description.as_deref().unwrap_or_default().to_lowercase();
-        let fits = |rule: &&ErrorRule| rule.code.contain(&self.code) && said.contains(rule.says);
-        platform.quirks.errors.iter().find(fits)
+        let words = self.words().to_lowercase();
+        platform.quirks.errors.iter().find(|rule| rule.fits(self.status, self.codes(), &words))
+    }
+
+    /// Whether the operator says that it means death.
+    fn is_named_dead(&self, platform: &Platform) -> bool {
+        let (code, words) = (self.code.to_lowercase(), self.words().to_lowercase());
+        let named = |text: &String| code == *text || words.contains(text.as_str());
+        code != "invalid_client" && platform.dead_errors.iter().any(named)
+    }
+
+    fn codes(&self) -> (&str, Option<&str>) {
+        (&self.code, self.subcode.as_deref())
     }
 }
 
 impl TokenError {
+    /// A call that failed, or the refusal in its answer where that counts more than the status: a
+    /// platform may say in any status that a grant is dead.
+    pub(super) fn of_call(platform: &Platform, error: CallError) -> Self {
+        match error {
+            CallError::Status { retry_after, said: Some(said), .. }
+                if !matches!(
+                    said.class_at_any_status(platform),
+                    None | Some(FailureClass::Transient | FailureClass::InDoubt(_))
+                ) =>
+            {
+                Self::Refused(Refusal { wait: retry_after, ..said })
+            }
+            error => Self::Call(error),
+        }
+    }
+
     /// What it means for a grant of this platform, kept alive in this way.
     #[must_use]
     pub fn class(&self, platform: &Platform) -> FailureClass {
+        let doubt = |doubt| match platform.refresh.rotates() {
+            true => FailureClass::InDoubt(doubt),
+            false => FailureClass::Transient,
+        };
         match self {
             Self::Refused(refusal) => refusal.class(platform),
             Self::Unfit(..) => FailureClass::Dead,
-            Self::Call(error) if platform.refresh.rotates() && error.may_have_acted() => {
-                FailureClass::InDoubt(Doubt::Silent)
+            Self::Call(CallError::Unreadable(_)) => doubt(Doubt::Silent),
+            Self::Call(CallError::Status { status: 429, said, .. }) => {
+                let class = said.as_ref().and_then(|said| said.class_at_any_status(platform));
+                class
+                    .filter(|class| !matches!(class, FailureClass::InDoubt(_)))
+                    .unwrap_or(FailureClass::Transient)
+            }
+            Self::Call(CallError::Status { status, retry_after, said }) => {
+                let passes = (400..500).contains(status)
+                    || (*status == 503 && (retry_after.is_some() || said.is_some()))
+                    || platform.quirks.before_effect.contains(status);
+                let class = said.as_ref().and_then(|said| said.class_at_any_status(platform));
+                class.unwrap_or(if passes {
+                    FailureClass::Transient
+                } else {
+                    doubt(Doubt::Answered)
+                })
             }
             Self::Call(_) => FailureClass::Transient,
         }
@@ -216,6 +242,9 @@ impl TokenError {
         match self {
             Self::Refused(refusal) => refusal.patience(platform),
             Self::Unfit(..) => None,
+            Self::Call(CallError::Status { retry_after: None, said: Some(said), .. }) => {
+                said.patience(platform)
+            }
             Self::Call(error) => error.asked_patience(),
         }
     }
@@ -241,6 +270,7 @@ impl TokenError {
     pub fn to_json(&self) -> Value {
         match self {
             Self::Refused(refusal) | Self::Unfit(_, Some(refusal)) => refusal.to_json(),
+            Self::Call(CallError::Status { said: Some(said), .. }) => said.to_json(),
             Self::Unfit(_, None) | Self::Call(_) => Value::Null,
         }
     }
@@ -263,7 +293,7 @@ fn redact(description: &str) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use latchkey_shared::platforms::{BUILT_IN, Platforms};
+    use latchkey_shared::platforms::{BUILT_IN, Platforms, Quirks};
 
     use super::*;
 
@@ -280,57 +310,60 @@ pub(super) mod tests {
         Platforms::parse(&text).unwrap()
     }
 
-    fn class(id: &str, body: &str) -> FailureClass {
-        let platforms = platforms();
-        Refusal::inside(body.as_bytes()).unwrap().class(platforms.get(id).unwrap())
-    }
-
-    #[test]
-    fn where_no_rule_fits_the_standard_speaks() {
-        let class = |code: &str| class("SANDBOX", &json!({ "error": code }).to_string());
-        assert_eq!(class("invalid_grant"), FailureClass::Dead);
-        for ours in
-            ["invalid_client", "unauthorized_client", "invalid_request", "unsupported_grant_type"]
-        {
-            assert_eq!(class(ours), FailureClass::OurFault, "{ours}");
-        }
-        for unclear in ["server_error", "temporarily_unavailable", "slow_down", ""] {
-            assert_eq!(class(unclear), FailureClass::Transient, "{unclear}");
-        }
+    fn class(id: &str, error: CallError) -> FailureClass {
+        TokenError::Call(error).class(platforms().get(id).unwrap())
     }
 
     #[test]
     fn silence_is_doubt_only_where_tokens_rotate() {
-        let platforms = platforms();
-        let class =
-            |id: &str, error: CallError| TokenError::Call(error).class(platforms.get(id).unwrap());
         let silence = || CallError::Unreadable("cut".to_owned());
         assert_eq!(class("X", silence()), FailureClass::InDoubt(Doubt::Silent));
         assert_eq!(class("YOUTUBE", silence()), FailureClass::Transient);
         assert_eq!(class("THREADS", silence()), FailureClass::Transient);
-        let busy = CallError::Status { status: 503, retry_after: None };
-        assert_eq!(class("X", busy), FailureClass::Transient);
+    }
+
+    #[test]
+    fn what_comes_before_any_effect_is_no_doubt() {
+        let platforms = platforms();
+        let busy = || CallError::Status { status: 503, retry_after: None, said: None };
+        assert_eq!(class("X", busy()), FailureClass::InDoubt(Doubt::Answered));
+        let x = platforms.get("X").unwrap();
+        let quirks = Box::new(Quirks { before_effect: &[503], ..*x.quirks });
+        let mut documented = x.clone();
+        documented.quirks = Box::leak(quirks);
+        assert_eq!(TokenError::Call(busy()).class(&documented), FailureClass::Transient);
+    }
+
+    #[test]
+    fn a_death_counts_at_any_status_and_keeps_its_words() {
+        let platforms = platforms();
+        let said = errors::of_answer(503, br#"{"error":"invalid_grant"}"#);
+        let error = CallError::Status { status: 503, retry_after: None, said };
+        let error = TokenError::of_call(platforms.get("X").unwrap(), error);
+        assert!(matches!(&error, TokenError::Refused(_)), "{error:?}");
+        assert_eq!(
+            (error.code(), error.to_json()["error"].clone()),
+            ("invalid_grant".to_owned(), json!("invalid_grant"))
+        );
     }
 
     #[test]
     fn a_token_in_the_complaint_is_left_out() {
-        let refusal = Refusal::new(
-            "invalid_grant",
-            Some("token sbx-rt-0123456789012345678901234567890 is spent"),
-        );
+        let words = "token sbx-rt-0123456789012345678901234567890 is spent";
+        let refusal = Refusal::new("invalid_grant", Some(words));
         assert_eq!(refusal.description.as_deref(), Some("token [redacted] is spent"));
+        assert_eq!(Refusal::new(words, None).code, "token [redacted] is spent");
     }
 
     #[test]
-    fn one_code_with_two_meanings_is_told_by_its_words() {
-        let x = |words: &str| {
-            let body = json!({ "error": "invalid_request", "error_description": words });
-            class("X", &body.to_string())
-        };
-        assert_eq!(x("Value passed for the token was invalid."), FailureClass::Dead);
-        let code = x("Value passed for the authorization code was invalid.");
-        assert_eq!(code, FailureClass::Dead, "of the code, not of our client");
-        assert_eq!(x("Missing required parameter [grant_type]."), FailureClass::OurFault);
+    fn a_host_of_a_person_s_choice_does_not_speak_of_our_client() {
+        let platforms = platforms();
+        let refusal = Refusal::new("invalid_client", None);
+        assert_eq!(refusal.class(platforms.get("BLUESKY").unwrap()), FailureClass::Unclear);
+        assert!(!refusal.is_of_the_client(platforms.get("BLUESKY").unwrap()));
+        assert!(refusal.is_of_the_client(platforms.get("X").unwrap()));
+        let dead = Refusal::new("unauthorized_client", Some("refresh_token is invalid"));
+        assert!(!dead.is_of_the_client(platforms.get("SANDBOX").unwrap()));
     }
 
     #[test]

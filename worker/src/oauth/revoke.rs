@@ -126,7 +126,8 @@ fn presented(
 /// The status says it all (§2.2), except where a platform hides its no in a 200. A platform that
 /// does not know the token any more (against §2.2, but seen) has nothing left to revoke.
 fn read(platform: &Platform, status: http::StatusCode, body: &[u8]) -> Revoked {
-    let said = Refusal::inside(body);
+    let said =
+        Refusal::inside(body).map(|refusal| Refusal { status: Some(status.as_u16()), ..refusal });
     if status.is_success() && said.is_none() {
         return Revoked::Yes { status: status.as_u16() };
     }
@@ -183,7 +184,11 @@ mod tests {
             (401, r#"{"error":"invalid_client"}"#, "invalid_client"),
             (403, "<html>", "http_403"),
         ] {
-            assert_eq!(answer(status, body), Revoked::Refused(Refusal::new(code, None)));
+            let told = match answer(status, body) {
+                Revoked::Refused(refusal) => refusal.code,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(told, code, "{status} {body}");
         }
     }
 }

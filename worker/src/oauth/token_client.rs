@@ -23,6 +23,9 @@ use url::Url;
 use super::refusal::{Refusal, TokenError};
 use super::{CallError, PlatformHttp, wire};
 
+/// Longer lifetimes are not believed.
+pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(10 * 366 * 86_400);
+
 /// What platforms add to RFC 6749 §5.1.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Extra {
@@ -91,7 +94,8 @@ impl<'c> AsyncHttpClient<'c> for OneCall<'_> {
         Box::pin(async {
             let request = wire::dress(self.platform, self.wire, request)
                 .map_err(|error| CallError::Unreadable(error.to_string()))?;
-            let answer = self.http.send(self.platform, request, self.deadline).await?;
+            let answer = self.http.send(self.platform, request, self.deadline).await;
+            let answer = answer.map_err(|error| TokenError::of_call(self.platform, error))?;
             wire::undress(self.platform, answer)
         })
     }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use url::form_urlencoded::{self, Serializer};
 
 use super::refusal::{Refusal, TokenError};
+use super::token_client::MAX_LIFETIME;
 use super::{CallError, rate_limit};
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -104,16 +105,11 @@ pub fn undress(platform: &Platform, mut answer: HttpResponse) -> Result<HttpResp
         *answer.status_mut() = http::StatusCode::OK;
         return Ok(answer);
     }
-    match body.as_ref().and_then(super::errors::read) {
-        Some(refusal) => {
-            let wait = rate_limit::wait(platform, answer.headers());
-            Err(TokenError::Refused(Refusal { wait, ..refusal }))
-        }
+    let retry_after = rate_limit::wait(platform, answer.headers());
+    match super::errors::of_answer(status.as_u16(), answer.body()) {
+        Some(refusal) => Err(TokenError::Refused(Refusal { wait: retry_after, ..refusal })),
         None if status.is_success() => Ok(answer),
-        None => {
-            let retry_after = rate_limit::wait(platform, answer.headers());
-            Err(CallError::Status { status: status.as_u16(), retry_after }.into())
-        }
+        None => Err(CallError::Status { status: status.as_u16(), retry_after, said: None }.into()),
     }
 }
 
@@ -139,12 +135,15 @@ fn tokens(platform: &Platform, body: &Value) -> Option<Value> {
     Some(tokens)
 }
 
-/// A number, or one in quotes. What is neither is left out, as if it had not been said.
+/// A lifetime: a whole number of seconds, or one in quotes. What cannot be meant is left out, as if it
+/// had not been said: nothing, less than nothing, a fraction, more than ten years.
 fn seconds(value: &Value) -> Option<Value> {
-    let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
-    number
-        .or_else(|| value.as_f64().filter(|number| *number >= 0.0).map(|number| number as u64))
-        .map(Into::into)
+    let whole = |number: f64| (number.fract() == 0.0 && number >= 0.0).then_some(number as u64);
+    let number = match value {
+        Value::String(text) => text.trim().parse::<f64>().ok().and_then(whole),
+        value => value.as_u64().or_else(|| value.as_f64().and_then(whole)),
+    };
+    number.filter(|number| (1..=MAX_LIFETIME.as_secs()).contains(number)).map(Into::into)
 }
 
 fn scopes(platform: &Platform, value: &Value) -> Option<String> {
@@ -206,8 +205,42 @@ mod tests {
         let quoted =
             of("SANDBOX", json!({ "access_token": "t", "expires_in": "60", "subject": "x" }));
         assert_eq!((&quoted["expires_in"], &quoted["subject"]), (&json!(60), &Value::Null));
-        let unsaid = of("SANDBOX", json!({ "access_token": "t", "expires_in": "soon" }));
-        assert_eq!(unsaid["expires_in"], Value::Null);
+    }
+
+    #[test]
+    fn a_lifetime_that_cannot_be_meant_was_not_said() {
+        let told = |value: Value| {
+            let body = json!({ "access_token": "t", "expires_in": value, "refresh_token_expires_in": value });
+            let told = answered("SANDBOX", 200, &body).unwrap();
+            assert_eq!(told["expires_in"], told["refresh_token_expires_in"]);
+            told["expires_in"].as_u64()
+        };
+        const TEN_YEARS: u64 = 10 * 366 * 86_400;
+        for good in [json!(60), json!("60"), json!(" 60 "), json!(60.0), json!("60.0")] {
+            assert_eq!(told(good.clone()), Some(60), "{good}");
+        }
+        assert_eq!(told(json!(TEN_YEARS)), Some(TEN_YEARS));
+        for nonsense in [
+            json!(0),
+            json!("0"),
+            json!(-1),
+            json!("-3600"),
+            json!("soon"),
+            json!(""),
+            json!(0.5),
+            json!("3599.5"),
+            json!(TEN_YEARS + 1),
+            json!(1_800_000_000_000_u64),
+            json!(1e300),
+            json!("inf"),
+            json!("NaN"),
+            json!(null),
+            json!(true),
+            json!([60]),
+            json!({}),
+        ] {
+            assert_eq!(told(nonsense.clone()), None, "{nonsense}");
+        }
     }
 
     #[test]

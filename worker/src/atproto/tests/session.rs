@@ -63,7 +63,6 @@ async fn a_session_and_what_its_tokens_say() {
     let session = create(&web).await.unwrap();
     assert_eq!((session.did.as_str(), session.handle.as_str()), (SAM, "sam.test"));
     assert!(session.active && session.status.is_none());
-    assert_eq!(session.pds, Some("https://new-pds.test/".parse().unwrap()));
     assert_eq!(session.access_expires_in, Some(Duration::from_secs(120 * 60)));
     assert_eq!(session.refresh_expires_in, Some(Duration::from_secs(90 * 86_400)));
     assert!(session.is_app_password());
@@ -100,22 +99,22 @@ async fn the_accounts_own_password_is_told_apart() {
     assert_eq!((session.active, session.status.as_deref()), (false, Some("suspended")));
 }
 
-/// The document in the answer is believed about its own account, and about permitted addresses.
+/// What a status says counts only where the server does not say outright whether the account is active.
 #[tokio::test]
-async fn a_server_that_must_not_be_called_is_left_out() {
+async fn an_account_that_is_out_of_use_is_told_apart() {
     let web = Web::start().await;
-    for doc in [
-        document(EVE, "sam.test", "https://pds.test"),
-        document(SAM, "sam.test", "https://169.254.169.254"),
-        document(SAM, "sam.test", "http://pds.test"),
-        json!({ "id": SAM }),
-        json!("nonsense"),
-        json!(null),
+    for (active, status, expected) in [
+        (json!(false), json!(null), false),
+        (json!(false), json!("suspended"), false),
+        (json!(true), json!("deactivated"), true),
+        (json!(null), json!("takendown"), false),
+        (json!(null), json!("synchronized"), true),
+        (json!(null), json!(null), true),
     ] {
         let mut body = answer("com.atproto.appPass");
-        body["didDoc"] = doc;
-        web.json(CREATE, 200, &body);
-        assert_eq!(create(&web).await.unwrap().pds, None, "{body}");
+        (body["active"], body["status"]) = (active, status);
+        web.json(REFRESH, 200, &body);
+        assert_eq!(refresh(&web).await.unwrap().active, expected, "{body}");
     }
 }
 
@@ -143,37 +142,36 @@ async fn a_refusal_is_told_in_the_servers_words_without_the_password() {
     web.json(CREATE, 401, &json!({ "error": "AuthenticationRequired", "message": message }));
     let error = create(&web).await.unwrap_err();
     assert!(!format!("{error:?} {error}").contains(PASSWORD), "{error:?}");
-    let SessionError::Refused { error, message, status } = error else { panic!("{error}") };
-    assert_eq!((error.as_str(), status), ("AuthenticationRequired", 401));
-    assert_eq!(message.as_deref(), Some("Invalid identifier or password [redacted]"));
+    let SessionError::Refused(said) = error else { panic!("{error}") };
+    assert_eq!((said.error.as_str(), said.status), ("AuthenticationRequired", 401));
+    assert_eq!(said.message.as_deref(), Some("Invalid identifier or password [redacted]"));
 
     web.json(REFRESH, 400, &json!({ "error": "ExpiredToken" }));
     let error = refresh(&web).await.unwrap_err();
-    let SessionError::Refused { error, message: None, status: 400 } = error else {
-        panic!("{error}")
-    };
-    assert_eq!(error, "ExpiredToken");
+    let SessionError::Refused(said) = error else { panic!("{error}") };
+    assert_eq!((said.error.as_str(), said.message, said.status), ("ExpiredToken", None, 400));
 }
 
 #[tokio::test]
 async fn a_status_without_words() {
     let web = Web::start().await;
-    for (status, body) in [
-        (429, r#"{"error":"RateLimitExceeded"}"#),
-        (500, r#"{"error":"InternalServerError"}"#),
-        (503, ""),
-        (302, ""),
-        (400, "<html>"),
-        (404, ""),
-        (400, r#"{"error":""}"#),
+    for (status, body, word) in [
+        (429, r#"{"error":"RateLimitExceeded"}"#, Some("RateLimitExceeded")),
+        (500, r#"{"error":"InternalServerError"}"#, Some("InternalServerError")),
+        (503, "", None),
+        (302, r#"{"error":"Elsewhere"}"#, None),
+        (400, "<html>", None),
+        (404, "", None),
+        (400, r#"{"error":""}"#, None),
     ] {
         let header = Some(("retry-after", "7".to_owned()));
         web.put(REFRESH, Page { status, header, body: body.into() });
         let error = refresh(&web).await.unwrap_err();
-        let SessionError::Status { status: told, retry_after } = error else { panic!("{error}") };
-        let patience =
-            (status == 429 || status >= 500 || status == 302).then_some(Duration::from_secs(7));
-        assert_eq!((told, retry_after), (status, patience), "{body}");
+        let SessionError::Status { status: told, retry_after, said } = error else {
+            panic!("{error}")
+        };
+        assert_eq!((told, retry_after), (status, Some(Duration::from_secs(7))), "{body}");
+        assert_eq!(said.map(|said| said.error).as_deref(), word, "{body}");
     }
 }
 
