@@ -231,6 +231,35 @@ mod tests {
         assert_eq!(model("refresh = \"stable\""), RefreshModel::Stable);
     }
 
+    #[test]
+    fn the_operator_says_how_often_and_what_is_death() {
+        let built_in = |id: &str, more: &str| {
+            let keys = format!("base_url = \"https://s.example\"\n{more}");
+            parse(&[(id, &keys)]).map(|platforms| platforms.get(id).unwrap().clone())
+        };
+        let spacing = |id, more| built_in(id, more).unwrap().refresh_spacing.as_secs();
+        assert_eq!((spacing("X", ""), spacing("SANDBOX", "")), (60, 0));
+        assert_eq!(spacing("X", "refresh_spacing_seconds = 0"), 0);
+        assert_eq!(spacing("SANDBOX", "refresh_spacing_seconds = 3600"), 3600);
+        let named = built_in("X", "dead_errors = [\"Gone\", \" some words \"]").unwrap();
+        assert_eq!(named.dead_errors, ["gone", "some words"]);
+        assert!(built_in("X", "").unwrap().dead_errors.is_empty());
+        let (long, many) = ("x".repeat(101), "\"x\",".repeat(51));
+        for wrong in [
+            "refresh_spacing_seconds = 3601",
+            "refresh_spacing_seconds = -1",
+            "refresh_spacing_seconds = \"60\"",
+            "dead_errors = \"gone\"",
+            "dead_errors = [\"\"]",
+            "dead_errors = [\"  \"]",
+            "dead_errors = [\"Invalid_Client\"]",
+            &format!("dead_errors = [\"{long}\"]"),
+            &format!("dead_errors = [{many}]"),
+        ] {
+            assert!(built_in("X", wrong).is_err(), "{wrong}");
+        }
+    }
+
     #[tokio::test]
     async fn a_provider_needs_no_more_than_its_addresses() {
         let keys = "name = \"Mine\"\nscopes = []\nauthorize_url = \"https://p.example/a\"\n\
@@ -240,6 +269,8 @@ mod tests {
         assert_eq!((mine.client_auth, mine.pkce), (ClientAuth::Basic, Pkce::S256));
         assert_eq!(mine.refresh, RefreshModel::Rotating { grace: None });
         assert_eq!((mine.reach, mine.scope_separator.as_ref()), (Reach::Person, " "));
+        assert_eq!(mine.refresh_spacing.as_secs(), 60);
+        assert!(mine.dead_errors.is_empty());
         assert_eq!(endpoints(&platforms, "MY_PROVIDER2").await.revoke_url, None);
         assert!(platforms.is_known("MY_PROVIDER2") && platforms.is_known("SANDBOX"));
         assert!(!platforms.is_known("OTHER"));
@@ -315,6 +346,8 @@ mod tests {
         let (another, mine) = (platforms.get(ids[0]).unwrap(), platforms.get(ids[2]).unwrap());
         assert_eq!((another.client_auth, another.pkce), (mine.client_auth, mine.pkce));
         assert_eq!((another.refresh, another.reach), (mine.refresh, mine.reach));
+        assert_eq!(another.refresh_spacing, mine.refresh_spacing);
+        assert_eq!(another.dead_errors, mine.dead_errors);
         assert_eq!(another.scope_separator, mine.scope_separator);
         let mappings = [another, mine].map(|platform| format!("{:?}", platform.identity_mapping));
         assert_eq!(mappings[0], mappings[1], "the values that are shown are what holds anyway");

@@ -183,3 +183,59 @@ fn refusal(said: Said) -> Refusal {
     let refusal = Refusal::new(&said.error, said.message.as_deref());
     Refusal { status: Some(said.status), ..refusal }
 }
+
+#[cfg(test)]
+mod tests {
+    use latchkey_shared::net_guard::{NetGuard, Ports};
+    use latchkey_shared::platforms::Platforms;
+    use serde_json::{Value, json};
+
+    use super::super::CallTimeouts;
+    use super::super::doubles::Double;
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+    const DID: &str = "did:plc:ewvi7nxzyoun6zhxrhs64oiz";
+
+    async fn refreshed(double: &Double, session: &Value) -> Answer {
+        double.answer(200, &[], &session.to_string());
+        let timeouts = CallTimeouts { rotating: LIMIT, other: LIMIT };
+        let here = NetGuard::new(&["127.0.0.0/8".parse().unwrap()], &Ports::ALL);
+        let http = PlatformHttp::new(timeouts, &here).unwrap();
+        let platforms = Platforms::parse("[platforms.BLUESKY]").unwrap();
+        let tokens = TokenSet {
+            access_token: "a".into(),
+            refresh_token: Some("r".into()),
+            subject: Some(DID.to_owned()),
+            host: Some(double.url.parse().unwrap()),
+        };
+        refresh(&http, platforms.get("BLUESKY").unwrap(), &tokens, LIMIT).await.unwrap()
+    }
+
+    /// Its document may say that the account lives elsewhere: the new tokens are not for that host.
+    #[tokio::test]
+    async fn a_session_stays_at_the_host_that_began_it() {
+        let double = Double::start();
+        let service = json!([{ "id": "#atproto_pds", "type": "AtprotoPersonalDataServer",
+                               "serviceEndpoint": "https://elsewhere.example" }]);
+        let session = json!({ "did": DID, "handle": "sam.test", "accessJwt": "a", "refreshJwt": "b",
+                              "didDoc": { "id": DID, "service": service } });
+        let answer = refreshed(&double, &session).await;
+        assert_eq!((answer.tokens.host, answer.unfit), (None, None), "the caller's host stays");
+    }
+
+    #[tokio::test]
+    async fn a_renewed_session_says_that_the_account_is_out_of_use() {
+        let double = Double::start();
+        for (status, reason) in [
+            (json!("takendown"), "ACCOUNT_TAKEN_DOWN"),
+            (json!("suspended"), "ACCOUNT_SUSPENDED"),
+            (json!("deactivated"), "ACCOUNT_DEACTIVATED"),
+            (json!(null), "ACCOUNT_DEACTIVATED"),
+        ] {
+            let session = json!({ "did": DID, "handle": "sam.test", "accessJwt": "a",
+                                  "refreshJwt": "b", "active": false, "status": status });
+            assert_eq!(refreshed(&double, &session).await.unfit, Some(reason), "{status}");
+        }
+    }
+}

@@ -11,11 +11,11 @@ use super::refusal::Refusal;
 use super::wire::text;
 
 /// Where the platform gives words without any code.
-const NO_CODE: &str = "no_code";
+pub(super) const NO_CODE: &str = "no_code";
 /// Longer texts are pages.
 const MAX_PLAIN: usize = 300;
 /// What says that all is well.
-const SUCCESS: [&str; 6] = ["", "0", "200", "ok", "success", "none"];
+const SUCCESS: [&str; 5] = ["", "0", "ok", "success", "none"];
 /// What says no more than that something is wrong.
 const FAILURE: [&str; 4] = ["error", "fail", "failed", "failure"];
 /// Members with a code, beside those of the standard.
@@ -132,7 +132,7 @@ fn numbered(body: &Value) -> Option<Refusal> {
     let code = match &body["code"] {
         Value::Number(number) if number.as_i64() == Some(0) => return None,
         Value::Number(number) => number.to_string(),
-        named => code_in(named)?,
+        named => code_in(named).filter(|code| code != "200")?,
     };
     Some(Refusal::new(&code, Some(body["message"].as_str().or(body["msg"].as_str())?)))
 }
@@ -347,6 +347,7 @@ mod tests {
             json!({ "error": { "code": "ok", "message": "" }, "data": {} }),
             json!({ "code": 0, "message": "OK", "data": {} }),
             json!({ "code": "0", "message": "OK" }),
+            json!({ "code": "200", "message": "OK" }),
             json!({ "errcode": 0, "errmsg": "ok" }),
             json!({ "status": "success", "message": "done" }),
             json!({ "error": null }),

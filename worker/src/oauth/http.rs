@@ -207,10 +207,9 @@ async fn read(response: reqwest::Response) -> Result<http::Response<Vec<u8>>, Ca
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
-
     use latchkey_shared::platforms::Platforms;
 
+    use super::super::doubles::Double;
     use super::*;
 
     const SANDBOX: &str = "[platforms.SANDBOX]\nbase_url = \"http://127.0.0.1:9\"\nclient_id = \"c\"\n\
@@ -247,21 +246,6 @@ mod tests {
         assert!(matches!(call("http").await, Err(CallError::NotSent(_))), "nobody listens");
     }
 
-    /// A server that answers every connection in this way, after a while.
-    fn server(answer: &'static str, after: Duration) -> String {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/token", listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let _ = stream.read(&mut [0; 4096]).unwrap();
-                std::thread::sleep(after);
-                stream.write_all(answer.as_bytes()).unwrap();
-            }
-        });
-        url
-    }
-
     async fn call(url: &str, limit: Duration) -> Result<http::Response<Vec<u8>>, CallError> {
         let timeouts = CallTimeouts { rotating: limit, other: limit };
         let http = PlatformHttp::new(timeouts, &NetGuard::default()).unwrap();
@@ -274,27 +258,27 @@ mod tests {
     /// ours runs.
     #[tokio::test]
     async fn an_answer_that_came_while_we_stood_still_is_read() {
-        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
-        let url = server(answer, Duration::from_millis(300));
-        let called = tokio::spawn(async move { call(&url, Duration::from_secs(1)).await });
+        let double = Double::start();
+        double.answer(200, &[], "{}");
+        double.after(Duration::from_millis(300));
+        let called = tokio::spawn(async move { call(&double.url, Duration::from_secs(1)).await });
         tokio::time::sleep(Duration::from_millis(150)).await;
         std::thread::sleep(Duration::from_secs(2));
         assert_eq!(called.await.unwrap().unwrap().body(), b"{}");
     }
 
     #[tokio::test]
-    async fn the_error_in_the_body_of_a_failing_status_is_read() {
-        let whole = "HTTP/1.1 503 X\r\nretry-after: 7\r\ncontent-length: 25\r\nconnection: close\r\n\r\n\
-                     {\"error\":\"invalid_grant\"}";
-        let cut =
-            "HTTP/1.1 503 X\r\ncontent-length: 99\r\nconnection: close\r\n\r\n{\"error\":\"inv";
-        for (answer, code, wait) in [(whole, Some("invalid_grant"), Some(7)), (cut, None, None)] {
-            let called = call(&server(answer, Duration::ZERO), Duration::from_secs(5)).await;
-            let Err(CallError::Status { status: 503, retry_after, said }) = called else {
-                panic!("{called:?}")
-            };
-            assert_eq!(said.map(|said| said.code).as_deref(), code);
-            assert_eq!(retry_after.map(|wait| wait.as_secs()), wait);
-        }
+    async fn the_error_in_the_body_of_a_failing_status_is_read_if_it_comes() {
+        let double = Double::start();
+        let told = async || match call(&double.url, Duration::from_secs(5)).await {
+            Err(CallError::Status { status: 503, retry_after, said }) => {
+                (said.map(|said| said.code), retry_after.map(|wait| wait.as_secs()))
+            }
+            called => panic!("{called:?}"),
+        };
+        double.answer(503, &[("retry-after", "7")], r#"{"error":"invalid_grant"}"#);
+        assert_eq!(told().await, (Some("invalid_grant".to_owned()), Some(7)));
+        double.raw("HTTP/1.1 503 X\r\ncontent-length: 99\r\n\r\n{\"error\":\"inv");
+        assert_eq!(told().await, (None, None));
     }
 }

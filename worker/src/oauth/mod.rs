@@ -2,9 +2,13 @@
 //!
 //! Nothing here touches the database, and nothing here tries twice.
 
+#[cfg(test)]
+mod answers;
 pub mod app_password;
 mod ask;
 mod class;
+#[cfg(test)]
+mod doubles;
 mod errors;
 pub mod exchange;
 mod http;

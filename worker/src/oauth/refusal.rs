@@ -147,6 +147,12 @@ impl Refusal {
         counts.then_some(class)
     }
 
+    /// Whether it has a code that says more than the status.
+    fn names_an_error(&self) -> bool {
+        let is_status = self.status.is_some_and(|status| self.code == status.to_string());
+        !is_status && self.code != errors::NO_CODE && !self.code.contains(' ')
+    }
+
     fn meaning(&self, platform: &Platform) -> Option<Meaning> {
         self.rule(platform)
             .map(|rule| rule.means)
@@ -199,22 +205,19 @@ impl TokenError {
             Self::Refused(refusal) => refusal.class(platform),
             Self::Unfit(..) => FailureClass::Dead,
             Self::Call(CallError::Unreadable(_)) => doubt(Doubt::Silent),
-            Self::Call(CallError::Status { status: 429, said, .. }) => {
-                let class = said.as_ref().and_then(|said| said.class_at_any_status(platform));
-                class
-                    .filter(|class| !matches!(class, FailureClass::InDoubt(_)))
-                    .unwrap_or(FailureClass::Transient)
-            }
             Self::Call(CallError::Status { status, retry_after, said }) => {
-                let passes = (400..500).contains(status)
-                    || (*status == 503 && (retry_after.is_some() || said.is_some()))
-                    || platform.quirks.before_effect.contains(status);
+                // Words without a code may be a gateway's, who says no more than the status does.
+                let named = said.as_ref().filter(|said| said.names_an_error());
                 let class = said.as_ref().and_then(|said| said.class_at_any_status(platform));
-                class.unwrap_or(if passes {
-                    FailureClass::Transient
-                } else {
-                    doubt(Doubt::Answered)
-                })
+                let passes = (400..500).contains(status)
+                    || (*status == 503 && (retry_after.is_some() || named.is_some()))
+                    || platform.quirks.before_effect.contains(status);
+                match class {
+                    Some(FailureClass::InDoubt(_)) if *status == 429 => FailureClass::Transient,
+                    Some(class) if class != FailureClass::Transient || named.is_some() => class,
+                    _ if passes => FailureClass::Transient,
+                    _ => doubt(Doubt::Answered),
+                }
             }
             Self::Call(_) => FailureClass::Transient,
         }
