@@ -101,14 +101,25 @@ impl Supervise {
         loop {
             match self.connect().await {
                 Ok(connection) => {
+                    tracing::info!(connection = self.name, failures, "connected to the broker");
                     failures = 0;
-                    tracing::info!(connection = self.name, "connected to the broker");
                     self.watch(connection).await;
-                    tracing::warn!(connection = self.name, "lost the broker");
+                    tracing::warn!(
+                        connection = self.name,
+                        "lost the broker: trying again until it is back"
+                    );
+                }
+                // An outage has one line, and its end says how often it was tried.
+                Err(error) if failures == 0 => {
+                    failures = 1;
+                    tracing::warn!(
+                        connection = self.name,
+                        "cannot reach the broker: trying again until it is back: {error:#}"
+                    );
                 }
                 Err(error) => {
                     failures += 1;
-                    tracing::warn!(
+                    tracing::debug!(
                         connection = self.name,
                         failures,
                         "cannot reach the broker: {error:#}"

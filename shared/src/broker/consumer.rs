@@ -83,7 +83,12 @@ pub async fn consume<R: Receive>(
             run(&channel, consumer, &receive, &tasks, &stop).await
         };
         if let Err(error) = session.await {
-            tracing::warn!(queue, "consumer ended, starting again: {error:#}");
+            // Of a broker that is away its connection has told.
+            if connection.status().connected() {
+                tracing::warn!(queue, "consumer ended, starting again: {error:#}");
+            } else {
+                tracing::debug!(queue, "consumer ended with its connection: {error:#}");
+            }
             stop.run_until_cancelled(tokio::time::sleep(Duration::from_millis(500))).await;
         }
     }
