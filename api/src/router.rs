@@ -13,8 +13,8 @@ use utoipa_axum::routes;
 use crate::code::Code;
 use crate::problem::Problem;
 use crate::routes::{
-    accounts, api_keys, apps, connects, events, health, platforms, profiles, webhook_endpoints,
-    workspaces,
+    accounts, api_keys, apps, connects, events, health, platforms, profiles, refresh_debt,
+    webhook_endpoints, workspaces,
 };
 use crate::state::App;
 use crate::{asyncapi, browser_headers, compat, extract, keyed, openapi, reference, request, web};
@@ -41,6 +41,7 @@ fn keyed_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(accounts::get, accounts::disconnect))
         .routes(routes!(accounts::history))
         .routes(routes!(accounts::refresh))
+        .routes(routes!(refresh_debt::get))
         .routes(routes!(profiles::create, profiles::list))
         .routes(routes!(profiles::get, profiles::update, profiles::delete))
         .routes(routes!(apps::create, apps::list))

@@ -113,6 +113,8 @@ ids! {
     EndpointId = "whe",
     /// One event on its way to one endpoint.
     DeliveryId = "dlv",
+    /// A worker process.
+    WorkerId = "wrk",
 }
 
 fn new_ulid(clock: &Clock) -> Ulid {

@@ -191,7 +191,8 @@ async fn a_worker_that_is_asked_to_stop_lets_its_calls_end() -> anyhow::Result<(
     let messages = "SELECT count(*) FILTER (WHERE done_at IS NOT NULL AND attempts = 1)::int AS done, \
                     count(*) FILTER (WHERE done_at IS NULL AND attempts = 0)::int AS untouched \
                     FROM outbox WHERE kind = 'refresh_due'";
-    assert_eq!(app.row(messages).await?, json!({ "done": CALLS, "untouched": WAITING }));
+    // Those for which there was no permit were left to the planner before the end.
+    assert_eq!(app.row(messages).await?, json!({ "done": CALLS + WAITING, "untouched": 0 }));
 
     app.sandbox.clear_faults();
     let settings = app.worker_settings(vec![Pool::Refresh], 8);

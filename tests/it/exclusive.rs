@@ -1,7 +1,6 @@
 //! One account of a platform in a workspace: who comes second is refused, whatever races, and what came of
 //! their consent is disposed of without harming anybody who is connected.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -14,9 +13,9 @@ use latchkey_tests::sandbox::{Endpoint, Kind, Page};
 use latchkey_tests::{Person, SandboxConfig, TestApp};
 use latchkey_worker::context::Context;
 use latchkey_worker::handlers;
+use latchkey_worker::permits::Permits;
 use latchkey_worker::settings::Pool;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 /// How many race for one slot.
 const CROWD: usize = 200;
@@ -439,7 +438,7 @@ async fn a_choice_of_two_is_refused_once_the_policy_allows_one() -> anyhow::Resu
     let ids = json!({ "workspaceId": app.owner.workspace_id, "connectId": id });
     let command = Command::decode("callback_received", ids.to_string().as_bytes())?;
     // As a worker would that has the pool.
-    let context = Context { calls: Arc::new(Semaphore::new(2)), ..app.worker_context().clone() };
+    let context = Context { permits: Permits::new(2), ..app.worker_context().clone() };
     handlers::handle(&context, &command).await?;
     let path = app.path(&format!("/connects/{id}/selection"));
     app.http.post(&path, &json!({ "candidateIds": ["7001", "7002"] })).await?.expect(202)?;

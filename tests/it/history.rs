@@ -22,6 +22,11 @@ async fn refresh_until(app: &TestApp, account: &str, generation: i64) -> anyhow:
     app.account_until(account, |account| account["tokenGeneration"] == generation).await.map(drop)
 }
 
+/// An answer that leaves nothing in doubt.
+fn in_a_moment() -> Fault {
+    Fault::RateLimited { retry_after_secs: Some(1) }
+}
+
 /// From the first consent to the receipt of the revocation, newest first, page by page.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_s_life_can_be_read_back() -> anyhow::Result<()> {
@@ -29,8 +34,7 @@ async fn an_account_s_life_can_be_read_back() -> anyhow::Result<()> {
     let sam = app.connect("sam").await?;
     let account = sam.account_id.as_str();
     refresh_until(&app, account, 2).await?;
-    app.sandbox
-        .inject(FaultRule::new(Endpoint::TokenRefresh, Fault::Status { status: 503 }).times(1));
+    app.sandbox.inject(FaultRule::new(Endpoint::TokenRefresh, in_a_moment()).times(1));
     refresh_until(&app, account, 3).await?;
     app.sandbox.revoke_user("sam");
     let path = app.path(&format!("/accounts/{account}/refresh"));
@@ -57,7 +61,7 @@ async fn an_account_s_life_can_be_read_back() -> anyhow::Result<()> {
     assert_eq!(entries[7]["data"]["connectId"], sam.connect_id);
     assert_eq!(entries[6]["data"]["tokenGeneration"], 2);
     assert!(entries[6]["data"]["tokenExpiresAt"].is_string());
-    assert_eq!(entries[5]["data"]["error"], "http_503");
+    assert_eq!(entries[5]["data"]["error"], "http_429");
     assert_eq!(entries[5]["data"]["inDoubt"], false);
     assert_eq!(entries[3]["data"]["error"]["error"], "invalid_grant");
     assert_eq!(entries[0]["data"]["revocation"]["status"], "revoked");

@@ -75,6 +75,7 @@ fn type_in_code(column: &Value) -> String {
         "bytea" => "Bytea",
         "jsonb" => "Jsonb",
         "_text" => "Array<Text>",
+        "float8" => "Double",
         other => other,
     };
     match text("is_nullable") {

@@ -11,6 +11,7 @@ use latchkey_tests::TestApp;
 use latchkey_tests::app::{Options, eventually};
 use latchkey_worker::context::Context;
 use latchkey_worker::handlers::{self, WEBHOOK_TIMEOUT};
+use latchkey_worker::permits::Permits;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde_json::json;
 
@@ -156,8 +157,8 @@ impl Resolve for Says {
 fn guarded(app: &TestApp, guard: NetGuard) -> anyhow::Result<Context> {
     let webhooks = guard.client(WEBHOOK_TIMEOUT)?;
     let store = app.worker_context().store.over(app.db()?);
-    let calls = Arc::new(tokio::sync::Semaphore::new(8));
-    Ok(Context { store, guard, webhooks, calls, ..app.worker_context().clone() })
+    let permits = Permits::new(8);
+    Ok(Context { store, guard, webhooks, permits, ..app.worker_context().clone() })
 }
 
 /// Writes a URL into the row of an endpoint, and makes an attempt; answers what came of it.

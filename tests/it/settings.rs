@@ -116,7 +116,7 @@ async fn all_that_is_wrong_with_the_worker_s_is_told_at_once() -> anyhow::Result
             ("LATCHKEY_WEBHOOK_CONCURRENCY", "0"),
             ("LATCHKEY_DRAIN", "60"),
             ("LATCHKEY_TRUST_PRODUCERS", "maybe"),
-            ("LATCHKEY_IN_DOUBT_LEAD", "240"),
+            ("LATCHKEY_IN_DOUBT_LEAD", "1700"),
             ("LATCHKEY_SWEEPS", "prune=daily"),
         ],
     )
@@ -132,7 +132,7 @@ async fn all_that_is_wrong_with_the_worker_s_is_told_at_once() -> anyhow::Result
       --pools (LATCHKEY_POOLS): names `refresh` twice: LATCHKEY_CONCURRENCY and more processes scale it
       --sweeps (LATCHKEY_SWEEPS): `daily` is no schedule for prune: The 'Seconds' field does not support using names. 'daily' specified.
       --drain (LATCHKEY_DRAIN), --call-timeout-rotating (LATCHKEY_CALL_TIMEOUT_ROTATING): started calls have 60 s, and one may take 120 s: cut off at shutdown, it loses its token
-      --in-doubt-lead (LATCHKEY_IN_DOUBT_LEAD), --call-timeout-rotating (LATCHKEY_CALL_TIMEOUT_ROTATING): the lead is 240 s, and must be less than 180: a refresh begins 300 s before the token's end and may take 120 s, and only after that it is in doubt
+      --in-doubt-lead (LATCHKEY_IN_DOUBT_LEAD), --call-timeout-rotating (LATCHKEY_CALL_TIMEOUT_ROTATING): the lead is 1700 s, and must be less than 1680: a refresh begins 1800 s before the token's end and may take 120 s, and only after that it is in doubt
     "#);
     assert!(!worker.contains("shh"), "a secret is never shown");
     Ok(())
@@ -153,7 +153,7 @@ async fn settings_that_do_not_go_together_are_told() -> anyhow::Result<()> {
             &[("LATCHKEY_DRAIN", "40"), ("LATCHKEY_CALL_TIMEOUT_ROTATING", "41")],
             "one may take 41 s",
         ),
-        (WORKER, &[("LATCHKEY_IN_DOUBT_LEAD", "180")], "must be less than 180"),
+        (WORKER, &[("LATCHKEY_IN_DOUBT_LEAD", "1680")], "must be less than 1680"),
         (WORKER, &[("LATCHKEY_SWEEPS", "dust=* * * * * *")], "names no sweep"),
         (WORKER, &[("LATCHKEY_SWEEPS", "prune=61 * * * * *")], "prune"),
     ] {

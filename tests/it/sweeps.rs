@@ -1,6 +1,5 @@
 //! What the sweeps repair.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -10,10 +9,10 @@ use latchkey_tests::{Person, TestApp};
 use latchkey_worker::Outcome;
 use latchkey_worker::context::Context;
 use latchkey_worker::handlers;
+use latchkey_worker::permits::Permits;
 use latchkey_worker::settings::Pool;
 use latchkey_worker::sweeps::Sweep;
 use serde_json::json;
-use tokio::sync::Semaphore;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connect_that_nobody_finishes_expires() -> anyhow::Result<()> {
@@ -96,7 +95,7 @@ async fn a_message_that_finds_another_at_its_connect_looks_again_within_seconds(
     let ids = json!({ "workspaceId": app.owner.workspace_id, "connectId": id });
     let command = Command::decode("callback_received", ids.to_string().as_bytes())?;
     // As a worker would that has the pool.
-    let context = Context { calls: Arc::new(Semaphore::new(1)), ..app.worker_context().clone() };
+    let context = Context { permits: Permits::new(1), ..app.worker_context().clone() };
     match handlers::handle(&context, &command).await? {
         Outcome::Snooze(wait) => assert!(wait <= Duration::from_secs(5), "{wait:?}"),
         other => panic!("{other:?}"),

@@ -6,7 +6,6 @@
 
 mod scenes;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -18,9 +17,9 @@ use latchkey_tests::app::{Options, Tap, worn};
 use latchkey_tests::sandbox::{Endpoint, Fault, Kind, Rotation};
 use latchkey_worker::context::Context;
 use latchkey_worker::handlers;
+use latchkey_worker::permits::Permits;
 use latchkey_worker::sweeps::Sweep;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use scenes::{invalid_token, page};
 
@@ -66,6 +65,10 @@ enum Scene {
     /// All that is left of a deleted workspace is to destroy it.
     DeletedAndTold,
     Ended,
+    /// An access token has ended, and nobody has noticed.
+    Lapsed,
+    /// A platform fails, and nobody was told.
+    Failing,
     Old,
 }
 
@@ -91,7 +94,9 @@ fn scenes_of_handler(kind: CommandKind) -> &'static [Scene] {
 fn scenes_of_sweep(sweep: Sweep) -> &'static [Scene] {
     match sweep {
         Sweep::Relay | Sweep::TakeAuthorized => &[Scene::Approved],
-        Sweep::PlanRefreshes => &[Scene::Due],
+        Sweep::PlanRefreshes | Sweep::MeasureDebt => &[Scene::Due],
+        Sweep::NoteLapses => &[Scene::Lapsed],
+        Sweep::AnnounceHealth => &[Scene::Failing],
         Sweep::DueChecks => &[Scene::Checked],
         Sweep::ReauthNotices => &[Scene::EndsSoon],
         Sweep::DueDeliveries => &[Scene::Undelivered],
@@ -110,6 +115,8 @@ const CLEARED: &str = "
     UPDATE accounts SET next_check_at = NULL;
     UPDATE grants SET next_attempt_at = NULL, reauth_notice_at = NULL WHERE status = 'active';
     UPDATE workspaces SET destroyed_at = now() WHERE deleted_at IS NOT NULL AND destroyed_at IS NULL;
+    UPDATE grants SET overdue_since = now() WHERE status = 'active' AND overdue_since IS NULL;
+    DELETE FROM app_health;
     DELETE FROM app_pauses;";
 
 /// One app in which everything is done by hand, and a workspace for each run.
@@ -144,7 +151,8 @@ impl Stage {
         app.sandbox.set_pages("sam", ["7001", "7002"].map(page).to_vec());
         let running = app.worker_context().clone();
         let store = running.store.over(app.db()?);
-        let context = Context { store, calls: Arc::new(Semaphore::new(8)), ..running };
+        let context =
+            Context { answers: store.clone(), store, permits: Permits::new(8), ..running };
         let commands = tokio::sync::Mutex::new(app.tap("commands").await?);
         Ok(Self { app, context, commands })
     }
@@ -189,7 +197,9 @@ impl Stage {
             }
             Scene::DueAndAway => {
                 let command = self.due(&workspace).await?;
-                Some(self.but(Endpoint::TokenRefresh, Fault::Status { status: 503 }, command))
+                // After a 503 the grace window would have the token presented again at once.
+                let busy = Fault::RateLimited { retry_after_secs: None };
+                Some(self.but(Endpoint::TokenRefresh, busy, command))
             }
             Scene::ApprovedPages => Some(self.approved(&workspace, "FACEBOOK_PAGE").await?),
             Scene::Chosen => Some(self.chosen(&workspace).await?),
@@ -240,6 +250,19 @@ impl Stage {
             Scene::Ended => {
                 self.connected(workspace).await?;
                 self.app.clock.advance(TimeDelta::days(31));
+            }
+            Scene::Lapsed => {
+                self.connected(workspace).await?;
+                self.app.clock.advance(TimeDelta::days(8));
+            }
+            Scene::Failing => {
+                self.connected(workspace).await?;
+                self.app
+                    .execute(
+                        "INSERT INTO app_health (platform, app_id, reason, braked_since, announce, announce_since)
+                         VALUES ('SANDBOX', '', 'http_503', now(), 'degraded', now())",
+                    )
+                    .await?;
             }
             Scene::Old => {
                 Sweep::Partitions.run(&self.context).await?;
@@ -480,6 +503,9 @@ twice!(sweep, Sweep,
     relay => Sweep::Relay,
     take_authorized => Sweep::TakeAuthorized,
     plan_refreshes => Sweep::PlanRefreshes,
+    announce_health => Sweep::AnnounceHealth,
+    note_lapses => Sweep::NoteLapses,
+    measure_debt => Sweep::MeasureDebt,
     due_checks => Sweep::DueChecks,
     reauth_notices => Sweep::ReauthNotices,
     due_deliveries => Sweep::DueDeliveries,

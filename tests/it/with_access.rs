@@ -83,7 +83,7 @@ async fn a_fresh_token_is_used_and_a_stale_one_refreshed_first() -> anyhow::Resu
     let (app, sam, publisher) = sam().await?;
     assert_eq!(publisher.who(LONG).await?, "sam");
     assert_eq!(count(&app, Kind::Refreshed), 0);
-    app.clock.advance(TimeDelta::minutes(30));
+    app.clock.advance(TimeDelta::minutes(20));
     assert_eq!(publisher.who(MINUTE).await?, "sam");
     assert_eq!(count(&app, Kind::Refreshed), 0, "a minute is left");
     assert_eq!(publisher.who(LONG).await?, "sam");
@@ -98,7 +98,7 @@ async fn a_fresh_token_is_used_and_a_stale_one_refreshed_first() -> anyhow::Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_who_wait_share_one_refresh() -> anyhow::Result<()> {
     let (app, _, publisher) = sam().await?;
-    app.clock.advance(TimeDelta::minutes(30));
+    app.clock.advance(TimeDelta::minutes(20));
     let waiting = (0..20).map(|_| {
         let publisher = publisher.clone();
         tokio::spawn(async move { publisher.who(LONG).await })
@@ -115,7 +115,7 @@ async fn twenty_who_wait_share_one_refresh() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_who_was_overtaken_asks_for_no_second_refresh() -> anyhow::Result<()> {
     let (app, _, publisher) = sam().await?;
-    app.clock.advance(TimeDelta::minutes(30));
+    app.clock.advance(TimeDelta::minutes(20));
     let mut other = publisher.store.begin().await?;
     other.batch_execute("SELECT FROM grants FOR UPDATE").await?;
     let overtaken = {
@@ -188,7 +188,7 @@ async fn what_cannot_be_used_says_why() -> anyhow::Result<()> {
     assert!(matches!(unknown.refusal(MINUTE).await, NoAccess::NotFound));
 
     // Left alone: a token that is good enough may be used, another is not refreshed now.
-    app.clock.advance(TimeDelta::minutes(30));
+    app.clock.advance(TimeDelta::minutes(20));
     let until = (app.clock.now() + TimeDelta::minutes(5)).to_rfc3339();
     app.execute(&format!(
         "INSERT INTO app_pauses (platform, app_id, until, reason) VALUES ('SANDBOX', '', '{until}', 'x')"
@@ -245,7 +245,7 @@ async fn without_a_worker_it_is_busy_in_time() -> anyhow::Result<()> {
     let mut app = TestApp::start_with(Options { pools, ..Options::default() }).await?;
     let sam = app.connect("sam").await?;
     let publisher = Publisher::of(&app, &sam.account_id)?;
-    app.clock.advance(TimeDelta::minutes(30));
+    app.clock.advance(TimeDelta::minutes(20));
     let begun = Instant::now();
     assert!(matches!(publisher.refusal(LONG).await, NoAccess::Busy));
     let took = begun.elapsed();

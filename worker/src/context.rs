@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use latchkey_shared::clock::Clock;
+use latchkey_shared::db::app_health::AppKey;
 use latchkey_shared::net_guard::NetGuard;
 use latchkey_shared::platforms::{DiscoveryError, Endpoints, Platform, Platforms};
 use latchkey_shared::random;
 use latchkey_shared::work::Store;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::atproto::Directory;
+use crate::held::HeldAnswers;
 use crate::lanes::Lanes;
+use crate::liveness::Liveness;
 use crate::oauth::PlatformHttp;
 use crate::outcome::Failure;
+use crate::permits::{Permit, Permits};
 
 /// The parts of one pool of workers.
 #[derive(Clone, Debug)]
@@ -36,18 +40,31 @@ pub struct Context {
     pub lanes: Lanes,
     /// How long before the access token's end a token in doubt is tried again.
     pub in_doubt_lead: TimeDelta,
+    /// How far apart two clear refusals are that end an account.
+    pub refusal_confirm: TimeDelta,
+    /// How many grants that fail in a row put an app's brake on.
+    pub brake_after: usize,
     /// Whether every refresh is told.
     pub refreshed_events: bool,
     /// For how many days events are kept.
     pub event_days: u16,
-    /// One permit for each call that may be open at once.
-    pub calls: Arc<Semaphore>,
+    /// Who may call at the same time.
+    pub permits: Permits,
+    /// What platforms answered and the database has not taken yet.
+    pub held: HeldAnswers,
+    /// The same database, through connections that are kept for answers.
+    pub answers: Store,
+    /// This process among the workers.
+    pub liveness: Liveness,
+    /// What must end before the process does.
+    pub tasks: TaskTracker,
     /// Says that no new call may begin.
     pub stop: CancellationToken,
 }
 
-/// How long work waits for its turn to call; after that it is left to come due again.
-const TURN_PATIENCE: Duration = Duration::from_secs(40);
+/// How long work waits for its permit to call. After that it comes due again: a message must not be held for a
+/// platform that is slow.
+const PERMIT_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Context {
     /// The clock.
@@ -76,16 +93,14 @@ impl Context {
         self.platforms.endpoints(platform, self.clock()).await
     }
 
-    /// Waits for the turn to call. `None`: not now, because of shutdown or too much other work.
-    pub async fn turn_to_call(&self) -> Option<OwnedSemaphorePermit> {
-        let turn = tokio::time::timeout(TURN_PATIENCE, self.calls.clone().acquire_owned());
-        let turn = self.stop.run_until_cancelled(turn).await?;
-        turn.ok()?.ok()
+    /// Waits for the permit to call. `None`: not now, because of shutdown or too much other work.
+    pub async fn permit(&self, app: &AppKey) -> Option<Permit> {
+        self.stop.run_until_cancelled(self.permits.take(app, PERMIT_PATIENCE)).await?
     }
 
-    /// A name for the holder of one lease.
+    /// A name for the holder of one lease, which also names this process.
     #[must_use]
     pub fn lease_holder(&self) -> String {
-        random::token()
+        format!("{}.{}", self.liveness.id(), random::token())
     }
 }

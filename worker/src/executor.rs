@@ -156,7 +156,7 @@ impl Executor {
                 Err(error)
                     if waiting.elapsed() < DB_PATIENCE && !self.context.stop.is_cancelled() =>
                 {
-                    tracing::warn!(
+                    tracing::debug!(
                         message.id = message_id,
                         "the database is away, waiting: {error}"
                     );
@@ -168,10 +168,11 @@ impl Executor {
     }
 
     /// Runs the handler in a task of its own: a panic ends it alone, and a time-out stops the
-    /// waiting without cutting the handler off in the middle of a transaction.
+    /// waiting without cutting the handler off. Shutdown waits for it: it may hold new tokens.
     async fn run(&self, command: Command, terms: Terms) -> Ending {
         let context = self.context.clone();
-        let task = tokio::spawn(async move { handlers::handle(&context, &command).await });
+        let tasks = context.tasks.clone();
+        let task = tasks.spawn(async move { handlers::handle(&context, &command).await });
         match tokio::time::timeout(terms.timeout, task).await {
             Ok(Ok(result)) => Ending::Finished(result),
             Ok(Err(_)) => Ending::Panicked,

@@ -8,7 +8,8 @@ use futures_util::FutureExt as _;
 use latchkey_shared::broker::consumer::consume;
 use latchkey_shared::broker::{BrokerState, Publisher, Supervisor, Topology, topology};
 use latchkey_shared::clock::Clock;
-use latchkey_shared::db::Db;
+use latchkey_shared::db::{Db, Server, workers};
+use latchkey_shared::ids::WorkerId;
 use latchkey_shared::keyring::Vault;
 use latchkey_shared::net_guard::NetGuard;
 use latchkey_shared::ops::{self, CheckReadiness, Readiness};
@@ -16,7 +17,6 @@ use latchkey_shared::platforms::Platforms;
 use latchkey_shared::work::Store;
 use latchkey_shared::{boot, telemetry};
 use serde_json::json;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,8 +24,11 @@ use crate::atproto::Directory;
 use crate::context::Context;
 use crate::executor::Executor;
 use crate::handlers::WEBHOOK_TIMEOUT;
+use crate::held::HeldAnswers;
 use crate::lanes::Lanes;
+use crate::liveness::Liveness;
 use crate::oauth::{CallTimeouts, PlatformHttp};
+use crate::permits::Permits;
 use crate::requests::{Desk, Terms};
 use crate::settings::{Pool, WorkerSettings};
 use crate::sweeps::{self, DeadLetterKeeper};
@@ -39,6 +42,8 @@ pub struct Running {
     publishing: TaskTracker,
     /// Connections to the broker: needed until the last delivery is settled.
     connections: CancellationToken,
+    /// Of each pool.
+    permits: Vec<Permits>,
     drain: Duration,
 }
 
@@ -61,22 +66,44 @@ pub async fn start(settings: &WorkerSettings, clock: Clock) -> anyhow::Result<Ru
     let shared_db = Db::new(&database, 2, clock.clone());
     let context = context(settings, shared_db, publisher, &publishing).await?;
     let consuming = supervise("latchkey-worker consume");
-    let work = TaskTracker::new();
+    let work = context.tasks.clone();
     let terms = Terms::new(&settings.common, settings.trust_producers)?;
+    workers::renew(&mut *context.store.conn().await?, context.liveness.id()).await?;
+    let mut permits = Vec::new();
     for pool in &settings.pools {
-        let db = Db::new(&database, settings.db_connections, clock.clone());
-        let pool_context = Context {
-            store: context.store.over(db),
-            calls: Arc::new(Semaphore::new(settings.concurrency.into())),
-            ..context.clone()
-        };
-        let consuming = (&consuming, settings.concurrency);
-        start_pool(*pool, pool_context, consuming, (&schedules, &terms), &work);
+        let pool_context = pool_context(*pool, &context, settings, &database);
+        permits.push(pool_context.permits.clone());
+        start_pool(*pool, pool_context, &consuming, (&schedules, &terms));
     }
+    let (store, renewing) = (context.store.clone(), connections.clone());
+    tokio::spawn(context.liveness.clone().keep_renewing(store, renewing));
     work.spawn(ops::serve(listener, readiness(&context, consuming), context.stop.clone()));
     work.close();
     tracing::info!(pools = ?settings.pools, concurrency = settings.concurrency, "worker started");
-    Ok(Running { context, work, publishing, connections, drain: settings.drain })
+    Ok(Running { context, work, publishing, connections, permits, drain: settings.drain })
+}
+
+/// What one pool works with: its own permits, and its own connections, of which a third is kept for answers
+/// where there are as many as three.
+fn pool_context(
+    pool: Pool,
+    context: &Context,
+    settings: &WorkerSettings,
+    database: &Server,
+) -> Context {
+    let concurrency = settings.concurrency.into();
+    let for_answers = settings.db_connections / 3;
+    let over = |size| context.store.over(Db::new(database, size, context.clock().clone()));
+    let store = over(settings.db_connections - for_answers);
+    Context {
+        answers: if for_answers > 0 { over(for_answers) } else { store.clone() },
+        store,
+        permits: match pool {
+            Pool::Refresh | Pool::Sweeps => Permits::paced(concurrency),
+            _ => Permits::new(concurrency),
+        },
+        ..context.clone()
+    }
 }
 
 /// What all pools share; each gets its own connections and its own turns to call.
@@ -96,8 +123,11 @@ async fn context(
     let directory =
         platforms.directory().map(|settings| Directory::new(settings.clone(), guard.clone()));
     let directory = directory.transpose()?;
+    let liveness = Liveness::new(WorkerId::new(db.clock()));
+    let store = Store::new(db, vault, publisher, publishing.clone());
     Ok(Context {
-        store: Store::new(db, vault, publisher, publishing.clone()),
+        answers: store.clone(),
+        store,
         platforms,
         http: PlatformHttp::new(timeouts, &guard)?,
         directory,
@@ -105,9 +135,14 @@ async fn context(
         guard,
         lanes: Lanes::new(settings.webhook_concurrency.into(), settings.concurrency.into()),
         in_doubt_lead: TimeDelta::from_std(settings.in_doubt_lead)?,
+        refusal_confirm: TimeDelta::from_std(settings.refusal_confirm)?,
+        brake_after: settings.brake_after.into(),
         refreshed_events: settings.refreshed_events,
         event_days: settings.event_days,
-        calls: Arc::new(Semaphore::new(0)),
+        permits: Permits::new(0),
+        held: HeldAnswers::default(),
+        liveness,
+        tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     })
 }
@@ -115,11 +150,12 @@ async fn context(
 fn start_pool(
     pool: Pool,
     context: Context,
-    (supervisor, prefetch): (&Supervisor, u16),
+    supervisor: &Supervisor,
     (schedules, terms): (&[(sweeps::Sweep, cron::Schedule)], &Terms),
-    work: &TaskTracker,
 ) {
-    let (supervisor, stop) = (supervisor.clone(), context.stop.clone());
+    let (supervisor, stop, work) =
+        (supervisor.clone(), context.stop.clone(), context.tasks.clone());
+    let prefetch = u16::try_from(context.permits.total()).unwrap_or(u16::MAX);
     if pool == Pool::Requests {
         let desk = Desk::new(context, terms.clone());
         work.spawn(async move { consume(supervisor, pool.as_str(), prefetch, desk, stop).await });
@@ -169,12 +205,16 @@ impl Running {
     /// and returns. False when some did not end in time.
     pub async fn stop(self) -> bool {
         self.context.stop.cancel();
+        let open: usize = self.permits.iter().map(Permits::used).sum();
+        let (held, drain) = (self.context.held.len(), self.drain.as_secs());
+        tracing::info!(open, held, "{open} calls are open, and may end within {drain} s");
         let ended = tokio::time::timeout(self.drain, async {
             self.work.wait().await;
             self.publishing.close();
             self.publishing.wait().await;
         });
         let ended = ended.await.is_ok();
+        self.context.held.report_lost();
         self.connections.cancel();
         ended
     }

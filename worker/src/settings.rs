@@ -53,7 +53,7 @@ pub struct WorkerSettings {
     #[arg(long, env = "LATCHKEY_POOLS", value_delimiter = ',', default_values = ["requests", "connect", "refresh", "revocation", "webhook", "sweeps"])]
     pub pools: Vec<Pool>,
 
-    /// How many calls each pool has open at once
+    /// How many calls each pool has open at once to one platform app; a third more are kept for other apps
     #[arg(long, env = "LATCHKEY_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub concurrency: u16,
 
@@ -62,7 +62,8 @@ pub struct WorkerSettings {
     #[arg(long, env = "LATCHKEY_WEBHOOK_CONCURRENCY", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub webhook_concurrency: u16,
 
-    /// Database connections of each pool: its own, so that no pool starves another
+    /// Database connections of each pool: its own, so that no pool starves another. A third of them are kept
+    /// for what platforms answered
     #[arg(long, env = "LATCHKEY_DB_CONNECTIONS", default_value_t = 6, value_parser = clap::value_parser!(u32).range(2..=200))]
     pub db_connections: u32,
 
@@ -87,6 +88,16 @@ pub struct WorkerSettings {
     /// How many seconds before an access token's end a refresh token in doubt is tried again
     #[arg(long, env = "LATCHKEY_IN_DOUBT_LEAD", default_value = "30", value_name = "SECONDS", value_parser = parse_seconds)]
     pub in_doubt_lead: Duration,
+
+    /// How many seconds apart the platform must refuse an account twice, in clear words, before the account
+    /// expires: a refusal of everybody, by mistake, passes within them
+    #[arg(long, env = "LATCHKEY_REFUSAL_CONFIRM", default_value = "60", value_name = "SECONDS", value_parser = parse_confirm)]
+    pub refusal_confirm: Duration,
+
+    /// How many accounts of a platform app must fail in a row, none of them refreshed in between, before only
+    /// probes call it and no account expires
+    #[arg(long, env = "LATCHKEY_BRAKE_AFTER", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..=30))]
+    pub brake_after: u16,
 
     /// Whether whoever may publish requests to the broker, and is linked to no API key, may do what owners
     /// may, in every organisation: for a broker with one owner
@@ -157,6 +168,11 @@ impl WorkerSettings {
         }
         problems
     }
+}
+
+fn parse_confirm(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0..=3600).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| "must be 0 to 3600 seconds".to_owned())
 }
 
 fn parse_rotating_timeout(text: &str) -> Result<Duration, String> {

@@ -138,7 +138,7 @@ pub(crate) async fn history(
     params(("ws" = String, Path, description = "The workspace"), ("acc" = String, Path, description = "The account")),
     responses(
         (status = ACCEPTED, description = "The refresh is due; `tokenGeneration` grows when it is done", body = AccountView),
-        (status = CONFLICT, description = "`ACCOUNT_NOT_CONNECTED`; `NOTHING_TO_REFRESH`; `REFRESH_TOO_EARLY`: the detail says when it can be", body = ProblemBody, content_type = "application/problem+json"),
+        (status = CONFLICT, description = "`ACCOUNT_NOT_CONNECTED`; `NOTHING_TO_REFRESH`; `REFRESH_TOO_EARLY`, `REFRESH_IN_DOUBT`: the detail says when it can be", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn refresh(

@@ -8,5 +8,6 @@ pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod platforms;
 pub(crate) mod profiles;
+pub(crate) mod refresh_debt;
 pub(crate) mod webhook_endpoints;
 pub(crate) mod workspaces;

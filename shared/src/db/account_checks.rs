@@ -8,6 +8,7 @@ use diesel::sql_types::{BigInt, Interval, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::accounts::{Account, AccountStatus};
+use super::grants::Refused;
 use super::schema::accounts;
 use super::{DbError, now};
 use crate::clock::Clock;
@@ -43,6 +44,8 @@ pub async fn set_token(
             accounts::sealed_token.eq(sealed),
             accounts::next_check_at.eq(now(clock).nullable()),
             accounts::check_failures.eq(0),
+            accounts::check_refused_since.eq(None::<DateTime<Utc>>),
+            accounts::action_needed_since.eq(None::<DateTime<Utc>>),
         ))
         .execute(conn)
         .await?;
@@ -69,23 +72,59 @@ pub async fn hasten(
     Ok(())
 }
 
-/// Puts off the next check; `failures` counts those in a row that brought no answer. False when the
-/// account is not what it was: checked by somebody else, or connected anew.
+/// The next check of an account.
+#[derive(Clone, Copy, Debug)]
+pub struct NextCheck<'a> {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Checks in a row that did not say that the token works.
+    pub failures: i32,
+    /// That the platform said that it does not, if it did.
+    pub refused: Option<Refused<'a>>,
+}
+
+/// Notes once that the platform wants the account's person to act there; with `None` that it does no more.
+/// False when it was so before.
+///
+/// # Errors
+/// When the query fails.
+pub async fn note_action_needed(
+    conn: &mut AsyncPgConnection,
+    seen: &Account,
+    since: Option<DateTime<Utc>>,
+) -> Result<bool, DbError> {
+    if seen.action_needed_since.is_some() == since.is_some() {
+        return Ok(false);
+    }
+    let rows = diesel::update(accounts::table)
+        .filter(accounts::workspace_id.eq(&seen.workspace_id))
+        .filter(accounts::id.eq(&seen.id))
+        .set(accounts::action_needed_since.eq(since))
+        .execute(conn);
+    Ok(rows.await? == 1)
+}
+
+/// Puts off the next check. False when the account is not what it was: checked by somebody else, or connected
+/// anew.
 ///
 /// # Errors
 /// When the query fails.
 pub async fn reschedule(
     conn: &mut AsyncPgConnection,
     seen: &Account,
-    next_check_at: DateTime<Utc>,
-    failures: i32,
+    next: &NextCheck<'_>,
 ) -> Result<bool, DbError> {
     let rows = diesel::update(accounts::table)
         .filter(accounts::workspace_id.eq(&seen.workspace_id))
         .filter(accounts::id.eq(&seen.id))
         .filter(accounts::status.eq(AccountStatus::Connected))
         .filter(accounts::sealed_token.eq(&seen.sealed_token))
-        .set((accounts::next_check_at.eq(next_check_at), accounts::check_failures.eq(failures)))
+        .set((
+            accounts::next_check_at.eq(next.at),
+            accounts::check_failures.eq(next.failures),
+            accounts::check_refused_since.eq(next.refused.map(|refused| refused.since)),
+            accounts::check_refused_as.eq(next.refused.map(|refused| refused.words)),
+        ))
         .execute(conn);
     Ok(rows.await? == 1)
 }
@@ -113,6 +152,8 @@ pub async fn take_due(
              SELECT id FROM accounts WHERE status = 'connected' AND next_check_at <= moment($1)
                AND NOT EXISTS (SELECT FROM app_pauses pause WHERE pause.platform = accounts.platform
                    AND pause.app_id = coalesce(accounts.app_id, '') AND pause.until > moment($1))
+               AND NOT EXISTS (SELECT FROM app_health health WHERE health.platform = accounts.platform
+                   AND health.app_id = coalesce(accounts.app_id, '') AND health.probe_at > moment($1))
              ORDER BY next_check_at LIMIT $2 FOR UPDATE SKIP LOCKED)
          UPDATE accounts SET next_check_at = moment($1) + interval '2 min'
          FROM due WHERE accounts.id = due.id RETURNING workspace_id, accounts.id",

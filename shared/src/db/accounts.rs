@@ -72,6 +72,12 @@ pub struct Account {
     pub next_check_at: Option<DateTime<Utc>>,
     /// Checks in a row that brought no answer.
     pub check_failures: i32,
+    /// Since when the platform says that its own token does not work.
+    pub check_refused_since: Option<DateTime<Utc>>,
+    /// In which words.
+    pub check_refused_as: Option<String>,
+    /// Since when the platform wants the person to act there.
+    pub action_needed_since: Option<DateTime<Utc>>,
     /// When it was connected first.
     pub created_at: DateTime<Utc>,
 }

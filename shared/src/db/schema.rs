@@ -145,6 +145,10 @@ diesel::table! {
         revocation_sent_at -> Nullable<Timestamptz>,
         reauth_at -> Nullable<Timestamptz>,
         reauth_notice_at -> Nullable<Timestamptz>,
+        wake_at -> Nullable<Timestamptz>,
+        refused_since -> Nullable<Timestamptz>,
+        refused_as -> Nullable<Text>,
+        action_needed_since -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
     }
 }
@@ -174,8 +178,36 @@ diesel::table! {
         next_check_at -> Nullable<Timestamptz>,
         check_failures -> Integer,
         exclusive -> Bool,
+        check_refused_since -> Nullable<Timestamptz>,
+        check_refused_as -> Nullable<Text>,
+        action_needed_since -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
     }
+}
+diesel::table! {
+    app_health (platform, app_id) {
+        platform -> Text,
+        app_id -> Text,
+        failing -> Jsonb,
+        failing_since -> Nullable<Timestamptz>,
+        cause -> Nullable<Text>,
+        reason -> Nullable<Text>,
+        refused_since -> Nullable<Timestamptz>,
+        recent_refusals -> Double,
+        recent_successes -> Double,
+        recent_at -> Nullable<Timestamptz>,
+        succeeded_at -> Nullable<Timestamptz>,
+        braked_since -> Nullable<Timestamptz>,
+        probe_at -> Nullable<Timestamptz>,
+        opened_at -> Nullable<Timestamptz>,
+        refusals_believed -> Bool,
+        busy_until -> Nullable<Timestamptz>,
+        announce -> Nullable<Text>,
+        announce_since -> Nullable<Timestamptz>,
+    }
+}
+diesel::table! {
+    workers (id) { id -> Text, started_at -> Timestamptz, renewed_at -> Timestamptz, }
 }
 diesel::table! {
     app_pauses (platform, app_id) { platform -> Text, app_id -> Text, until -> Timestamptz, reason -> Text, }

@@ -118,6 +118,31 @@ pub struct AccountRefreshOverdue {
     pub error: String,
 }
 
+/// An account whose person is to act at the platform, such as to pass a checkpoint there.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountActionNeeded {
+    /// Which account.
+    #[serde(flatten)]
+    pub account: AboutAccount,
+    /// What the platform said of it, without secrets.
+    #[schema(value_type = Option<Object>)]
+    pub error: Option<Value>,
+    /// For people.
+    pub what_to_do: String,
+}
+
+impl AccountActionNeeded {
+    /// What the platform said becomes what the person is to do.
+    #[must_use]
+    pub fn new(account: AboutAccount, platform_error: &Value) -> Self {
+        let error = Some(platform_error.clone()).filter(|said| !said.is_null());
+        let what_to_do = "ask the person to sign in at the platform and to do what it asks there; \
+                          the account then works again by itself";
+        Self { account, error, what_to_do: what_to_do.to_owned() }
+    }
+}
+
 /// An end that no refresh moves.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -267,6 +292,7 @@ about_an_account!(
     AccountConnected,
     AccountRefreshed,
     AccountRefreshOverdue,
+    AccountActionNeeded,
     AccountReauthDue,
     AccountTokenExpired,
     AccountRecovered,

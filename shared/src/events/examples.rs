@@ -4,10 +4,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    AboutAccount, AccountConnected, AccountDisconnected, AccountFact, AccountReauthDue,
-    AccountRecovered, AccountRefreshOverdue, AccountRefreshed, AccountRevoked, AccountTokenExpired,
-    AccountUpdated, ConnectData, DisconnectedBy, EventData, EventType, PlatformDegraded,
-    PlatformRecovered, RecoveredBy, WebhookEndpointDisabled,
+    AboutAccount, AccountActionNeeded, AccountConnected, AccountDisconnected, AccountFact,
+    AccountReauthDue, AccountRecovered, AccountRefreshOverdue, AccountRefreshed, AccountRevoked,
+    AccountTokenExpired, AccountUpdated, ConnectData, DisconnectedBy, EventData, EventType,
+    PlatformDegraded, PlatformRecovered, RecoveredBy, WebhookEndpointDisabled,
 };
 use crate::timestamp::Timestamp;
 
@@ -60,6 +60,11 @@ fn account_example(kind: EventType) -> EventData {
                 account,
                 error: "http_503".to_owned(),
             })
+        }
+        EventType::AccountActionNeeded => {
+            let said =
+                json!({ "error": "190", "subcode": "459", "description": "You must log in." });
+            EventData::AccountActionNeeded(AccountActionNeeded::new(account, &said))
         }
         EventType::AccountReauthDue => EventData::AccountReauthDue(AccountReauthDue {
             reconnect: account.reconnect(&id("ws")),

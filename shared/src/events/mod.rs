@@ -11,9 +11,9 @@ mod examples;
 mod installation;
 
 pub use account::{
-    AboutAccount, AccountConnected, AccountDisconnected, AccountFact, AccountReauthDue,
-    AccountRecovered, AccountRefreshOverdue, AccountRefreshed, AccountRevoked, AccountTokenExpired,
-    AccountUpdated, DisconnectedBy, Reconnect, ReconnectBody, RecoveredBy,
+    AboutAccount, AccountActionNeeded, AccountConnected, AccountDisconnected, AccountFact,
+    AccountReauthDue, AccountRecovered, AccountRefreshOverdue, AccountRefreshed, AccountRevoked,
+    AccountTokenExpired, AccountUpdated, DisconnectedBy, Reconnect, ReconnectBody, RecoveredBy,
 };
 pub use connect::ConnectData;
 pub use examples::example;
@@ -100,6 +100,9 @@ catalogue! {
     AccountRefreshed = "account.refreshed", AccountRefreshed;
     /// The access token ended while its refresh keeps failing for now. Nothing is lost yet.
     AccountRefreshOverdue = "account.refresh_overdue", AccountRefreshOverdue;
+    /// The platform wants the person to act there, such as to pass a checkpoint. Nothing is lost; the account
+    /// works again when that is done.
+    AccountActionNeeded = "account.action_needed", AccountActionNeeded;
     /// Soon only the person can help: the consent ends on a day that no refresh moves. Sent 14, 7 and
     /// 1 days before.
     AccountReauthDue = "account.reauth_due", AccountReauthDue;

@@ -4,13 +4,23 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::{Means, Unable, find_account};
 use crate::code::Code;
+use crate::db;
 use crate::db::accounts::{Account, AccountStatus};
-use crate::db::grants::{self, Grant, GrantStatus};
+use crate::db::grants::{self, CallState, Grant, GrantStatus};
 use crate::ids::{AccountId, WorkspaceId};
 use crate::messages::{Command, GrantRef, RefreshDue};
 use crate::platforms::{Platform, RefreshModel};
 use crate::refused::Refused;
 use crate::work::Work;
+
+/// A refresh that can be asked for.
+#[derive(Debug)]
+pub struct Prepared {
+    account: Account,
+    grant: Grant,
+    /// The platform's tokens are refreshed no more often.
+    not_before: Option<DateTime<Utc>>,
+}
 
 /// Whether an account can be refreshed, and by which grant.
 ///
@@ -20,39 +30,60 @@ pub async fn prepare(
     means: Means<'_>,
     workspace: &WorkspaceId,
     id: &AccountId,
-) -> Result<(Account, Grant), Unable> {
+) -> Result<Prepared, Unable> {
     let (account, grant) = find_account(&mut *means.store.conn().await?, workspace, id).await?;
     if account.status != AccountStatus::Connected {
         let detail = format!("The account is `{}`: connect it again first.", account.status);
         return Err(Refused::new(Code::AccountNotConnected, detail).into());
     }
-    let renewable = |grant: &Grant| grant.status == GrantStatus::Active && grant.renewable;
-    let grant = grant.filter(renewable).ok_or_else(nothing_to_refresh)?;
-    if let Some(platform) = means.platforms.get(&account.platform) {
+    let grant = grant.filter(is_renewable).ok_or_else(nothing_to_refresh)?;
+    let platform = means.platforms.get(&account.platform);
+    if let Some(platform) = platform {
         check_platform(means, platform, &grant)?;
     }
-    Ok((account, grant))
+    let not_before = platform
+        .and_then(|platform| platform.next_refresh_after(grant.issued_at, grant.access_expires_at));
+    Ok(Prepared { account, grant, not_before })
 }
 
-/// Makes the refresh due. Whoever holds the grant's lease may be at it already: then this is the same
-/// refresh.
+/// Makes the refresh due. A worker that calls for the grant already makes the same refresh, and a token in
+/// doubt is left until its time has come.
 ///
 /// # Errors
-/// When the grant can no longer be refreshed.
+/// When the grant can no longer be refreshed, or its token is in doubt.
 pub async fn write(
     work: &mut Work,
-    (account, grant): (Account, Grant),
+    prepared: Prepared,
 ) -> Result<(Account, Option<Grant>), Unable> {
+    let Prepared { account, grant, not_before } = prepared;
     let (workspace, clock) = (&account.workspace_id, work.store().clock().clone());
-    if !grants::make_due(work, &clock, workspace, &grant.id).await? {
-        return Err(nothing_to_refresh().into());
+    let grant = grants::lock(work, workspace, &grant.id).await?;
+    let grant = grant.filter(is_renewable).ok_or_else(nothing_to_refresh)?;
+    let now = db::read_clock(work, &clock).await?;
+    match grant.call_state(now) {
+        CallState::InDoubt(next) => return Err(in_doubt(next).into()),
+        CallState::UnderWay => {}
+        CallState::Free => {
+            grants::make_due(work, &grant, not_before.map_or(now, |at| at.max(now))).await?;
+            let due = GrantRef { workspace_id: workspace.clone(), grant_id: grant.id };
+            let command = RefreshDue { platform: account.platform.clone(), grants: vec![due] };
+            work.send(&Command::RefreshDue(command)).await?;
+        }
     }
-    let command = Command::RefreshDue(RefreshDue {
-        platform: account.platform.clone(),
-        grants: vec![GrantRef { workspace_id: workspace.clone(), grant_id: grant.id }],
-    });
-    work.send(&command).await?;
     find_account(work, workspace, &account.id).await
+}
+
+fn is_renewable(grant: &Grant) -> bool {
+    grant.status == GrantStatus::Active && grant.renewable
+}
+
+fn in_doubt(next: DateTime<Utc>) -> Refused {
+    let detail = format!(
+        "The platform's last answer was lost, and the refresh token may be spent: presenting it too early \
+         could end the account. It is tried again at {}, or as soon as that is known to be safe.",
+        next.to_rfc3339_opts(SecondsFormat::Secs, true)
+    );
+    Refused::new(Code::RefreshInDoubt, detail)
 }
 
 /// Whether a refresh would do the account any good.

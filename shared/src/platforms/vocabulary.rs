@@ -312,6 +312,23 @@ impl Platform {
         self.quirks.vendor.unwrap_or(&self.id)
     }
 
+    /// When a token that was issued then may be refreshed next: one grant is refreshed only so often. A token
+    /// that lives little longer than that is refreshed at half its life: else it would lapse each time.
+    #[must_use]
+    pub fn next_refresh_after(
+        &self,
+        issued_at: DateTime<Utc>,
+        access_expires_at: Option<DateTime<Utc>>,
+    ) -> Option<DateTime<Utc>> {
+        let spacing = TimeDelta::from_std(self.refresh_spacing).ok()?;
+        let life = access_expires_at.map(|end| end - issued_at);
+        let least = match life.filter(|life| *life >= spacing) {
+            Some(life) => spacing.min(life / 2),
+            None => spacing,
+        };
+        issued_at.checked_add_signed(least)
+    }
+
     /// Whether accounts live by tokens of their own: then the grant's end is not theirs.
     #[must_use]
     pub fn accounts_have_tokens(&self) -> bool {

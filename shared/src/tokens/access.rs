@@ -9,9 +9,10 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::TokenSet;
+use crate::clock::Clock;
 use crate::db::accounts::{self, Account, AccountStatus};
-use crate::db::grants::{self, Grant, GrantStatus};
-use crate::db::{self, DbError, account_checks, app_pauses, workspace_deletion};
+use crate::db::grants::{self, CallState, Grant, GrantStatus};
+use crate::db::{self, DbError, account_checks, app_health, app_pauses, workspace_deletion};
 use crate::ids::{AccountId, GrantId, WorkspaceId};
 use crate::keyring::{Owner, SealError};
 use crate::messages::{Command, GrantRef, RefreshDue};
@@ -264,12 +265,15 @@ async fn ask(store: &Store, seen: &Grant) -> Result<(), NoAccess> {
     };
     // Others who asked held the lock until a moment ago: what they made due is due.
     let now = db::read_clock(&mut work, store.clock()).await?;
-    let called = grant.lease_until.is_some_and(|until| until > now);
-    if grant.generation != seen.generation || called {
+    if grant.generation != seen.generation {
         return Ok(());
     }
-    let app = (grant.platform.as_str(), grant.app_id.as_ref());
-    if let Some(until) = app_pauses::until(&mut work, store.clock(), app).await? {
+    match grant.call_state(now) {
+        CallState::UnderWay => return Ok(()),
+        CallState::InDoubt(_) => return Err(NoAccess::Busy),
+        CallState::Free => {}
+    }
+    if let Some(until) = paused_until(&mut work, store.clock(), &grant).await? {
         return Err(NoAccess::Paused { until });
     }
     let patience = TimeDelta::from_std(PATIENCE).unwrap_or(TimeDelta::MAX);
@@ -279,11 +283,26 @@ async fn ask(store: &Store, seen: &Grant) -> Result<(), NoAccess> {
         Some(_) if grant.attempts > 0 => return Ok(()),
         _ => {}
     }
-    if grants::make_due(&mut work, store.clock(), &grant.workspace_id, &grant.id).await? {
-        let due = GrantRef { workspace_id: grant.workspace_id, grant_id: grant.id };
-        let command = RefreshDue { platform: grant.platform, grants: vec![due] };
-        work.send(&Command::RefreshDue(command)).await?;
-        work.commit().await?;
-    }
+    grants::make_due(&mut work, &grant, now).await?;
+    let due = GrantRef { workspace_id: grant.workspace_id, grant_id: grant.id };
+    let command = RefreshDue { platform: grant.platform, grants: vec![due] };
+    work.send(&Command::RefreshDue(command)).await?;
+    work.commit().await?;
     Ok(())
+}
+
+/// Until when the grant's app is left alone: because the platform asked for it, or until the next probe of an
+/// app whose brake is on.
+async fn paused_until(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    grant: &Grant,
+) -> Result<Option<DateTime<Utc>>, DbError> {
+    let app = grant.app_key();
+    if let Some(until) = app_pauses::until(conn, clock, &app).await? {
+        return Ok(Some(until));
+    }
+    let health = app_health::find(conn, &app).await?;
+    let braked = health.filter(|health| health.braked_since.is_some());
+    Ok(braked.and_then(|health| health.probe_at))
 }

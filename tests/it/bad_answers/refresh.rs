@@ -21,9 +21,12 @@ enum Then {
     /// Nobody knows. Tried again once, shortly before the access token's end: good if the platform
     /// never spent the token. Elsewhere nothing is lost, and it heals.
     InDoubt { spent: bool },
+    /// Nobody knows either, but no other answer can follow. Where tokens rotate it is tried again once
+    /// another call of the app has succeeded.
+    Answered { spent: bool },
     /// Only the person can help, for this reason.
     Dies(&'static str),
-    /// Somebody must mend our settings: no account is touched, and it is tried every 5 minutes.
+    /// Somebody must mend our settings: no account is touched.
     OurFault,
 }
 
@@ -47,9 +50,10 @@ fn after(user: &'static str, fault: Fault, says: &'static str) -> Case {
 fn cases() -> Vec<Case> {
     let limited = Fault::RateLimited { retry_after_secs: None };
     let lost = Then::InDoubt { spent: false };
+    let unspent = Then::Answered { spent: false };
     vec![
-        before("internal-error", Fault::Status { status: 500 }, "http_500", Then::Heals),
-        before("unavailable", Fault::Status { status: 503 }, "http_503", Then::Heals),
+        before("internal-error", Fault::Status { status: 500 }, "http_500", unspent),
+        before("unavailable", Fault::Status { status: 503 }, "http_503", unspent),
         before("limited", limited, "http_429", Then::Heals),
         before("forbidden-by-a-proxy", Fault::Status { status: 403 }, "http_403", Then::Heals),
         before("busy-in-200", in_ok("slow_down"), "slow_down", Then::Heals),
@@ -61,10 +65,10 @@ fn cases() -> Vec<Case> {
         after("silence", Fault::Silence, "no_readable_answer"),
         after("drop", Fault::Drop, "no_readable_answer"),
         after("html", html(), "no_readable_answer"),
-        after("redirect", redirect(), "http_307"),
+        Case { then: Then::Answered { spent: true }, ..after("redirect", redirect(), "http_307") },
         before("never-arrived", Fault::Drop, "no_readable_answer", lost),
         before("never-began", Fault::Silence, "no_readable_answer", lost),
-        before("redirect-instead", redirect(), "http_307", lost),
+        before("redirect-instead", redirect(), "http_307", unspent),
         before("refused", Fault::InvalidGrant, "invalid_grant", Then::Dies("refused_by_platform")),
         before(
             "refused-in-200",
@@ -94,8 +98,10 @@ async fn refreshes_where_a_lost_answer_is_forgiven() -> anyhow::Result<()> {
     let minute = std::time::Duration::from_secs(60);
     let rotation = Rotation::Grace(minute);
     let app = story(Options { rotation, grace_seconds: Some(60), ..Options::default() }).await?;
-    let spent =
-        cases().iter().filter(|case| matches!(case.then, Then::InDoubt { spent: true })).count();
+    let is_spent = |then: &Then| {
+        matches!(then, Then::InDoubt { spent: true } | Then::Answered { spent: true })
+    };
+    let spent = cases().iter().filter(|case| is_spent(&case.then)).count();
     let ledger = app.sandbox.ledger();
     let replayed = ledger.iter().filter(|entry| entry.kind == Kind::RefreshReplayed).count();
     assert_eq!(replayed, spent, "the old token brought the new pair a second time");
@@ -116,7 +122,7 @@ async fn story(options: Options) -> anyhow::Result<TestApp> {
     let users: Vec<&str> = cases.iter().map(|case| case.user).collect();
     let accounts = connect_all(&app, &users).await?;
     for (case, account) in cases.iter_mut().zip(&accounts) {
-        if !strict && matches!(case.then, Then::InDoubt { .. }) {
+        if !strict && matches!(case.then, Then::InDoubt { .. } | Then::Answered { .. }) {
             case.then = Then::Heals;
         }
         if !matches!(case.then, Then::OurFault) {
@@ -128,14 +134,21 @@ async fn story(options: Options) -> anyhow::Result<TestApp> {
     for (case, account) in cases.iter().zip(&accounts).filter(|case| !ours(case)) {
         soon(&app, case, account).await.with_context(|| case.user)?;
     }
+    app.clock.advance(TimeDelta::seconds(3));
+    let healthy = users.iter().position(|user| *user == "limited").context("it has healed")?;
+    refresh_now(&app, &accounts[healthy].account_id).await?;
+    for (case, account) in cases.iter().zip(&accounts) {
+        after_a_success(&app, case, account).await.with_context(|| case.user)?;
+    }
     // Last, and one after the other: while we are wrong, the app is left alone.
     for (case, account) in cases.iter().zip(&accounts).filter(ours) {
-        app.execute("DELETE FROM app_pauses").await?;
+        app.execute("DELETE FROM app_pauses; DELETE FROM app_health").await?;
         strike(&app, case.user, &case.rule);
         refresh_now(&app, &account.account_id).await?;
         soon(&app, case, account).await.with_context(|| case.user)?;
     }
-    let deaths = cases.iter().filter(|case| matches!(case.then, Then::Dies(_))).count();
+    let dead = |case: &&Case| matches!(case.then, Then::Dies(_) | Then::Answered { spent: true });
+    let deaths = cases.iter().filter(dead).count();
     let told = "SELECT count(*) AS n FROM events WHERE type IN ('account.token_expired', 'account.refresh_overdue')";
     assert_eq!(app.row(told).await?["n"], deaths, "of all others nobody was told");
 
@@ -160,6 +173,19 @@ async fn soon(app: &TestApp, case: &Case, account: &Connected) -> anyhow::Result
         Then::Heals => healed(app, case, account).await,
         Then::Dies(reason) => died(app, case, (account, reason)).await,
         Then::OurFault | Then::InDoubt { .. } => put_off(app, case, account).await,
+        Then::Answered { .. } => {
+            let id = &account.account_id;
+            app.account_until(id, |account| !account["lastError"].is_null()).await.map(drop)
+        }
+    }
+}
+
+/// A call of the app has succeeded: what was answered in vain before is tried again.
+async fn after_a_success(app: &TestApp, case: &Case, account: &Connected) -> anyhow::Result<()> {
+    match case.then {
+        Then::Answered { spent: true } => died(app, case, (account, "refresh_interrupted")).await,
+        Then::Answered { spent: false } => healed(app, case, account).await,
+        _ => Ok(()),
     }
 }
 
@@ -196,7 +222,7 @@ async fn put_off(app: &TestApp, case: &Case, account: &Connected) -> anyhow::Res
         assert_eq!(grant["calling_generation"], 1, "{grant}");
         assert_eq!(seconds("before_end"), 30, "{}: {grant}", case.user);
     } else {
-        assert_eq!(seconds("waits"), 300, "{}: {grant}", case.user);
+        assert!(seconds("waits") <= 2, "{}: {grant}", case.user);
     }
     assert_eq!(calls(app, Endpoint::TokenRefresh, case.user).len(), 1, "{}", case.user);
     Ok(())
@@ -262,11 +288,11 @@ async fn a_platform_is_left_alone_for_as_long_as_it_asks_up_to_a_day() -> anyhow
         let grant = grant_of(&app, id).await?;
         if *wait > 0 {
             let waits = grant["waits"].as_f64().unwrap_or_default();
-            assert!((wait - 20..=wait + 1).contains(&(waits as i64)), "{user}: {grant}");
+            assert!((wait - 20..=wait + 6).contains(&(waits as i64)), "{user}: {grant}");
         }
     }
     app.account_until(&accounts[4].account_id, |account| account["tokenGeneration"] == 2).await?;
-    app.clock.advance(TimeDelta::minutes(10) + TimeDelta::seconds(2));
+    app.clock.advance(TimeDelta::minutes(10) + TimeDelta::seconds(7));
     for account in &accounts[..3] {
         app.account_until(&account.account_id, |account| account["tokenGeneration"] == 2).await?;
     }

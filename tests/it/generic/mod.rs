@@ -21,7 +21,7 @@ const CLIENT_SECRET: &str = "pass & word = 100 % : é + more than enough";
 fn section(keys: &str) -> String {
     format!(
         "[platforms.MY_PROVIDER]\nname = \"My provider\"\nclient_id = \"{CLIENT_ID}\"\n\
-         client_secret = {{ value = \"{CLIENT_SECRET}\" }}\n{keys}\n"
+         client_secret = {{ value = \"{CLIENT_SECRET}\" }}\nrefresh_spacing_seconds = 0\n{keys}\n"
     )
 }
 

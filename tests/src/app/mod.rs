@@ -247,6 +247,8 @@ impl TestApp {
             call_timeout: self.options.call_timeout.unwrap_or(Duration::from_secs(30)),
             drain: PATIENCE,
             in_doubt_lead: Duration::from_secs(30),
+            refusal_confirm: self.options.refusal_confirm,
+            brake_after: self.options.brake_after,
             trust_producers: self.options.trust_producers,
             refreshed_events: self.options.refreshed_events,
             event_days: 90,

@@ -44,6 +44,12 @@ pub struct Options {
     /// More sections of the platforms file; `{sandbox}` stands for the sandbox's address, `{dns}` for its
     /// name server's.
     pub platforms: String,
+    /// How far apart two clear refusals must be that end an account. Nothing here: a test of something else
+    /// need not wait for the second.
+    pub refusal_confirm: Duration,
+    /// How many accounts that fail in a row put the brake on. Many: most tests let each account fail in a way
+    /// of its own.
+    pub brake_after: u16,
     /// Whether workers take requests from producers that no key stands behind.
     pub trust_producers: bool,
     /// Where webhooks may go besides public addresses; where nowhere, the receiver hears nothing.
@@ -81,6 +87,8 @@ impl Default for Options {
             token_url: None,
             configured: true,
             platforms: String::new(),
+            refusal_confirm: Duration::ZERO,
+            brake_after: 1000,
             trust_producers: false,
             outbound_allow: vec!["127.0.0.0/8".parse().expect("this is a network")],
             refreshed_events: false,

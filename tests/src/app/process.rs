@@ -189,6 +189,8 @@ impl TestApp {
             .env("LATCHKEY_OUTBOUND_ALLOW", "127.0.0.0/8")
             .env("LATCHKEY_OUTBOUND_PORTS", "1-65535")
             .env("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0")
+            .env("LATCHKEY_REFUSAL_CONFIRM", self.options.refusal_confirm.as_secs().to_string())
+            .env("LATCHKEY_BRAKE_AFTER", self.options.brake_after.clamp(2, 30).to_string())
             .env("LATCHKEY_TEST_CLOCK", self.files.clock());
         if let Some(url) = &self.common.public_url {
             command.env("LATCHKEY_PUBLIC_URL", url.as_str());

@@ -6,21 +6,27 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_shared::backoff::Policy;
 use latchkey_shared::credentials::{self, Credentials};
-use latchkey_shared::db;
-use latchkey_shared::db::account_checks::{self, token_place};
+use latchkey_shared::db::account_checks::{self, NextCheck, token_place};
 use latchkey_shared::db::accounts::{self, Account, AccountStatus};
-use latchkey_shared::db::grants::{self, Reauth};
+use latchkey_shared::db::app_health::{self, AppHealth, AppKey, Cause};
+use latchkey_shared::db::grants::{self, Reauth, Refused};
+use latchkey_shared::db::{self, DbError};
+use latchkey_shared::events::{AccountActionNeeded, EventData, NewEvent};
 use latchkey_shared::keyring::{Owner, SealError};
 use latchkey_shared::messages::CheckDue;
 use latchkey_shared::platforms::Platform;
 use latchkey_shared::platforms::quirks::{Accounts, Inspection};
+use latchkey_shared::work::Work;
 use secrecy::SecretString;
 use url::Url;
 
 use super::changes::change_scopes;
 use super::expiry::expire_account;
-use super::{OUR_FAULT_PAUSE, pause_app};
+use super::judge::{Before, Judgement, judge};
+use super::pause::pause_app;
+use crate::brake::{Failed, Succeeded};
 use crate::context::Context;
+use crate::health;
 use crate::oauth::inspect::{Inspected, inspect};
 use crate::oauth::refusal::{FailureClass, Refusal};
 use crate::oauth::{AskError, schedule};
@@ -36,8 +42,14 @@ pub const TERMS: Terms = Terms {
 /// Between checks that brought no answer.
 const RETRY: Policy = Policy::new(Duration::from_secs(60), Duration::from_secs(6 * 3600));
 
+/// When an account is looked at again whose app is braked.
+const BRAKED: TimeDelta = TimeDelta::seconds(30);
+
 struct Check {
     account: Account,
+    /// How the calls of its app went before.
+    health: AppHealth,
+    asked_at: DateTime<Utc>,
     client: Credentials,
     token: SecretString,
 }
@@ -47,20 +59,49 @@ struct Check {
 /// # Errors
 /// [`Failure`].
 pub async fn handle(context: &Context, message: &CheckDue) -> Result<Outcome, Failure> {
-    let Some(_turn) = context.turn_to_call().await else {
-        return Ok(Outcome::Stale("no turn to call: it comes due again"));
-    };
     let Some(account) = load(context, message).await? else {
         return Ok(Outcome::Stale("not connected, or without a token of its own"));
+    };
+    let app = AppKey::new(&account.platform, account.app_id.as_ref());
+    let Some(_permit) = context.permit(&app).await else {
+        return Ok(Outcome::Stale("no permit to call: it comes due again"));
     };
     let platform = context.platform(&account.platform)?;
     let endpoints = context.endpoints(platform).await?;
     let (Some(inspection), Some(url)) = (inspection(platform), &endpoints.inspect_url) else {
         return Ok(Outcome::Stale("its platform cannot be asked"));
     };
-    let check = prepare(context, platform, account).await?;
+    let Some(health) = may_ask(context, &app, &account).await? else {
+        return Ok(Outcome::Stale("its app fails: the next probe finds out"));
+    };
+    let check = prepare(context, platform, (account, health)).await?;
     let asked = ask(context, platform, (url, inspection), &check).await;
-    settle(context, platform, (inspection, &check.account), asked).await
+    settle(context, platform, (inspection, &check), asked).await
+}
+
+/// How the app's calls went, unless its brake is on and this is not the next probe: then the account waits.
+async fn may_ask(
+    context: &Context,
+    app: &AppKey,
+    account: &Account,
+) -> Result<Option<AppHealth>, Failure> {
+    let mut work = context.store.begin().await?;
+    let health = app_health::find(&mut work, app).await?;
+    let health = health.unwrap_or_else(|| AppHealth::good(app));
+    let may = health::may_call(context, &mut work, &health).await?;
+    if !may {
+        let now = db::read_now(&mut work, context.clock()).await?;
+        let refused = refused_before(account);
+        let next = NextCheck { at: now + BRAKED, failures: account.check_failures, refused };
+        account_checks::reschedule(&mut work, account, &next).await?;
+    }
+    work.commit().await?;
+    Ok(may.then_some(health))
+}
+
+fn refused_before(account: &Account) -> Option<Refused<'_>> {
+    let words = account.check_refused_as.as_deref()?;
+    account.check_refused_since.map(|since| Refused { since, words })
 }
 
 async fn load(context: &Context, message: &CheckDue) -> Result<Option<Account>, Failure> {
@@ -82,7 +123,7 @@ fn inspection(platform: &Platform) -> Option<&'static Inspection> {
 async fn prepare(
     context: &Context,
     platform: &Platform,
-    account: Account,
+    (account, health): (Account, AppHealth),
 ) -> Result<Check, Failure> {
     let (vault, workspace) = (context.store.vault(), &account.workspace_id);
     let mut conn = context.store.conn().await?;
@@ -92,7 +133,8 @@ async fn prepare(
     let token = std::str::from_utf8(&plain).map_err(|_| SealError::UnknownFormat)?.into();
     let app = (workspace, account.app_id.as_ref());
     let client = credentials::resolve(&mut conn, vault, platform, app).await?;
-    Ok(Check { account, client, token })
+    let asked_at = db::read_now(&mut conn, context.clock()).await?;
+    Ok(Check { account, health, asked_at, client, token })
 }
 
 /// Asks once, and once more with the client's older secret where the newest seems to be refused.
@@ -112,21 +154,172 @@ async fn ask(
 async fn settle(
     context: &Context,
     platform: &Platform,
-    (inspection, account): (&Inspection, &Account),
+    (inspection, check): (&Inspection, &Check),
     asked: Result<Inspected, AskError>,
 ) -> Result<Outcome, Failure> {
-    let refusal = match asked {
+    let failed = match asked {
         Ok(Inspected::Valid { reauth_at, scopes }) => {
-            return confirm(context, (inspection, account), (reauth_at, scopes)).await;
+            let confirmed =
+                confirm(context, (inspection, &check.account), (reauth_at, scopes)).await;
+            let was_refused = check.account.check_refused_since.is_some();
+            let succeeded = Succeeded { called_at: check.asked_at, count: 1, was_refused };
+            health::note_success(context, &check.health, succeeded).await;
+            return confirmed;
         }
-        Ok(Inspected::Invalid(refusal)) => refusal,
-        Err(error) => return put_off(context, platform, account, &error).await,
+        Ok(Inspected::Invalid(refusal)) => FailedCheck::of_account(platform, refusal),
+        Err(error) => FailedCheck::of_call(platform, &error),
     };
-    match refusal.class(platform) {
-        FailureClass::Transient if refusal.will_pass(platform) => {
-            put_off(context, platform, account, &AskError::Said(refusal)).await
+    failed.conclude(context, check).await
+}
+
+/// A check that did not say that the token works.
+struct FailedCheck {
+    refusal: Refusal,
+    class: FailureClass,
+    cause: Option<Cause>,
+    asked: Option<Duration>,
+}
+
+impl FailedCheck {
+    /// The platform says that the token does not work, and why.
+    fn of_account(platform: &Platform, refusal: Refusal) -> Self {
+        let class = refusal.class(platform);
+        let cause = match class {
+            FailureClass::Transient | FailureClass::InDoubt(_) | FailureClass::Unclear => {
+                Some(Cause::Failures)
+            }
+            FailureClass::OurFault => Some(Cause::Client),
+            FailureClass::Checkpoint => None,
+            _ => Some(Cause::Refusals),
+        };
+        Self { asked: refusal.patience(platform), refusal, class, cause }
+    }
+
+    /// The platform did not answer the question. It was asked with our client's own token: what it refuses is
+    /// ours, unless it says that there is no such account.
+    fn of_call(platform: &Platform, error: &AskError) -> Self {
+        let asked = error.patience(platform);
+        let (refusal, class, cause) = match error {
+            AskError::Said(refusal) => match refusal.class(platform) {
+                FailureClass::DeadIfRepeated => {
+                    (refusal.clone(), FailureClass::DeadIfRepeated, Some(Cause::Refusals))
+                }
+                _ => (refusal.clone(), FailureClass::OurFault, Some(Cause::Client)),
+            },
+            AskError::Refused(status) => {
+                let refusal = Refusal::new(&format!("http_{status}"), None);
+                (refusal, FailureClass::OurFault, Some(Cause::Client))
+            }
+            AskError::Call(_) | AskError::Lacks(_) => {
+                let refusal = Refusal::new("check_failed", Some(&error.to_string()));
+                let cause = asked.is_none().then_some(Cause::Failures);
+                (refusal, FailureClass::Transient, cause)
+            }
+        };
+        Self { refusal, class, cause, asked }
+    }
+
+    /// Puts the next check off, or ends the account.
+    async fn conclude(&self, context: &Context, check: &Check) -> Result<Outcome, Failure> {
+        let (seen, clock) = (&check.account, context.clock());
+        let mut work = context.store.begin().await?;
+        let account = accounts::lock(&mut work, &seen.workspace_id, &seen.id).await?;
+        let Some(account) = account.filter(|now| now.sealed_token == seen.sealed_token) else {
+            return Ok(Outcome::Stale("connected anew meanwhile"));
+        };
+        let (health, changed) = self.note_failure(context, &mut work, check).await?;
+        let now = db::read_clock(&mut work, clock).await?;
+        let before = Before {
+            since: account.check_refused_since,
+            words: account.check_refused_as.as_deref(),
+        };
+        let signature = self.refusal.signature();
+        let judgement =
+            judge(self.class, &signature, before, &health, (now, context.refusal_confirm));
+        let dies = judgement.as_ref().is_some_and(|judgement| judgement.dies);
+        if dies {
+            self.end(context, &mut work, &account).await?;
+            health::note_death(&mut work, &check.health.key()).await?;
+        } else {
+            self.put_off(&mut work, &account, judgement.as_ref(), now).await?;
         }
-        class => end(context, account, (&refusal, class)).await,
+        let key = check.health.key();
+        let pause = match self.asked {
+            Some(wait) => pause_app(&mut work, clock, &key, (wait, &self.refusal.code)).await?,
+            None => None,
+        };
+        work.commit().await?;
+        if let Some(changed) = &changed {
+            health::tell(context, changed).await;
+        }
+        if let Some(pause) = &pause {
+            pause.tell(&key);
+        }
+        let error = &self.refusal.code;
+        if dies {
+            tracing::warn!(account.id = %account.id, error, "token expired: the person must connect again");
+        } else {
+            tracing::debug!(account.id = %account.id, error, "a check is put off");
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn note_failure(
+        &self,
+        context: &Context,
+        work: &mut Work,
+        check: &Check,
+    ) -> Result<(AppHealth, Option<health::Changed>), DbError> {
+        let Some(cause) = self.cause else { return Ok((check.health.clone(), None)) };
+        let failed = Failed {
+            cause,
+            reason: &self.refusal.code,
+            subject: check.account.id.as_str(),
+            refused_since: check.account.check_refused_since,
+        };
+        health::note_failure(context, work, &check.health.key(), &failed).await
+    }
+
+    async fn put_off(
+        &self,
+        work: &mut Work,
+        account: &Account,
+        judgement: Option<&Judgement>,
+        now: DateTime<Utc>,
+    ) -> Result<(), DbError> {
+        let failures = account.check_failures.saturating_add(1);
+        let delay = RETRY.delay(u32::try_from(failures).unwrap_or(u32::MAX));
+        let wait = self.asked.unwrap_or_default().max(delay);
+        let later = now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::hours(6));
+        let again_at = judgement.and_then(|judgement| judgement.again_at);
+        let refused = judgement
+            .map(|judgement| Refused { since: judgement.since, words: &judgement.words })
+            .or(refused_before(account));
+        let next = NextCheck { at: again_at.unwrap_or(later), failures, refused };
+        account_checks::reschedule(work, account, &next).await?;
+        if self.class == FailureClass::Checkpoint
+            && account_checks::note_action_needed(work, account, Some(now)).await?
+        {
+            let needed = AccountActionNeeded::new(account.about(), &self.refusal.to_json());
+            let needed = EventData::AccountActionNeeded(needed);
+            work.emit(NewEvent::of_workspace(&account.workspace_id, needed)).await?;
+        }
+        Ok(())
+    }
+
+    /// The token does not work any more: this account ends, and no other.
+    async fn end(
+        &self,
+        context: &Context,
+        work: &mut Work,
+        account: &Account,
+    ) -> Result<(), DbError> {
+        let reason = match self.class {
+            FailureClass::NeedsConsent => "consent_required",
+            _ => "refused_by_platform",
+        };
+        let said = self.refusal.to_json();
+        expire_account(work, context.clock(), account, (reason, &said)).await
     }
 }
 
@@ -140,7 +333,9 @@ async fn confirm(
     let mut work = context.store.begin().await?;
     let now = db::read_now(&mut work, context.clock()).await?;
     let next = schedule::check_at(&account.id, now, inspection.every);
-    if !account_checks::reschedule(&mut work, account, next, 0).await? {
+    let next = NextCheck { at: next, failures: 0, refused: None };
+    account_checks::note_action_needed(&mut work, account, None).await?;
+    if !account_checks::reschedule(&mut work, account, &next).await? {
         return Ok(Outcome::Stale("connected anew, or checked meanwhile"));
     }
     if let Some(grant) = &account.grant_id {
@@ -155,60 +350,5 @@ async fn confirm(
         }
     }
     work.commit().await?;
-    Ok(Outcome::Done)
-}
-
-async fn put_off(
-    context: &Context,
-    platform: &Platform,
-    account: &Account,
-    error: &AskError,
-) -> Result<Outcome, Failure> {
-    let failures = account.check_failures.saturating_add(1);
-    let delay = RETRY.delay(u32::try_from(failures).unwrap_or(u32::MAX));
-    let asked = error.patience(platform);
-    let wait = asked.unwrap_or_default().max(delay);
-    let mut work = context.store.begin().await?;
-    let now = db::read_now(&mut work, context.clock()).await?;
-    let next = now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::hours(6));
-    account_checks::reschedule(&mut work, account, next, failures).await?;
-    let pause = match error {
-        // Asked with our client's own token: whatever is refused here is ours.
-        AskError::Said(_) | AskError::Refused(_) => {
-            tracing::error!(
-                platform.id = platform.id,
-                "a check is refused: look at the client's credentials: {error}"
-            );
-            Some(OUR_FAULT_PAUSE)
-        }
-        AskError::Call(_) | AskError::Lacks(_) => asked,
-    };
-    if let Some(pause) = pause {
-        let app = (platform, account.app_id.as_ref());
-        pause_app(&mut work, context.clock(), app, (pause, "check_refused")).await?;
-    }
-    work.commit().await?;
-    tracing::info!(account.id = %account.id, "a check is put off: {error}");
-    Ok(Outcome::Done)
-}
-
-/// The token does not work any more: this account ends, and no other.
-async fn end(
-    context: &Context,
-    seen: &Account,
-    (refusal, class): (&Refusal, FailureClass),
-) -> Result<Outcome, Failure> {
-    let reason = match class {
-        FailureClass::NeedsConsent => "consent_required",
-        _ => "refused_by_platform",
-    };
-    let mut work = context.store.begin().await?;
-    let account = accounts::lock(&mut work, &seen.workspace_id, &seen.id).await?;
-    let Some(account) = account.filter(|now| now.sealed_token == seen.sealed_token) else {
-        return Ok(Outcome::Stale("connected anew meanwhile"));
-    };
-    expire_account(&mut work, context.clock(), &account, (reason, &refusal.to_json())).await?;
-    work.commit().await?;
-    tracing::warn!(account.id = %account.id, error = refusal.code, "token expired: the person must connect again");
     Ok(Outcome::Done)
 }

@@ -7,7 +7,9 @@ mod callback_received;
 mod changes;
 mod check_due;
 mod expiry;
+mod judge;
 mod new_tokens;
+mod pause;
 mod reauth;
 mod refresh_due;
 mod revocation_due;
@@ -15,17 +17,9 @@ mod webhook_due;
 
 pub use webhook_due::REQUEST_TIMEOUT as WEBHOOK_TIMEOUT;
 
-use std::time::Duration;
-
-use chrono::TimeDelta;
-use latchkey_shared::clock::Clock;
 use latchkey_shared::credentials::Credentials;
-use latchkey_shared::db::{DbError, app_pauses};
 use latchkey_shared::failpoint;
-use latchkey_shared::ids::AppId;
-use latchkey_shared::messages::{CallbackReceived, Command, CommandKind};
-use latchkey_shared::platforms::Platform;
-use latchkey_shared::work::Work;
+use latchkey_shared::messages::{CallbackReceived, Command, CommandKind, GrantRef};
 
 use crate::context::Context;
 use crate::outcome::{Failure, Outcome, Terms};
@@ -72,42 +66,24 @@ pub async fn expire_connect(
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn expire_grant(
-    context: &Context,
-    grant: &latchkey_shared::messages::GrantRef,
-) -> Result<Outcome, Failure> {
+pub async fn expire_grant(context: &Context, grant: &GrantRef) -> Result<Outcome, Failure> {
     refresh_due::expire_ended(context, grant).await
+}
+
+/// Notices that an access token has ended; for the sweep.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn note_lapsed(context: &Context, grant: &GrantRef) -> Result<Outcome, Failure> {
+    refresh_due::note_lapsed(context, grant).await
 }
 
 /// Tells of an end that no refresh moves; for the sweep.
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn notice_reauth(
-    context: &Context,
-    grant: &latchkey_shared::messages::GrantRef,
-) -> Result<Outcome, Failure> {
+pub async fn notice_reauth(context: &Context, grant: &GrantRef) -> Result<Outcome, Failure> {
     reauth::notice(context, grant).await
-}
-
-/// While we are wrong ourselves, asking more often helps nobody.
-const OUR_FAULT_PAUSE: Duration = Duration::from_secs(300);
-/// For one account's sake others are not held back longer; then the next one finds out.
-const MAX_APP_PAUSE: Duration = Duration::from_secs(900);
-
-/// Leaves a platform app alone, as the platform asked. Not where each person's host speaks for itself
-/// alone: there one host could hold up everybody.
-async fn pause_app(
-    work: &mut Work,
-    clock: &Clock,
-    (platform, app): (&Platform, Option<&AppId>),
-    (wait, reason): (Duration, &str),
-) -> Result<(), DbError> {
-    if platform.quirks.own_host {
-        return Ok(());
-    }
-    let wait = TimeDelta::from_std(wait.min(MAX_APP_PAUSE)).unwrap_or(TimeDelta::minutes(15));
-    app_pauses::pause(work, clock, (&platform.id, app), (wait, reason)).await
 }
 
 /// An app's newest secret does not work, and its older one is about to be presented: not for long, if
@@ -117,26 +93,4 @@ fn note_refused_secret(client: &Credentials) {
         client.id = client.client_id,
         "the newest client secret is refused: trying the older one"
     );
-}
-
-/// How long a platform's answer is held while the database is away.
-const STORE_PATIENCE: Duration = Duration::from_secs(60);
-
-/// Repeats a unit of work while the database is away: what it stores cannot be had a second time.
-/// The work must guard itself against having been committed by an earlier try.
-async fn until_stored<T, F, Fut>(work: F) -> Result<T, DbError>
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Result<T, DbError>>,
-{
-    let begun = tokio::time::Instant::now();
-    loop {
-        match work().await {
-            Err(error) if begun.elapsed() < STORE_PATIENCE => {
-                tracing::warn!("a platform's answer is not stored yet, trying again: {error}");
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-            result => return result,
-        }
-    }
 }

@@ -1,5 +1,7 @@
 //! What a platform's answer becomes in a row: which ends are known, and when to do something about them.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -35,7 +37,7 @@ pub fn new_tokens(
     };
     let renewable = presented(platform, &answer.tokens).is_some();
     // What the platform does not say is never the end of an account, only time for a refresh.
-    let usual_lifetime = platform.token_lifetime.filter(|_| renewable);
+    let usual_lifetime = renewable.then(|| usual_lifetime(platform, answer));
     let told_end = after(answer.access_lifetime);
     // Where accounts have tokens of their own, the end of this one is nobody's.
     let access_expires_at =
@@ -50,7 +52,7 @@ pub fn new_tokens(
     };
     let refresh_at = access_expires_at
         .filter(|_| renewable)
-        .map(|end| schedule::refresh_at(platform.refresh, id, called_at, end));
+        .map(|end| schedule::refresh_at(platform, id, called_at, end));
     let last = match platform.refresh {
         _ if platform.accounts_have_tokens() => None,
         _ if !renewable => access_expires_at,
@@ -67,6 +69,32 @@ pub fn new_tokens(
         refresh_expires_at,
         refresh_at,
         reauth: last.map(|end| Reauth::new(end, called_at)),
+    }
+}
+
+/// How long an access token is taken to live where its platform does not say. An hour is cautious where nobody
+/// knows.
+fn usual_lifetime(platform: &Platform, answer: &Answer) -> Duration {
+    const CAUTIOUS: Duration = Duration::from_secs(3600);
+    platform.token_lifetime.unwrap_or_else(|| {
+        if answer.access_lifetime.is_none() {
+            warn_once(platform);
+        }
+        CAUTIOUS
+    })
+}
+
+/// One line for each platform, not one for each refresh.
+fn warn_once(platform: &Platform) {
+    static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut warned = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
+    if warned.insert(platform.id.clone()) {
+        tracing::warn!(
+            platform.id = platform.id,
+            "{} does not say how long its tokens live: they are refreshed every half hour. \
+             Set token_lifetime_seconds in the platforms file",
+            platform.id
+        );
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_shared::backoff::Policy;
 use latchkey_shared::credentials::{self, Credentials};
+use latchkey_shared::db::app_health::AppKey;
 use latchkey_shared::db::grants::{self, Grant, GrantStatus};
 use latchkey_shared::db::{self, DbError, accounts, connects};
 use latchkey_shared::events::{AccountRevoked, EventData, NewEvent};
@@ -59,7 +60,10 @@ struct Call {
 /// # Errors
 /// [`Failure`].
 pub async fn handle(context: &Context, message: &RevocationDue) -> Result<Outcome, Failure> {
-    let Some(_turn) = context.turn_to_call().await else {
+    let Some(app) = app_of(context, message).await? else {
+        return Ok(Outcome::Stale("no such grant"));
+    };
+    let Some(_permit) = context.permit(&app).await else {
         return Ok(Outcome::Snooze(Duration::from_secs(1)));
     };
     let Some(endpoints) = endpoints(context, message).await? else {
@@ -90,6 +94,12 @@ pub async fn handle(context: &Context, message: &RevocationDue) -> Result<Outcom
     finish(&mut work, context, &call.grant, (status, Some(platform_answer))).await?;
     work.commit().await?;
     Ok(Outcome::Done)
+}
+
+async fn app_of(context: &Context, message: &RevocationDue) -> Result<Option<AppKey>, DbError> {
+    let mut conn = context.store.conn().await?;
+    let grant = grants::find(&mut conn, &message.workspace_id, &message.grant_id).await?;
+    Ok(grant.map(|grant| grant.app_key()))
 }
 
 /// Calls once, and once more where only the client's newest secret was refused.

@@ -35,6 +35,24 @@ pub enum FailureClass {
     OurFault,
 }
 
+impl FailureClass {
+    /// One word for metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::InDoubt(Doubt::Answered) => "in_doubt_answered",
+            Self::InDoubt(Doubt::Silent) => "in_doubt_silent",
+            Self::Dead => "dead",
+            Self::DeadIfRepeated => "dead_if_repeated",
+            Self::Checkpoint => "checkpoint",
+            Self::Unclear => "unclear",
+            Self::NeedsConsent => "needs_consent",
+            Self::OurFault => "our_fault",
+        }
+    }
+}
+
 /// Why nobody knows whether a token was spent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Doubt {

@@ -2,12 +2,15 @@
 //!
 //! Any number of processes may run the same sweep at once.
 
+mod announce_health;
 mod dead_letters;
 mod delete_workspaces;
 mod due_checks;
 mod due_deliveries;
 mod expire_connects;
 mod expire_grants;
+mod measure_debt;
+mod note_lapses;
 mod partitions;
 mod plan_refreshes;
 mod prune;
@@ -31,8 +34,14 @@ use crate::outcome::Failure;
 pub enum Sweep {
     /// Publishes what was committed and is not done.
     Relay,
-    /// Publishes `refresh_due` for the grants whose time has come.
+    /// Dispatches the grants whose refresh is due.
     PlanRefreshes,
+    /// Tells of platforms that fail, and of those that answer again.
+    AnnounceHealth,
+    /// Notices access tokens that have ended.
+    NoteLapses,
+    /// Shows what refreshes are owed as metrics.
+    MeasureDebt,
     /// Publishes `check_due` for the accounts whose own token is to be looked at.
     DueChecks,
     /// Tells of ends that no refresh moves.
@@ -57,9 +66,12 @@ pub enum Sweep {
 
 impl Sweep {
     /// Every sweep with its default schedule (seconds first).
-    pub const ALL: [(Self, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str); 15] = [
         (Self::Relay, "* * * * * *"),
         (Self::PlanRefreshes, "* * * * * *"),
+        (Self::AnnounceHealth, "* * * * * *"),
+        (Self::NoteLapses, "*/2 * * * * *"),
+        (Self::MeasureDebt, "*/15 * * * * *"),
         (Self::DueChecks, "*/2 * * * * *"),
         (Self::ReauthNotices, "*/5 * * * * *"),
         (Self::TakeAuthorized, "* * * * * *"),
@@ -78,6 +90,9 @@ impl Sweep {
         match self {
             Self::Relay => "relay",
             Self::PlanRefreshes => "plan_refreshes",
+            Self::AnnounceHealth => "announce_health",
+            Self::NoteLapses => "note_lapses",
+            Self::MeasureDebt => "measure_debt",
             Self::DueChecks => "due_checks",
             Self::ReauthNotices => "reauth_notices",
             Self::TakeAuthorized => "take_authorized",
@@ -99,6 +114,9 @@ impl Sweep {
         match self {
             Self::Relay => relay::run(context).await,
             Self::PlanRefreshes => plan_refreshes::run(context).await,
+            Self::AnnounceHealth => announce_health::run(context).await,
+            Self::NoteLapses => note_lapses::run(context).await,
+            Self::MeasureDebt => measure_debt::run(context).await,
             Self::DueChecks => due_checks::run(context).await,
             Self::ReauthNotices => reauth_notices::run(context).await,
             Self::TakeAuthorized => take_authorized::run(context).await,
@@ -143,6 +161,7 @@ fn bad_schedule(sweep: Sweep, cron: &str, error: &str) -> String {
 
 /// Runs one sweep on its schedule until shutdown.
 pub async fn keep_running(context: Context, sweep: Sweep, schedule: Schedule) {
+    let mut failures = 0_u64;
     loop {
         let now = context.clock().now();
         let next = schedule
@@ -159,10 +178,20 @@ pub async fn keep_running(context: Context, sweep: Sweep, schedule: Schedule) {
                 if rows > 0 {
                     tracing::debug!(sweep = name, rows, "swept");
                 }
+                if failures > 0 {
+                    tracing::info!(sweep = name, failures, "the sweep works again");
+                }
+                failures = 0;
                 "done"
             }
+            // One line for an outage, not one a second.
             Ok(Err(failure)) => {
-                tracing::warn!(sweep = name, "a sweep failed: {:#}", anyhow::Error::new(failure));
+                let failure = anyhow::Error::new(failure);
+                match failures {
+                    0 => tracing::warn!(sweep = name, "a sweep fails: {failure:#}"),
+                    _ => tracing::debug!(sweep = name, failures, "a sweep fails: {failure:#}"),
+                }
+                failures += 1;
                 "failed"
             }
             Err(_) => "panicked",

@@ -5,6 +5,7 @@
 use chrono::{Days, TimeDelta};
 use latchkey_shared::db::{
     self, idempotency_keys, partitions, requests, sessions, webhook_deliveries, webhook_endpoints,
+    workers,
 };
 
 use crate::context::Context;
@@ -40,5 +41,6 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     pruned += idempotency_keys::prune(&mut conn, context.clock(), BATCH).await?;
     pruned += requests::prune(&mut conn, context.clock(), BATCH).await?;
     pruned += sessions::prune(&mut conn, context.clock(), BATCH).await?;
+    pruned += workers::prune(&mut conn).await?;
     Ok(pruned)
 }

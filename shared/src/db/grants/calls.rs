@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Interval, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 
@@ -12,6 +14,17 @@ use super::{Grant, GrantStatus, NewTokens, reauth};
 use crate::clock::Clock;
 use crate::ids::{GrantId, WorkspaceId};
 
+/// A lease about to be taken.
+#[derive(Debug)]
+pub struct Lease<'a> {
+    /// Who takes it: the worker's id, a dot, and a name for this lease.
+    pub holder: &'a str,
+    /// For how long.
+    pub length: TimeDelta,
+    /// When somebody looks whether its holder is gone; at the latest when it ends.
+    pub look_after: TimeDelta,
+}
+
 /// Takes the lease and records the intent to present the current token. The row must be locked.
 ///
 /// # Errors
@@ -20,19 +33,68 @@ pub async fn begin_call(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
     grant: &Grant,
-    (holder, lease): (&str, TimeDelta),
+    lease: &Lease<'_>,
 ) -> Result<(), DbError> {
+    let look_after = lease.look_after.min(lease.length);
     one!(&grant.workspace_id, &grant.id)
         .set((
-            grants::lease_holder.eq(holder),
-            grants::lease_until.eq(now_plus(clock, lease).nullable()),
-            grants::next_attempt_at.eq(now_plus(clock, lease).nullable()),
+            grants::lease_holder.eq(lease.holder),
+            grants::lease_until.eq(now_plus(clock, lease.length).nullable()),
+            grants::next_attempt_at.eq(now_plus(clock, look_after).nullable()),
             grants::calling_generation.eq(grant.generation),
             grants::in_doubt_since.eq(grant.in_doubt_since),
+            grants::wake_at.eq(None::<DateTime<Utc>>),
             grants::dispatches.eq(0),
         ))
         .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// Leaves a grant to whoever holds its lease: looks again then, or after `look_after` if that is sooner.
+///
+/// # Errors
+/// When the query fails.
+pub async fn wait_for_lease(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    grant: &Grant,
+    look_after: Option<TimeDelta>,
+) -> Result<(), DbError> {
+    let query = sql_query(
+        "UPDATE grants SET dispatches = 0,
+             next_attempt_at = least(lease_until, moment($3) + coalesce($4, interval '1 day'))
+         WHERE workspace_id = $1 AND id = $2 AND lease_until > moment($3)",
+    )
+    .bind::<Text, _>(&grant.workspace_id)
+    .bind::<Text, _>(&grant.id)
+    .bind::<Interval, _>(clock.offset())
+    .bind::<Nullable<Interval>, _>(look_after);
+    query.execute(conn).await?;
+    Ok(())
+}
+
+/// Takes a dispatch back: nothing was called, so it does not count, and the grant is as due as it was, or
+/// from `not_before` on.
+///
+/// # Errors
+/// When the query fails.
+pub async fn put_back(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    (workspace, id): (&WorkspaceId, &GrantId),
+    not_before: Option<DateTime<Utc>>,
+) -> Result<(), DbError> {
+    let query = sql_query(
+        "UPDATE grants SET dispatches = greatest(dispatches - 1, 0), next_attempt_at = greatest(refresh_at, $3)
+         WHERE workspace_id = $1 AND id = $2 AND status = 'active'
+             AND (lease_until IS NULL OR lease_until <= moment($4))",
+    )
+    .bind::<Text, _>(workspace)
+    .bind::<Text, _>(id)
+    .bind::<Nullable<Timestamptz>, _>(not_before)
+    .bind::<Interval, _>(clock.offset());
+    query.execute(conn).await?;
     Ok(())
 }
 
@@ -99,6 +161,12 @@ pub async fn store_answer(
                 grants::overdue_since.eq(None::<DateTime<Utc>>),
                 grants::last_refreshed_at.eq(now(clock).nullable()),
             ),
+            (
+                grants::wake_at.eq(None::<DateTime<Utc>>),
+                grants::refused_since.eq(None::<DateTime<Utc>>),
+                grants::refused_as.eq(None::<String>),
+                grants::action_needed_since.eq(None::<DateTime<Utc>>),
+            ),
         ))
         .returning(grants::status);
     let status = row.get_result(conn).await.optional()?;
@@ -155,8 +223,21 @@ pub struct FailedCall<'a> {
     pub error_code: &'a str,
     /// When to try again.
     pub retry_at: DateTime<Utc>,
+    /// From when on a success of another call of the app brings that forward, if any does.
+    pub wake_at: Option<DateTime<Utc>>,
     /// Whether the token may have been spent.
     pub in_doubt: bool,
+    /// That the platform refused the grant, if it did.
+    pub refused: Option<Refused<'a>>,
+}
+
+/// A refusal that may have been one of several alike.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused<'a> {
+    /// When the first of them came.
+    pub since: DateTime<Utc>,
+    /// What all of them said.
+    pub words: &'a str,
 }
 
 /// Writes down a refresh without new tokens, also in the histories, and frees the lease. What was in doubt before stays so.
@@ -178,6 +259,11 @@ pub async fn put_off(
             grants::lease_holder.eq(None::<String>),
             grants::lease_until.eq(None::<DateTime<Utc>>),
             grants::calling_generation.eq(failed.in_doubt.then_some(grant.generation)),
+            grants::wake_at.eq(failed.wake_at),
+            grants::dispatches.eq(0),
+            failed.refused.map(|refused| {
+                (grants::refused_since.eq(refused.since), grants::refused_as.eq(refused.words))
+            }),
             (failed.in_doubt && grant.in_doubt_since.is_none())
                 .then(|| grants::in_doubt_since.eq(now(clock).nullable())),
             grants::last_error_code.eq(failed.error_code),
@@ -197,23 +283,36 @@ pub async fn put_off(
     Ok(())
 }
 
-/// Makes a refresh due now; false when the grant is not active or cannot be renewed.
+/// Makes a refresh due at `at`. The row must be locked, and nobody may be calling for it.
 ///
 /// # Errors
 /// When the query fails.
 pub async fn make_due(
     conn: &mut AsyncPgConnection,
+    grant: &Grant,
+    at: DateTime<Utc>,
+) -> Result<(), DbError> {
+    // The planner gives the command that says so a few seconds.
+    let planned_at = at + TimeDelta::seconds(5);
+    one!(&grant.workspace_id, &grant.id)
+        .set((grants::refresh_at.eq(at), grants::next_attempt_at.eq(planned_at)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Notes once that the platform wants the person to act there. False when that was noted before.
+///
+/// # Errors
+/// When the query fails.
+pub async fn note_action_needed(
+    conn: &mut AsyncPgConnection,
     clock: &Clock,
-    workspace: &WorkspaceId,
-    id: &GrantId,
+    grant: &Grant,
 ) -> Result<bool, DbError> {
-    let rows = one!(workspace, id)
-        .filter(grants::status.eq(GrantStatus::Active))
-        .filter(grants::renewable.eq(true))
-        .set((
-            grants::refresh_at.eq(now(clock).nullable()),
-            grants::next_attempt_at.eq(now_plus(clock, TimeDelta::seconds(5)).nullable()),
-        ))
+    let rows = one!(&grant.workspace_id, &grant.id)
+        .filter(grants::action_needed_since.is_null())
+        .set(grants::action_needed_since.eq(now(clock).nullable()))
         .execute(conn);
     Ok(rows.await? == 1)
 }

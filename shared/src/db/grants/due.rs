@@ -6,6 +6,7 @@ use diesel::sql_types::{BigInt, Interval, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::DbError;
+use super::super::app_health::AppKey;
 use crate::clock::Clock;
 use crate::ids::{GrantId, WorkspaceId};
 use crate::messages::GrantRef;
@@ -22,44 +23,106 @@ struct Due {
     id: GrantId,
 }
 
-/// A due grant with the platform and app that it belongs to, for grouping.
+/// A due grant with the platform app that it belongs to, for grouping.
 #[derive(Debug)]
 pub struct DueGrant {
-    /// Platform and app (empty: the installation's).
-    pub platform_app: (String, String),
+    /// The app.
+    pub app: AppKey,
     /// The grant.
     pub grant: GrantRef,
 }
 
-/// Takes due grants of apps that are not paused, in the order of their deadlines, each moved 2 min ahead, doubling: a lost
-/// message comes due again. Across tenants: for the planner.
+/// How many grants one run of the planner takes of each app.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanLimits {
+    /// At most.
+    pub per_app: i64,
+    /// Of an app for which the workers have no permits left.
+    pub busy: i64,
+    /// Among so many that came due first, those whose tokens end first are found.
+    pub window: i64,
+}
+
+/// Takes due grants, app by app, those first whose access tokens end first. A paused app is left out; of a
+/// braked one a single grant is taken when a probe is due. Each grant moves 2 min ahead, doubling: a lost
+/// message comes due again. Answers in the order of the tokens' ends. Across tenants: for the planner.
 ///
 /// # Errors
 /// When the query fails.
 pub async fn take_due(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
-    limit: i64,
+    limits: PlanLimits,
 ) -> Result<Vec<DueGrant>, DbError> {
+    // The apps are found by skipping through the index: one step for each.
     let query = sql_query(
-        "WITH due AS (
-             SELECT id FROM grants WHERE status = 'active' AND next_attempt_at <= moment($1)
-               AND NOT EXISTS (SELECT FROM app_pauses pause WHERE pause.platform = grants.platform
-                   AND pause.app_id = coalesce(grants.app_id, '') AND pause.until > moment($1))
-             ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-         UPDATE grants SET dispatches = dispatches + 1,
-             next_attempt_at = moment($1) + interval '2 min' * power(2, least(dispatches, 6))
-         FROM due WHERE grants.id = due.id
-         RETURNING platform, coalesce(app_id, '') AS app, workspace_id, grants.id",
+        "WITH RECURSIVE apps AS (
+             (SELECT platform, coalesce(app_id, '') AS app FROM grants
+              WHERE status = 'active' AND next_attempt_at IS NOT NULL ORDER BY 1, 2 LIMIT 1)
+             UNION ALL
+             SELECT next.platform, next.app FROM apps CROSS JOIN LATERAL (
+                 SELECT platform, coalesce(app_id, '') AS app FROM grants
+                 WHERE status = 'active' AND next_attempt_at IS NOT NULL
+                   AND (platform, coalesce(app_id, '')) > (apps.platform, apps.app)
+                 ORDER BY 1, 2 LIMIT 1) AS next),
+         allowed AS (
+             SELECT apps.platform, apps.app, CASE
+                 WHEN h.braked_since IS NOT NULL THEN CASE WHEN h.probe_at <= moment($1) THEN 1 ELSE 0 END
+                 WHEN h.busy_until > moment($1) THEN $3 ELSE $2 END AS wanted
+             FROM apps LEFT JOIN app_health h ON h.platform = apps.platform AND h.app_id = apps.app
+             WHERE NOT EXISTS (SELECT FROM app_pauses pause WHERE pause.platform = apps.platform
+                   AND pause.app_id = apps.app AND pause.until > moment($1))),
+         due AS (
+             SELECT locked.id, locked.access_expires_at FROM allowed CROSS JOIN LATERAL (
+                 SELECT g.id, g.access_expires_at FROM grants g WHERE g.id IN (
+                     SELECT oldest.id FROM (
+                         SELECT id, access_expires_at FROM grants
+                         WHERE status = 'active' AND next_attempt_at IS NOT NULL
+                           AND platform = allowed.platform AND coalesce(app_id, '') = allowed.app
+                           AND next_attempt_at <= moment($1)
+                         ORDER BY next_attempt_at LIMIT $4) AS oldest
+                     ORDER BY oldest.access_expires_at NULLS LAST LIMIT allowed.wanted)
+                   AND g.next_attempt_at <= moment($1)
+                 FOR UPDATE OF g SKIP LOCKED) AS locked),
+         taken AS (
+             UPDATE grants SET dispatches = dispatches + 1,
+                 next_attempt_at = moment($1) + interval '2 min' * power(2, least(dispatches, 6))
+             FROM due WHERE grants.id = due.id
+             RETURNING platform, coalesce(app_id, '') AS app, workspace_id, grants.id, grants.access_expires_at)
+         SELECT platform, app, workspace_id, id FROM taken ORDER BY access_expires_at NULLS LAST",
+    )
+    .bind::<Interval, _>(clock.offset())
+    .bind::<BigInt, _>(limits.per_app)
+    .bind::<BigInt, _>(limits.busy)
+    .bind::<BigInt, _>(limits.window);
+    let rows: Vec<Due> = query.load(conn).await?;
+    let due = |row: Due| DueGrant {
+        app: AppKey { platform: row.platform, app: row.app },
+        grant: GrantRef { workspace_id: row.workspace_id, grant_id: row.id },
+    };
+    Ok(rows.into_iter().map(due).collect())
+}
+
+/// The grants whose access token has ended, and of which nobody has noticed it yet. Across tenants: for the
+/// sweep.
+///
+/// # Errors
+/// When the query fails.
+pub async fn lapsed(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    limit: i64,
+) -> Result<Vec<GrantRef>, DbError> {
+    let query = sql_query(
+        "SELECT platform, '' AS app, workspace_id, id FROM grants
+         WHERE status = 'active' AND renewable AND overdue_since IS NULL AND access_expires_at <= moment($1)
+         ORDER BY access_expires_at LIMIT $2",
     )
     .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limit);
     let rows: Vec<Due> = query.load(conn).await?;
-    let due = |row: Due| DueGrant {
-        platform_app: (row.platform, row.app),
-        grant: GrantRef { workspace_id: row.workspace_id, grant_id: row.id },
-    };
-    Ok(rows.into_iter().map(due).collect())
+    let grant = |row: Due| GrantRef { workspace_id: row.workspace_id, grant_id: row.id };
+    Ok(rows.into_iter().map(grant).collect())
 }
 
 /// The active grants that nothing can renew any more: the refresh token's own end has passed, or

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
+use super::app_health::AppKey;
 use super::schema::grants;
 use super::{DbError, now, text_enum};
 use crate::clock::Clock;
@@ -29,9 +30,10 @@ mod life;
 mod reauth;
 
 pub use calls::{
-    FailedCall, begin_call, give_back, make_due, note_overdue, put_off, store_answer, trade_in,
+    FailedCall, Lease, Refused, begin_call, give_back, make_due, note_action_needed, note_overdue,
+    put_back, put_off, store_answer, trade_in, wait_for_lease,
 };
-pub use due::{DueGrant, ended, take_due};
+pub use due::{DueGrant, PlanLimits, ended, lapsed, take_due};
 pub use holders::{holder_has_another, last_revocation, lock_holder, releasing_of_holder};
 pub use life::{
     activate, adopt_refresh_token, expire, finish_release, name_holder, note_revocation_sent,
@@ -55,6 +57,17 @@ text_enum! {
         /// Destroyed without telling the platform.
         Superseded = "superseded",
     }
+}
+
+/// Whether a refresh may be asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CallState {
+    /// Nobody calls.
+    Free,
+    /// Somebody calls, or has called and is gone.
+    UnderWay,
+    /// The token may be spent; it is presented again then.
+    InDoubt(DateTime<Utc>),
 }
 
 /// A grant, its tokens sealed.
@@ -109,9 +122,37 @@ pub struct Grant {
     pub released_at: Option<DateTime<Utc>>,
     /// By when the person must consent again, where no refresh moves that end.
     pub reauth_at: Option<DateTime<Utc>>,
+    /// Who holds the lease.
+    pub lease_holder: Option<String>,
+    /// Since when the platform refuses it in the same words.
+    pub refused_since: Option<DateTime<Utc>>,
+    /// Those words.
+    pub refused_as: Option<String>,
+    /// Since when the platform wants the person to act there.
+    pub action_needed_since: Option<DateTime<Utc>>,
 }
 
 impl Grant {
+    /// The platform app that it belongs to.
+    #[must_use]
+    pub fn app_key(&self) -> AppKey {
+        AppKey::new(&self.platform, self.app_id.as_ref())
+    }
+
+    /// Whether a refresh may be asked for now. A token in doubt is presented when its time has come, and a
+    /// lease ends by itself, whoever asks.
+    #[must_use]
+    pub fn call_state(&self, now: DateTime<Utc>) -> CallState {
+        let in_doubt = self.in_doubt_since.is_some();
+        match self.refresh_at {
+            _ if self.lease_until.is_some_and(|until| until > now) => CallState::UnderWay,
+            Some(next) if in_doubt && next > now => CallState::InDoubt(next),
+            // Its worker is gone, and the next to look at it decides what that means.
+            _ if self.is_unanswered() && !in_doubt => CallState::UnderWay,
+            _ => CallState::Free,
+        }
+    }
+
     /// Where the tokens of this grant's current generation stand.
     #[must_use]
     pub fn tokens_place(&self) -> Place<'_> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use latchkey_shared::credentials::{self, Credentials};
+use latchkey_shared::db::app_health::AppKey;
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::grants::{self, GrantStatus, NewGrant, NewTokens};
 use latchkey_shared::db::{self, DbError};
@@ -21,7 +22,8 @@ use tokio::time::Instant;
 use super::{Reason, fail, give_up, identity_lease};
 use crate::context::Context;
 use crate::handlers::new_tokens::{Origin, new_tokens};
-use crate::handlers::{note_refused_secret, until_stored};
+use crate::handlers::note_refused_secret;
+use crate::health;
 use crate::oauth::app_password::{self, AppPassword};
 use crate::oauth::exchange::{CodeExchange, exchange};
 use crate::oauth::refusal::{FailureClass, TokenError};
@@ -46,6 +48,9 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Option<Connect>
     failpoint::reach("exchange_answered", || connect.id.to_string()).await;
     match answer {
         Ok(answer) => {
+            let app = AppKey::new(&connect.platform, connect.app_id.as_ref());
+            let (own, called_at) = (context.clone(), prepared.called_at);
+            context.tasks.spawn(async move { health::note_answered(&own, &app, called_at).await });
             let stored = (answer, prepared.called_at);
             store(context, connect, (platform, &prepared.key), stored).await
         }
@@ -166,7 +171,9 @@ async fn store(
     let origin = Origin { called_at, scopes: &connect.scopes, refresh_end: None };
     let tokens = new_tokens(platform, &id, (&answer, sealed), &origin);
     let unfit = answer.unfit;
-    Ok(until_stored(|| insert(context, connect, platform, (&id, &tokens, unfit))).await?)
+    let what = connect.id.as_str();
+    let insert = || insert(context, connect, platform, (&id, &tokens, unfit));
+    Ok(context.held.until_stored(what, insert).await?)
 }
 
 async fn insert(
@@ -176,7 +183,7 @@ async fn insert(
     (id, tokens, unfit): (&GrantId, &NewTokens, Option<&'static str>),
 ) -> Result<Option<Connect>, DbError> {
     let workspace = &connect.workspace_id;
-    let mut work = context.store.begin().await?;
+    let mut work = context.answers.begin().await?;
     work.make_durable().await?;
     let now = connects::lock(&mut work, workspace, &connect.id).await?;
     if let Some(now) = now.as_ref().filter(|now| now.grant_id.as_ref() == Some(id)) {
@@ -215,8 +222,8 @@ async fn insert(
 /// Nothing left this machine: the code is as good as before, unless somebody else took it meanwhile.
 /// Tried for as long as an answer would be: only this worker knows.
 pub(super) async fn not_presented(context: &Context, connect: &Connect) -> Result<(), DbError> {
-    until_stored(|| async {
-        let mut work = context.store.begin().await?;
+    let give_back = || async {
+        let mut work = context.answers.begin().await?;
         let step = Advance {
             lease_was: connect.lease_until,
             ..Advance::to(ConnectStatus::Authorized, &[ConnectStatus::Exchanging])
@@ -224,8 +231,8 @@ pub(super) async fn not_presented(context: &Context, connect: &Connect) -> Resul
         let key = (&connect.workspace_id, &connect.id);
         connects::advance(&mut work, context.clock(), key, &step).await?;
         work.commit().await
-    })
-    .await
+    };
+    context.held.until_stored(connect.id.as_str(), give_back).await
 }
 
 async fn refused(

@@ -146,9 +146,10 @@ async fn keep_refresh_token(
     let kept = TokenSet::open(&key, old.tokens_place(), sealed)?.refresh_token;
     let key = context.store.vault().sealing_key(work, owner).await?;
     let both = TokenSet { refresh_token: kept, ..tokens.clone() };
-    let model = context.platform(&new.platform)?.refresh;
-    let refresh_at =
-        new.access_expires_at.map(|end| schedule::refresh_at(model, &new.id, new.issued_at, end));
+    let platform = context.platform(&new.platform)?;
+    let refresh_at = new
+        .access_expires_at
+        .map(|end| schedule::refresh_at(platform, &new.id, new.issued_at, end));
     let sealed = both.seal(&key, new.tokens_place())?;
     grants::adopt_refresh_token(work, new, &sealed, (old.refresh_expires_at, refresh_at)).await?;
     let reauth = old.reauth_at.map(|at| Reauth::new(at, new.issued_at));

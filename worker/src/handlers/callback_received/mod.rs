@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use latchkey_shared::backoff::Policy;
+use latchkey_shared::db::app_health::AppKey;
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::{self, DbError};
 use latchkey_shared::events::EventData;
@@ -74,7 +75,10 @@ enum Step {
 /// # Errors
 /// [`Failure`].
 pub async fn handle(context: &Context, message: &CallbackReceived) -> Result<Outcome, Failure> {
-    let Some(_turn) = context.turn_to_call().await else {
+    let Some(app) = app_of(context, message).await? else {
+        return Ok(Outcome::Stale("no such connect"));
+    };
+    let Some(_permit) = context.permit(&app).await else {
         return Ok(Outcome::Snooze(Duration::from_secs(1)));
     };
     match take(context, message).await? {
@@ -86,6 +90,12 @@ pub async fn handle(context: &Context, message: &CallbackReceived) -> Result<Out
         Step::Connect(connect) => choose::resume(context, &connect).await,
         Step::Over(outcome) => Ok(outcome),
     }
+}
+
+async fn app_of(context: &Context, message: &CallbackReceived) -> Result<Option<AppKey>, DbError> {
+    let mut conn = context.store.conn().await?;
+    let connect = connects::find(&mut conn, &message.workspace_id, &message.connect_id).await?;
+    Ok(connect.map(|connect| AppKey::new(&connect.platform, connect.app_id.as_ref())))
 }
 
 /// Everything behind the code can be done again. When it fails on our side, the person does not wait for

@@ -12,7 +12,6 @@ use latchkey_shared::tokens::TokenSet;
 use super::{Reason, ask_again, give_up};
 use crate::context::Context;
 use crate::handlers::new_tokens::{Origin, new_tokens};
-use crate::handlers::until_stored;
 use crate::oauth::CallError;
 use crate::oauth::refresh::trade_in;
 use crate::oauth::refusal::{FailureClass, TokenError};
@@ -63,7 +62,7 @@ pub async fn run(
     let sealed = answer.tokens.seal(&key, place)?;
     let origin = Origin { called_at, scopes: &grant.scopes, refresh_end: None };
     let row = new_tokens(platform, &grant.id, (&answer, sealed), &origin);
-    match until_stored(|| store(context, &grant, &row)).await? {
+    match context.held.until_stored(grant.id.as_str(), || store(context, &grant, &row)).await? {
         Some(grant) => Ok(Step::On(Box::new(grant), answer.tokens)),
         None => Ok(Step::Over(Outcome::Stale("its grant has moved on"))),
     }
@@ -74,7 +73,7 @@ async fn store(
     grant: &Grant,
     tokens: &NewTokens,
 ) -> Result<Option<Grant>, DbError> {
-    let mut work = context.store.begin().await?;
+    let mut work = context.answers.begin().await?;
     work.make_durable().await?;
     let mut traded = None;
     if grants::trade_in(&mut work, grant, tokens).await? {
@@ -92,7 +91,7 @@ async fn refused(
 ) -> Result<Step, Failure> {
     let code = match (error.class(platform), error) {
         (_, TokenError::Call(error)) => return Err(ask_again(context, connect, error).await?),
-        (FailureClass::Transient, TokenError::Refused(refusal)) => {
+        (FailureClass::Transient | FailureClass::Unclear, TokenError::Refused(refusal)) => {
             let busy = CallError::Busy { wait: refusal.patience(platform), code: refusal.code };
             return Err(ask_again(context, connect, busy).await?);
         }

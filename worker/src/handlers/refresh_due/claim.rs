@@ -1,21 +1,25 @@
 //! Who may call for a grant, and whether anybody should.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_shared::credentials::{self, Credentials};
-use latchkey_shared::db::grants::{self, FailedCall, Grant, GrantStatus};
-use latchkey_shared::db::{self, DbError, app_pauses};
+use latchkey_shared::db::app_health::{self, AppHealth, AppKey};
+use latchkey_shared::db::grants::{self, FailedCall, Grant, GrantStatus, Lease};
+use latchkey_shared::db::{self, DbError, app_pauses, workers};
 use latchkey_shared::keyring::{DataKey, Owner};
 use latchkey_shared::messages::GrantRef;
 use latchkey_shared::platforms::Platform;
 use latchkey_shared::tokens::TokenSet;
 use latchkey_shared::work::Work;
 use secrecy::SecretString;
-use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::context::Context;
+use crate::health;
+use crate::liveness;
+use crate::oauth::refusal::Doubt;
 use crate::oauth::{refresh, schedule};
 use crate::outcome::Failure;
 
@@ -31,7 +35,11 @@ pub enum Claim {
 pub struct Claimed {
     /// As it was when it was taken.
     pub grant: Grant,
-    /// Seals the answer.
+    /// The platform app that the call counts for.
+    pub app: AppKey,
+    /// How that app's calls went before.
+    pub health: AppHealth,
+    /// Encrypts the answer.
     pub key: Arc<DataKey>,
     /// Who calls.
     pub client: Credentials,
@@ -71,79 +79,190 @@ pub async fn claim(
     platform: &Platform,
     grant: &GrantRef,
 ) -> Result<Claim, Failure> {
-    let clock = context.clock();
-    let lease = context.http.timeouts().refresh_lease(platform.refresh);
-    let lease_ends = Instant::now() + lease;
+    let lease_ends = Instant::now() + context.http.timeouts().refresh_lease(platform.refresh);
     let mut work = context.store.begin().await?;
     let Some(grant) = grants::lock(&mut work, &grant.workspace_id, &grant.grant_id).await? else {
         return Ok(Claim::Stale("no such grant"));
     };
-    let now = db::read_now(&mut work, clock).await?;
-    if let Some(why) = not_due(platform, &grant, now) {
+    let now = db::read_now(&mut work, context.clock()).await?;
+    if let Some(why) = not_now(context, &mut work, (platform, &grant), now).await? {
+        work.commit().await?;
         return Ok(Claim::Stale(why));
     }
-    let app = (platform.id.as_str(), grant.app_id.as_ref());
-    if app_pauses::until(&mut work, clock, app).await?.is_some() {
-        return Ok(Claim::Stale("its app is left alone for a while"));
-    }
-    if let Some(second_try_at) = must_wait(context, platform, &grant, now) {
-        let failed =
-            FailedCall { error_code: "call_interrupted", retry_at: second_try_at, in_doubt: true };
-        grants::put_off(&mut work, clock, &grant, &failed).await?;
+    let Some(tokens) = open(&mut work, context, &grant).await? else {
         work.commit().await?;
-        count_in_doubt(&grant);
-        return Ok(Claim::Stale("in doubt: nobody read the last answer"));
-    }
-    let tokens = match open(&mut work, context, &grant).await {
-        Ok(tokens) => tokens,
-        Err(Failure::Never(error)) => {
-            tracing::error!(grant.id = %grant.id, "its tokens cannot be opened: {error:#}");
-            let retry_at = now + SEAL_BROKEN_PAUSE;
-            let failed = FailedCall { error_code: "seal_broken", retry_at, in_doubt: false };
-            grants::put_off(&mut work, clock, &grant, &failed).await?;
-            work.commit().await?;
-            return Ok(Claim::Stale("its tokens cannot be opened"));
-        }
-        Err(failure) => return Err(failure),
+        return Ok(Claim::Stale("its tokens cannot be decrypted"));
     };
+    let app = app_of(platform, &grant, &tokens);
+    let health = app_health::find(&mut work, &app).await?;
+    let health = health.unwrap_or_else(|| AppHealth::good(&app));
+    if let Some(why) = app_waits(context, &mut work, &grant, &health).await? {
+        work.commit().await?;
+        slow_down(context, &grant, &app);
+        return Ok(Claim::Stale(why));
+    }
     let Some(token) = refresh::presented(platform, &tokens).cloned() else {
         return Ok(Claim::Stale("nothing to present"));
     };
-    let (vault, app) = (context.store.vault(), (&grant.workspace_id, grant.app_id.as_ref()));
-    let client = credentials::resolve(&mut work, vault, platform, app).await?;
+    let (vault, of) = (context.store.vault(), (&grant.workspace_id, grant.app_id.as_ref()));
+    let client = credentials::resolve(&mut work, vault, platform, of).await?;
     let key = vault.sealing_key(&mut work, Owner::workspace(&grant.workspace_id)).await?;
     let holder = context.lease_holder();
     let grant = mark_doubt(grant, platform, now);
-    let lease = TimeDelta::from_std(lease).unwrap_or(TimeDelta::minutes(3));
-    grants::begin_call(&mut work, clock, &grant, (&holder, lease)).await?;
+    begin_call(context, &mut work, (platform, &grant), &holder).await?;
     work.commit().await?;
     let called_at = now;
-    let claimed = Claimed { grant, key, client, tokens, token, called_at, holder, lease_ends };
+    let claimed =
+        Claimed { grant, app, health, key, client, tokens, token, called_at, holder, lease_ends };
     Ok(Claim::Taken(Box::new(claimed)))
 }
 
-/// Somebody must look at a row whose seal is broken; meanwhile it is not looked at every second.
-const SEAL_BROKEN_PAUSE: TimeDelta = TimeDelta::hours(1);
+async fn begin_call(
+    context: &Context,
+    work: &mut Work,
+    (platform, grant): (&Platform, &Grant),
+    holder: &str,
+) -> Result<(), DbError> {
+    let delta = |length| TimeDelta::from_std(length).unwrap_or(TimeDelta::minutes(3));
+    let length = delta(context.http.timeouts().refresh_lease(platform.refresh));
+    let look_after = liveness::look_after(platform.refresh).map_or(length, delta);
+    let lease = Lease { holder, length, look_after };
+    grants::begin_call(work, context.clock(), grant, &lease).await
+}
 
-async fn open(work: &mut Work, context: &Context, grant: &Grant) -> Result<TokenSet, Failure> {
+/// Why nobody calls for a grant now; its row says then when somebody looks again.
+async fn not_now(
+    context: &Context,
+    work: &mut Work,
+    (platform, grant): (&Platform, &Grant),
+    now: DateTime<Utc>,
+) -> Result<Option<&'static str>, DbError> {
+    let clock = context.clock();
+    if grant.status != GrantStatus::Active {
+        return Ok(Some("not in use"));
+    }
+    if grant.lease_until.is_some_and(|until| until > now) {
+        if !holder_is_gone(context, work, (platform, grant)).await? {
+            let look_after = liveness::look_after(platform.refresh);
+            let look_after = look_after.and_then(|wait| TimeDelta::from_std(wait).ok());
+            grants::wait_for_lease(work, clock, grant, look_after).await?;
+            return Ok(Some("somebody else is calling"));
+        }
+    } else if grant.refresh_at.is_none_or(|at| at > now) {
+        put_back(work, context, grant, None).await?;
+        return Ok(Some("not due"));
+    }
+    let earliest = platform.refresh.earliest(grant.issued_at);
+    let earliest =
+        earliest.max(platform.next_refresh_after(grant.issued_at, grant.access_expires_at));
+    if earliest.is_some_and(|earliest| earliest > now) {
+        put_back(work, context, grant, earliest).await?;
+        return Ok(Some("too young to be refreshed"));
+    }
+    if let Some(second) = must_wait(context, platform, grant, now) {
+        let failed = FailedCall {
+            error_code: "call_interrupted",
+            retry_at: second.at,
+            wake_at: second.wake_at,
+            in_doubt: true,
+            refused: None,
+        };
+        grants::put_off(work, clock, grant, &failed).await?;
+        count_in_doubt(grant);
+        return Ok(Some("in doubt: nobody read the last answer"));
+    }
+    Ok(None)
+}
+
+/// Whether the process that holds the lease is gone, where a token may be presented again before the lease has
+/// ended: within a grace window. Elsewhere a process that is frozen or cut off may still have its call open.
+async fn holder_is_gone(
+    context: &Context,
+    work: &mut Work,
+    (platform, grant): (&Platform, &Grant),
+) -> Result<bool, DbError> {
+    let judged = liveness::look_after(platform.refresh)
+        .and_then(|_| context.liveness.judges_after(platform.refresh));
+    match (judged, &grant.lease_holder) {
+        (Some(silence), Some(holder)) => workers::is_gone(work, holder, silence).await,
+        _ => Ok(false),
+    }
+}
+
+/// Why the grant's app is not called now; nothing is counted against the grant.
+async fn app_waits(
+    context: &Context,
+    work: &mut Work,
+    grant: &Grant,
+    health: &AppHealth,
+) -> Result<Option<&'static str>, DbError> {
+    let key = health.key();
+    if let Some(until) = app_pauses::until(work, context.clock(), &key).await? {
+        put_back(work, context, grant, Some(until)).await?;
+        return Ok(Some("its app is left alone for a while"));
+    }
+    if health::may_call(context, work, health).await? {
+        return Ok(None);
+    }
+    // Of a person's own host the planner knows nothing.
+    let own_host = key != grant.app_key();
+    put_back(work, context, grant, health.probe_at.filter(|_| own_host)).await?;
+    Ok(Some("its app fails: the next probe finds out"))
+}
+
+async fn put_back(
+    work: &mut Work,
+    context: &Context,
+    grant: &Grant,
+    not_before: Option<DateTime<Utc>>,
+) -> Result<(), DbError> {
+    grants::put_back(work, context.clock(), (&grant.workspace_id, &grant.id), not_before).await
+}
+
+/// When the app is called again, one call goes first. Of a person's own host the permits know nothing.
+pub(super) fn slow_down(context: &Context, grant: &Grant, app: &AppKey) {
+    if *app == grant.app_key() {
+        context.permits.slow_down(app);
+    }
+}
+
+/// The platform app that a call counts for. Where persons have hosts of their own, that is the host.
+fn app_of(platform: &Platform, grant: &Grant, tokens: &TokenSet) -> AppKey {
+    match tokens.host.as_ref().and_then(|host| host.host_str()) {
+        Some(host) if platform.quirks.own_host => AppKey::of_host(&platform.id, host),
+        _ => grant.app_key(),
+    }
+}
+
+/// Somebody must look at a row that cannot be decrypted; meanwhile it is not tried every second.
+const UNREADABLE_PAUSE: TimeDelta = TimeDelta::hours(1);
+
+/// The tokens of a grant. `None`: they cannot be decrypted, which is noted.
+async fn open(
+    work: &mut Work,
+    context: &Context,
+    grant: &Grant,
+) -> Result<Option<TokenSet>, Failure> {
+    let opened = decrypt(work, context, grant).await;
+    let Err(Failure::Never(error)) = opened else { return opened.map(Some) };
+    tracing::error!(grant.id = %grant.id, "its tokens cannot be decrypted: {error:#}");
+    let retry_at = db::read_now(work, context.clock()).await? + UNREADABLE_PAUSE;
+    let failed = FailedCall {
+        error_code: "seal_broken",
+        retry_at,
+        wake_at: None,
+        in_doubt: false,
+        refused: None,
+    };
+    grants::put_off(work, context.clock(), grant, &failed).await?;
+    Ok(None)
+}
+
+async fn decrypt(work: &mut Work, context: &Context, grant: &Grant) -> Result<TokenSet, Failure> {
     let sealed = grant.sealed_tokens.as_deref().unwrap_or_default();
     let owner = Owner::workspace(&grant.workspace_id);
     let key = context.store.vault().opening_key(work, owner, sealed).await?;
     Ok(TokenSet::open(&key, grant.tokens_place(), sealed)?)
-}
-
-fn not_due(platform: &Platform, grant: &Grant, now: DateTime<Utc>) -> Option<&'static str> {
-    if grant.status != GrantStatus::Active {
-        Some("not in use")
-    } else if grant.lease_until.is_some_and(|until| until > now) {
-        Some("somebody else is calling")
-    } else if grant.refresh_at.is_none_or(|at| at > now) {
-        Some("not due")
-    } else if platform.refresh.earliest(grant.issued_at).is_some_and(|earliest| earliest > now) {
-        Some("too young to be extended")
-    } else {
-        None
-    }
 }
 
 /// When a token that may have been spent is tried again, if that is not now.
@@ -152,24 +271,29 @@ fn must_wait(
     platform: &Platform,
     grant: &Grant,
     now: DateTime<Utc>,
-) -> Option<DateTime<Utc>> {
+) -> Option<schedule::Retry> {
     let newly_in_doubt =
         grant.is_unanswered() && grant.in_doubt_since.is_none() && platform.refresh.rotates();
-    let at = schedule::second_try_at(platform.refresh, grant, now, context.in_doubt_lead);
-    (newly_in_doubt && at > now).then_some(at)
+    let silent = (now, Doubt::Silent);
+    let second = schedule::second_try(platform.refresh, grant, silent, context.in_doubt_lead);
+    let ended = grant.access_expires_at.is_none_or(|end| end <= now);
+    (newly_in_doubt && !ended && second.at > now).then_some(second)
 }
 
 /// A call that was interrupted leaves its mark even if the second try comes at once: should that be
 /// refused, the interruption was the cause.
 fn mark_doubt(mut grant: Grant, platform: &Platform, now: DateTime<Utc>) -> Grant {
-    if grant.is_unanswered() && platform.refresh.rotates() {
-        grant.in_doubt_since.get_or_insert(now);
+    if grant.is_unanswered() && platform.refresh.rotates() && grant.in_doubt_since.is_none() {
+        grant.in_doubt_since = Some(now);
+        count_in_doubt(&grant);
     }
     grant
 }
 
+/// Counts a grant whose token is in doubt from now on.
 pub(super) fn count_in_doubt(grant: &Grant) {
-    metrics::counter!("latchkey_refresh_in_doubt_total", "platform" => grant.platform.clone())
+    let app = grant.app_key().label().to_owned();
+    metrics::counter!("latchkey_refresh_in_doubt_total", "platform" => grant.platform.clone(), "app" => app)
         .increment(1);
-    tracing::warn!(grant.id = %grant.id, grant.generation, "in doubt: a token was presented and no answer was read");
+    tracing::debug!(grant.id = %grant.id, grant.generation, "in doubt: a token was presented and no answer was read");
 }

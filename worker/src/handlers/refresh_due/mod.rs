@@ -7,39 +7,50 @@ mod claim;
 mod end;
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use chrono::TimeDelta;
 use futures_util::FutureExt as _;
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 use latchkey_shared::backoff::Policy;
+use latchkey_shared::db::app_health::{self, AppKey};
 use latchkey_shared::db::grants::{self, Grant, GrantStatus};
 use latchkey_shared::db::{DbError, accounts};
 use latchkey_shared::events::{AccountRefreshed, EventData, NewEvent};
 use latchkey_shared::failpoint;
 use latchkey_shared::keyring::SealError;
 use latchkey_shared::messages::{GrantRef, RefreshDue};
-use latchkey_shared::platforms::{Endpoints, Platform};
+use latchkey_shared::platforms::{Endpoints, Platform, RefreshModel};
 use latchkey_shared::work::Work;
+use serde_json::Value;
 
 use super::changes::change_scopes;
 use super::new_tokens::{Origin, new_tokens};
-use super::{note_refused_secret, until_stored};
+use super::note_refused_secret;
+use crate::brake::Succeeded;
 use crate::context::Context;
+use crate::health;
 use crate::oauth::refresh::refresh;
-use crate::oauth::refusal::{FailureClass, TokenError};
+use crate::oauth::refusal::TokenError;
 use crate::oauth::{Answer, CallError};
 use crate::outcome::{Failure, Outcome, Terms};
+use crate::permits::Permit;
 use claim::{Claim, Claimed};
+use end::FailedRefresh;
 
-pub use end::expire_ended;
+pub use end::{expire_ended, note_lapsed};
 
-/// A call to a platform that rotates may take 120 s, after 40 s of waiting for a turn.
+/// A call to a platform that rotates may take 120 s, after a few seconds of waiting for a permit.
 pub const TERMS: Terms = Terms {
     timeout: Duration::from_secs(175),
     retry: Policy::new(Duration::from_secs(1), Duration::from_secs(60)),
     max_attempts: 20,
 };
+
+/// For how long the planner dispatches little of an app that has no permits left.
+const BUSY: TimeDelta = TimeDelta::seconds(2);
 
 /// Refreshes each grant of the message.
 ///
@@ -47,10 +58,13 @@ pub const TERMS: Terms = Terms {
 /// [`Failure`] when the database failed for one of them.
 pub async fn handle(context: &Context, message: &RefreshDue) -> Result<Outcome, Failure> {
     let platform = context.platform(&message.platform)?;
-    let refreshing = message.grants.iter().map(|grant| async move {
+    let Some(app) = app_of(context, message).await? else {
+        return Ok(Outcome::Stale("no such grant"));
+    };
+    let refreshing = message.grants.iter().map(|grant| async {
         // A panic over one grant must not cut the calls that others have open.
         let refreshed =
-            AssertUnwindSafe(refresh_one(context, platform, grant)).catch_unwind().await;
+            AssertUnwindSafe(refresh_one(context, (platform, &app), grant)).catch_unwind().await;
         refreshed.unwrap_or_else(|_| Err(Failure::Later(anyhow!("a refresh panicked"))))
     });
     let results = join_all(refreshing).await;
@@ -64,13 +78,22 @@ pub async fn handle(context: &Context, message: &RefreshDue) -> Result<Outcome, 
     Ok(outcome)
 }
 
+/// The app of all grants of a message.
+async fn app_of(context: &Context, message: &RefreshDue) -> Result<Option<AppKey>, DbError> {
+    let Some(first) = message.grants.first() else { return Ok(None) };
+    let mut conn = context.store.conn().await?;
+    let grant = grants::find(&mut conn, &first.workspace_id, &first.grant_id).await?;
+    Ok(grant.map(|grant| grant.app_key()))
+}
+
 async fn refresh_one(
     context: &Context,
-    platform: &Platform,
+    (platform, app): (&Platform, &AppKey),
     grant: &GrantRef,
 ) -> Result<Outcome, Failure> {
-    let Some(_turn) = context.turn_to_call().await else {
-        return Ok(Outcome::Stale("no turn to call: it comes due again"));
+    let Some(permit) = context.permit(app).await else {
+        leave_to_planner(context, app, grant).await?;
+        return Ok(Outcome::Stale("no permit: it is as due as before"));
     };
     // Before the lease, which is for the call alone.
     let endpoints = context.endpoints(platform).await;
@@ -90,18 +113,45 @@ async fn refresh_one(
         Err(error) => Err(CallError::from(error).into()),
     };
     failpoint::reach("refresh_answered", || claimed.grant.id.to_string()).await;
-    let class = called.as_ref().err().map(|error| error.class(platform));
-    count(platform, class.as_ref());
-    match (called, class) {
-        (Ok(answer), _) => store(context, platform, &claimed, answer).await,
-        (Err(error), Some(class @ (FailureClass::Dead | FailureClass::NeedsConsent))) => {
-            end::die(context, &claimed.grant, (&error, class)).await
+    conclude(context, platform, (&claimed, permit), called).await
+}
+
+/// Writes down what a call brought. The permit is held until that is done: no more answers can be held than
+/// calls can be open.
+async fn conclude(
+    context: &Context,
+    platform: &Platform,
+    (claimed, permit): (&Claimed, Permit),
+    called: Result<Answer, TokenError>,
+) -> Result<Outcome, Failure> {
+    match called {
+        Ok(answer) => {
+            permit.succeeded();
+            count(claimed, "refreshed");
+            let stored = store(context, platform, claimed, answer).await;
+            let was_refused = claimed.grant.refused_since.is_some();
+            let succeeded = Succeeded { called_at: claimed.called_at, count: 1, was_refused };
+            health::note_success(context, &claimed.health, succeeded).await;
+            stored
         }
-        (Err(error), Some(class)) => {
-            end::put_off(context, platform, &claimed, (&error, class)).await
+        Err(error) => {
+            let class = error.class(platform);
+            count(claimed, class.as_str());
+            FailedRefresh { platform, claimed, error: &error, class }.conclude(context).await
         }
-        (Err(error), None) => Err(Failure::Later(error.into())),
     }
+}
+
+/// Nothing was called: the dispatch does not count.
+async fn leave_to_planner(
+    context: &Context,
+    app: &AppKey,
+    grant: &GrantRef,
+) -> Result<(), DbError> {
+    let mut conn = context.store.conn().await?;
+    let row = (&grant.workspace_id, &grant.grant_id);
+    grants::put_back(&mut conn, context.clock(), row, None).await?;
+    app_health::note_busy(&mut conn, context.clock(), app, BUSY).await
 }
 
 /// Calls once, and once more where only the client's newest secret was refused: that spent nothing.
@@ -110,16 +160,42 @@ async fn present(
     at: (&Platform, &Endpoints),
     claimed: &Claimed,
 ) -> Result<Answer, TokenError> {
-    let presented = (&claimed.tokens, &claimed.token);
-    let called = refresh(&context.http, at, &claimed.client, presented).await;
+    let called = present_in_time(context, at, claimed).await;
     let refused = called.as_ref().is_err_and(|error| error.refuses_the_client(at.0));
     let in_time = claimed.has_time_for(context.http.timeouts().refresh(at.0.refresh));
     match claimed.client.older().filter(|_| refused && in_time) {
         Some(older) => {
             note_refused_secret(&older);
+            let presented = (&claimed.tokens, &claimed.token);
             refresh(&context.http, at, &older, presented).await
         }
         None => called,
+    }
+}
+
+/// Calls once. Within a grace window that ends before the call would be given up, the token is presented once
+/// more at half of it, beside the call that is still silent: later it would be too late for that, and until then
+/// the platform forgives it. The first good answer counts.
+async fn present_in_time(
+    context: &Context,
+    at: (&Platform, &Endpoints),
+    claimed: &Claimed,
+) -> Result<Answer, TokenError> {
+    let presented = (&claimed.tokens, &claimed.token);
+    let first = pin!(refresh(&context.http, at, &claimed.client, presented));
+    let half = match at.0.refresh {
+        RefreshModel::Rotating { grace: Some(grace) } => grace / 2,
+        _ => return first.await,
+    };
+    let first = match select(first, pin!(tokio::time::sleep(half))).await {
+        Either::Left((called, _)) => return called,
+        Either::Right(((), first)) => first,
+    };
+    let second = pin!(refresh(&context.http, at, &claimed.client, presented));
+    match select(first, second).await {
+        Either::Left((Ok(answer), _)) | Either::Right((Ok(answer), _)) => Ok(answer),
+        Either::Left((Err(_), second)) => second.await,
+        Either::Right((Err(_), first)) => first.await,
     }
 }
 
@@ -132,25 +208,17 @@ async fn store(
 ) -> Result<Outcome, Failure> {
     let grant = &claimed.grant;
     let tokens = seal(platform, claimed, &answer)?;
-    let stored = until_stored(|| async {
-        let mut work = context.store.begin().await?;
+    let stored = context.held.until_stored(grant.id.as_str(), || async {
+        let mut work = context.answers.begin().await?;
         work.make_durable().await?;
-        let stored = grants::store_answer(&mut work, context.clock(), grant, &tokens).await?;
-        if stored == Some(GrantStatus::Expired) {
-            end::recover(&mut work, grant).await?;
-        }
-        if stored.is_some() && tokens.scopes != grant.scopes {
-            let of = (&grant.workspace_id, &grant.id);
-            change_scopes(&mut work, of, &tokens.scopes).await?;
-        }
-        if stored.is_some() && context.refreshed_events {
-            tell_refreshed(&mut work, grant, &tokens).await?;
+        let stored = store_answer(&mut work, context, grant, &tokens).await?;
+        if let Some(reason) = answer.unfit.filter(|_| stored.is_some()) {
+            end_unfit(&mut work, context, grant, reason).await?;
         }
         work.commit().await?;
         Ok(stored)
-    })
-    .await?;
-    match stored {
+    });
+    match stored.await? {
         Some(_) => {
             tracing::debug!(grant.id = %grant.id, grant.generation = grant.generation + 1, "refreshed");
             Ok(Outcome::Done)
@@ -161,6 +229,37 @@ async fn store(
             Ok(Outcome::Stale("the generation has moved on"))
         }
     }
+}
+
+async fn store_answer(
+    work: &mut Work,
+    context: &Context,
+    grant: &Grant,
+    tokens: &grants::NewTokens,
+) -> Result<Option<GrantStatus>, DbError> {
+    let stored = grants::store_answer(work, context.clock(), grant, tokens).await?;
+    if stored == Some(GrantStatus::Expired) {
+        end::recover(work, grant).await?;
+    }
+    if stored.is_some() && tokens.scopes != grant.scopes {
+        change_scopes(work, (&grant.workspace_id, &grant.id), &tokens.scopes).await?;
+    }
+    if stored.is_some() && context.refreshed_events {
+        tell_refreshed(work, grant, tokens).await?;
+    }
+    Ok(stored)
+}
+
+/// The tokens are new and the platform says that the account is out of use: it is not shown as connected.
+async fn end_unfit(
+    work: &mut Work,
+    context: &Context,
+    grant: &Grant,
+    reason: &str,
+) -> Result<(), DbError> {
+    let renewed = Grant { generation: grant.generation + 1, ..grant.clone() };
+    let reason = reason.to_ascii_lowercase();
+    end::expire(work, context, &renewed, (&reason, &Value::Null)).await
 }
 
 async fn tell_refreshed(
@@ -196,17 +295,9 @@ fn seal(
     Ok(new_tokens(platform, &grant.id, (answer, sealed), &origin))
 }
 
-fn count(platform: &Platform, class: Option<&FailureClass>) {
-    let result = match class {
-        None => "refreshed",
-        Some(FailureClass::Transient) => "transient",
-        Some(FailureClass::InDoubt(_)) => "in_doubt",
-        Some(FailureClass::Dead) => "dead",
-        Some(FailureClass::NeedsConsent) => "needs_consent",
-        Some(FailureClass::OurFault) => "our_fault",
-        Some(FailureClass::DeadIfRepeated) => "dead_if_repeated",
-        Some(FailureClass::Checkpoint) => "checkpoint",
-        Some(FailureClass::Unclear) => "unclear",
-    };
-    metrics::counter!("latchkey_refreshes_total", "platform" => platform.id.clone(), "result" => result).increment(1);
+fn count(claimed: &Claimed, result: &'static str) {
+    let grant = &claimed.grant;
+    let app = grant.app_key().label().to_owned();
+    metrics::counter!("latchkey_refreshes_total", "platform" => grant.platform.clone(), "app" => app, "result" => result)
+        .increment(1);
 }

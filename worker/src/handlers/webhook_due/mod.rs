@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use latchkey_shared::backoff::Policy;
+use latchkey_shared::db::app_health::AppKey;
 use latchkey_shared::db::webhook_deliveries::{self, Delivery, DeliveryStatus, ENDPOINT_DISABLED};
 use latchkey_shared::db::webhook_endpoints::Endpoint;
 use latchkey_shared::db::{self, DbError};
@@ -55,8 +56,8 @@ struct Request {
 /// # Errors
 /// [`Failure`].
 pub async fn handle(context: &Context, message: &WebhookDue) -> Result<Outcome, Failure> {
-    let Some(_turn) = context.turn_to_call().await else {
-        return Ok(Outcome::Stale("no turn: it comes due again"));
+    let Some(_permit) = context.permit(&receivers()).await else {
+        return Ok(Outcome::Stale("no permit: it comes due again"));
     };
     let Some(request) = prepare(context, message).await? else {
         return Ok(Outcome::Stale("not to be delivered now"));
@@ -66,6 +67,11 @@ pub async fn handle(context: &Context, message: &WebhookDue) -> Result<Outcome, 
     finish::write(context, &mut work, &request, &sent).await?;
     work.commit().await?;
     Ok(Outcome::Done)
+}
+
+/// Webhook receivers share permits among themselves alone; each endpoint's own limit is in its lane.
+fn receivers() -> AppKey {
+    AppKey::new("webhook", None)
 }
 
 async fn prepare(context: &Context, message: &WebhookDue) -> Result<Option<Request>, Failure> {
