@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 use latchkey_tests::app::{Options, logs};
 use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule, Kind, Rotation};
 use latchkey_tests::{Person, Sandbox, SandboxConfig, TestApp};
+use latchkey_worker::settings::WorkerSettings;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -60,7 +61,8 @@ impl Stage {
             };
             providers.push((id, Sandbox::start(config).await?));
         }
-        let app = TestApp::start_with(Options {
+        let mut app = TestApp::start_with(Options {
+            worker: false,
             platforms: sections(&providers),
             access_lifetime: Duration::from_secs(600),
             refusal_confirm: Duration::from_secs(60),
@@ -70,6 +72,9 @@ impl Stage {
             ..Options::default()
         })
         .await?;
+        // As one is usually started.
+        let settings = app.worker_settings(Options::default().pools, 32);
+        app.add_worker_with(&WorkerSettings { db_connections: 6, ..settings }).await?;
         let stage = Self { app, providers };
         let connected = stage.connect_everybody().await;
         connected.inspect_err(|error| eprintln!("{error:?}"))?;
@@ -86,7 +91,7 @@ impl Stage {
 
     async fn connect_all(&self, platform: &str, count: usize) -> anyhow::Result<()> {
         let people: Vec<usize> = (0..count).collect();
-        for some in people.chunks(20) {
+        for some in people.chunks(10) {
             try_join_all(some.iter().map(|number| self.connect(platform, *number))).await?;
         }
         Ok(())

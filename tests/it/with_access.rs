@@ -125,8 +125,8 @@ async fn one_who_was_overtaken_asks_for_no_second_refresh() -> anyhow::Result<()
     let waiting = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database()
                    AND wait_event_type = 'Lock' AND query LIKE 'SELECT \"grants\"%FOR UPDATE%'";
     eventually(|| async { Ok((app.row(waiting).await?["n"] == 1).then_some(())) }).await?;
-    let due = "UPDATE grants SET refresh_at = clock_timestamp() + interval '30 min',
-                   next_attempt_at = clock_timestamp() + interval '31 min'";
+    let due = "UPDATE grants SET refresh_at = clock_timestamp() + interval '20 min',
+                   next_attempt_at = clock_timestamp() + interval '21 min'";
     other.batch_execute(due).await?;
     let grant = app.row("SELECT id FROM grants").await?["id"].clone();
     let grants = vec![GrantRef {

@@ -32,6 +32,8 @@ pub struct Failed<'a> {
     pub subject: &'a str,
     /// Since when that one has been refused before.
     pub refused_since: Option<DateTime<Utc>>,
+    /// Whether its token may have been spent before: then it is refused with reason.
+    pub in_doubt: bool,
 }
 
 /// Calls that brought tokens.
@@ -80,9 +82,10 @@ pub fn after_failure(
     now: DateTime<Utc>,
 ) -> Option<Change> {
     count_recent(health, now);
-    // Refused before, while others were refreshed since: that is this grant's own affair.
-    let own_affair = failed.cause == Cause::Refusals && was_passed_over(health, failed);
-    if failed.cause == Cause::Refusals && failed.refused_since.is_none() {
+    // Refused before, while others were refreshed since, or spent unread: that is this grant's own affair.
+    let own_affair =
+        failed.cause == Cause::Refusals && (failed.in_doubt || was_passed_over(health, failed));
+    if failed.cause == Cause::Refusals && failed.refused_since.is_none() && !failed.in_doubt {
         health.recent_refusals += 1.0;
     }
     if own_affair && health.braked_since.is_none() {
@@ -231,8 +234,13 @@ mod tests {
         }
 
         fn fails(&mut self, grant: usize, cause: Cause, reason: &str) -> Option<Change> {
-            let failed =
-                Failed { cause, reason, subject: self.grants[grant].as_str(), refused_since: None };
+            let failed = Failed {
+                cause,
+                reason,
+                subject: self.grants[grant].as_str(),
+                refused_since: None,
+                in_doubt: false,
+            };
             after_failure(&mut self.health, &failed, AFTER, self.now)
         }
 
@@ -259,7 +267,8 @@ mod tests {
         for grant in &app.grants.clone() {
             let refused_since = Some(first);
             let (cause, reason) = (Cause::Refusals, "invalid_grant");
-            let failed = Failed { cause, reason, subject: grant.as_str(), refused_since };
+            let subject = grant.as_str();
+            let failed = Failed { cause, reason, subject, refused_since, in_doubt: false };
             assert_eq!(after_failure(&mut app.health, &failed, AFTER, app.now), None);
         }
     }
@@ -331,6 +340,19 @@ mod tests {
     }
 
     #[test]
+    fn tokens_that_were_spent_unread_say_nothing_of_the_app() {
+        let mut app = App::new();
+        for grant in &app.grants.clone() {
+            let (cause, subject) = (Cause::Refusals, grant.as_str());
+            let reason = "invalid_grant";
+            let failed = Failed { cause, reason, subject, refused_since: None, in_doubt: true };
+            assert_eq!(after_failure(&mut app.health, &failed, AFTER, app.now), None);
+        }
+        assert_eq!(app.health.failing, serde_json::json!({}));
+        assert!(!is_suspicious(&app.health));
+    }
+
+    #[test]
     fn refusals_for_six_hours_are_believed_until_somebody_is_refreshed() {
         let mut app = App::new();
         for grant in 0..5 {
@@ -374,6 +396,7 @@ mod tests {
                 reason: "unauthorized_client",
                 subject: grants[0].as_str(),
                 refused_since: Some(first),
+                in_doubt: false,
             };
             after_failure(&mut app.health, &failed, AFTER, app.now)
         };

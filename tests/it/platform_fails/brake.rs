@@ -77,6 +77,34 @@ async fn wrong_refusals_of_everybody_expire_exactly_the_dead() -> anyhow::Result
     app.finish().await
 }
 
+/// A gateway spends the tokens of some and loses the answers. Their refusals prove no outage: the others are
+/// the probes, though the tokens of those lost end first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_account_is_the_probe_before_one_in_doubt() -> anyhow::Result<()> {
+    let app = TestApp::start_with(usual()).await?;
+    crowd(&app, 30).await?;
+    app.sandbox.inject(fails(Fault::Status { status: 502 }).after());
+    make_all_due(&app).await?;
+    until_brake(&app, true).await?;
+    until_quiet(&app).await?;
+    app.sandbox.clear_faults();
+    let before = calls(&app);
+    app.execute(
+        "UPDATE grants SET next_attempt_at = now(), access_expires_at = access_expires_at - interval '2 min'
+         WHERE in_doubt_since IS NOT NULL",
+    )
+    .await?;
+    until_next_probe(&app);
+    app.until_none("grants WHERE generation < 2 AND in_doubt_since IS NULL").await?;
+    let ledger = app.sandbox.ledger();
+    let mut asked = ledger.iter().filter(|entry| {
+        entry.endpoint == Some(Endpoint::TokenRefresh) && entry.kind != Kind::FamilyRevoked
+    });
+    assert_eq!(asked.nth(before).map(|entry| entry.kind), Some(Kind::Refreshed), "the first probe");
+    until_brake(&app, false).await?;
+    app.finish().await
+}
+
 /// Without the brake one refusal alone is no death, and a second one a minute later is.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_refusal_is_tested_again() -> anyhow::Result<()> {

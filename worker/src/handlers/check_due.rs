@@ -276,6 +276,7 @@ impl FailedCheck {
             reason: &self.refusal.code,
             subject: check.account.id.as_str(),
             refused_since: check.account.check_refused_since,
+            in_doubt: false,
         };
         health::note_failure(context, work, &check.health.key(), &failed).await
     }

@@ -44,8 +44,9 @@ pub struct PlanLimits {
 }
 
 /// Takes due grants, app by app, those first whose access tokens end first. A paused app is left out; of a
-/// braked one a single grant is taken when a probe is due. Each grant moves 2 min ahead, doubling: a lost
-/// message comes due again. Answers in the order of the tokens' ends. Across tenants: for the planner.
+/// braked one a single grant is taken when a probe is due, one that was not refused and is not in doubt before
+/// others: that a dead one is refused proves nothing. Each grant moves 2 min ahead, doubling: a lost message
+/// comes due again. Answers in the order of the tokens' ends. Across tenants: for the planner.
 ///
 /// # Errors
 /// When the query fails.
@@ -66,7 +67,7 @@ pub async fn take_due(
                    AND (platform, coalesce(app_id, '')) > (apps.platform, apps.app)
                  ORDER BY 1, 2 LIMIT 1) AS next),
          allowed AS (
-             SELECT apps.platform, apps.app, CASE
+             SELECT apps.platform, apps.app, h.braked_since IS NOT NULL AS braked, CASE
                  WHEN h.braked_since IS NOT NULL THEN CASE WHEN h.probe_at <= moment($1) THEN 1 ELSE 0 END
                  WHEN h.busy_until > moment($1) THEN $3 ELSE $2 END AS wanted
              FROM apps LEFT JOIN app_health h ON h.platform = apps.platform AND h.app_id = apps.app
@@ -76,12 +77,13 @@ pub async fn take_due(
              SELECT locked.id, locked.access_expires_at FROM allowed CROSS JOIN LATERAL (
                  SELECT g.id, g.access_expires_at FROM grants g WHERE g.id IN (
                      SELECT oldest.id FROM (
-                         SELECT id, access_expires_at FROM grants
+                         SELECT id, access_expires_at, refused_since, in_doubt_since FROM grants
                          WHERE status = 'active' AND next_attempt_at IS NOT NULL
                            AND platform = allowed.platform AND coalesce(app_id, '') = allowed.app
                            AND next_attempt_at <= moment($1)
                          ORDER BY next_attempt_at LIMIT $4) AS oldest
-                     ORDER BY oldest.access_expires_at NULLS LAST LIMIT allowed.wanted)
+                     ORDER BY allowed.braked AND num_nonnulls(refused_since, in_doubt_since) > 0,
+                         oldest.access_expires_at NULLS LAST LIMIT allowed.wanted)
                    AND g.next_attempt_at <= moment($1)
                  FOR UPDATE OF g SKIP LOCKED) AS locked),
          taken AS (

@@ -130,8 +130,13 @@ impl FailedRefresh<'_> {
             _ => Cause::Failures,
         };
         let reason = self.error.code();
-        let refused_since = current.refused_since;
-        let failed = Failed { cause, reason: &reason, subject: current.id.as_str(), refused_since };
+        let failed = Failed {
+            cause,
+            reason: &reason,
+            subject: current.id.as_str(),
+            refused_since: current.refused_since,
+            in_doubt: current.in_doubt_since.is_some(),
+        };
         health::note_failure(context, work, &self.claimed.app, &failed).await
     }
 
