@@ -21,7 +21,7 @@ use latchkey_worker::permits::Permits;
 use latchkey_worker::sweeps::Sweep;
 use serde_json::{Value, json};
 
-use scenes::{invalid_token, page};
+use scenes::{CLEARED, invalid_token, page};
 
 /// Longer than any lease, so that what was cut may be taken again.
 const LATER: TimeDelta = TimeDelta::minutes(4);
@@ -107,17 +107,6 @@ fn scenes_of_sweep(sweep: Sweep) -> &'static [Scene] {
         Sweep::Partitions | Sweep::Prune => &[Scene::Old],
     }
 }
-
-/// What earlier runs left open is not to be done by this one.
-const CLEARED: &str = "
-    UPDATE outbox SET done_at = now(), ending = 'done' WHERE done_at IS NULL;
-    UPDATE webhook_deliveries SET status = 'delivered', next_attempt_at = NULL WHERE status = 'pending';
-    UPDATE accounts SET next_check_at = NULL;
-    UPDATE grants SET next_attempt_at = NULL, reauth_notice_at = NULL WHERE status = 'active';
-    UPDATE workspaces SET destroyed_at = now() WHERE deleted_at IS NOT NULL AND destroyed_at IS NULL;
-    UPDATE grants SET overdue_since = now() WHERE status = 'active' AND overdue_since IS NULL;
-    DELETE FROM app_health;
-    DELETE FROM app_pauses;";
 
 /// One app in which everything is done by hand, and a workspace for each run.
 struct Stage {
@@ -255,15 +244,7 @@ impl Stage {
                 self.connected(workspace).await?;
                 self.app.clock.advance(TimeDelta::days(8));
             }
-            Scene::Failing => {
-                self.connected(workspace).await?;
-                self.app
-                    .execute(
-                        "INSERT INTO app_health (platform, app_id, reason, braked_since, announce, announce_since)
-                         VALUES ('SANDBOX', '', 'http_503', now(), 'degraded', now())",
-                    )
-                    .await?;
-            }
+            Scene::Failing => self.failing(workspace).await?,
             Scene::Old => {
                 Sweep::Partitions.run(&self.context).await?;
                 self.connected(workspace).await?;

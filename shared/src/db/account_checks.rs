@@ -83,8 +83,8 @@ pub struct NextCheck<'a> {
     pub refused: Option<Refused<'a>>,
 }
 
-/// Notes once that the platform wants the account's person to act there; with `None` that it does no more.
-/// False when it was so before.
+/// Sets, or with `None` clears, when the platform began to ask the person to act there.
+/// False when it was set, or clear, before.
 ///
 /// # Errors
 /// When the query fails.

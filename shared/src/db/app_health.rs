@@ -100,7 +100,7 @@ pub struct AppHealth {
     pub refusals_believed: bool,
     /// The event that is still to be sent.
     pub announce: Option<Announcement>,
-    /// Since when the trouble lasts, or lasted, that it tells of.
+    /// When the failure that is announced began.
     pub announce_since: Option<DateTime<Utc>>,
 }
 
@@ -294,7 +294,7 @@ struct Count {
     n: i64,
 }
 
-/// How many grants of an app are due, dispatched or not; no more than `limit` rows are read.
+/// Counts the due grants of an app, dispatched or not. Reads at most `limit` rows.
 ///
 /// # Errors
 /// When the query fails.

@@ -18,7 +18,7 @@ use crate::work::Work;
 pub struct Prepared {
     account: Account,
     grant: Grant,
-    /// The platform's tokens are refreshed no more often.
+    /// The spacing of the platform's refreshes allows none before.
     not_before: Option<DateTime<Utc>>,
 }
 

@@ -99,7 +99,7 @@ pub enum Meaning {
     SaysNothing,
     /// Only the person can help.
     Dead,
-    /// Dead grants are told so, and living ones now and then.
+    /// The platform answers so for dead grants, and sometimes for living ones.
     DeadIfRepeated,
     /// The person must act at the platform; the token stays as it is.
     Checkpoint,

@@ -1,4 +1,4 @@
-//! One account in trouble: what the platform says of it is told, and nobody else is touched.
+//! One account with a problem of its own: its application gets the event, and no other account changes.
 
 use chrono::TimeDelta;
 use latchkey_tests::TestApp;
@@ -21,7 +21,7 @@ fn graph(code: u32, subcode: u32) -> Value {
     json!({ "error": { "message": "m", "type": "OAuthException", "code": code, "error_subcode": subcode } })
 }
 
-/// The person has to pass a checkpoint at the platform: the application is told once, and the account stays.
+/// The person has to pass a checkpoint at the platform: the application gets one event, and the account stays connected.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_is_told_once_and_expires_nobody() -> anyhow::Result<()> {
     let app = dressed("THREADS").await?;

@@ -30,8 +30,8 @@ async fn in_doubt(app: &TestApp, account: &str) -> anyhow::Result<Value> {
     app.row(&query).await
 }
 
-/// A gateway's 502 says nothing of the token: it is not presented again before half of what is left of the
-/// access token's life has passed, whoever asks.
+/// A gateway's 502 says nothing of the token: no request presents it again before half of what is left of
+/// the access token's life has passed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_s_answer_leaves_the_token_in_doubt_until_its_time() -> anyhow::Result<()> {
     let app = TestApp::start_with(usual()).await?;

@@ -13,7 +13,26 @@ use serde_json::{Value, json};
 
 use super::Stage;
 
+/// What earlier runs left open is not to be done by this one.
+pub const CLEARED: &str = "
+    UPDATE outbox SET done_at = now(), ending = 'done' WHERE done_at IS NULL;
+    UPDATE webhook_deliveries SET status = 'delivered', next_attempt_at = NULL WHERE status = 'pending';
+    UPDATE accounts SET next_check_at = NULL;
+    UPDATE grants SET next_attempt_at = NULL, reauth_notice_at = NULL WHERE status = 'active';
+    UPDATE workspaces SET destroyed_at = now() WHERE deleted_at IS NOT NULL AND destroyed_at IS NULL;
+    UPDATE grants SET overdue_since = now() WHERE status = 'active' AND overdue_since IS NULL;
+    DELETE FROM app_health;
+    DELETE FROM app_pauses;";
+
 impl Stage {
+    /// A platform fails, and nobody was told.
+    pub(super) async fn failing(&self, workspace: &str) -> anyhow::Result<()> {
+        self.connected(workspace).await?;
+        let braked = "INSERT INTO app_health (platform, app_id, reason, braked_since, announce, announce_since)
+                      VALUES ('SANDBOX', '', 'http_503', now(), 'degraded', now())";
+        self.app.execute(braked).await
+    }
+
     /// The same command, and a platform that will misbehave.
     pub(super) fn but(&self, endpoint: Endpoint, fault: Fault, command: Command) -> Command {
         self.app.sandbox.inject(FaultRule::new(endpoint, fault));

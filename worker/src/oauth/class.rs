@@ -8,7 +8,7 @@
 //! | answered another 5xx or a redirect, or sent `server_error` at any status | in doubt: answered | transient |
 //! | did not answer in time, or sent a 2xx that cannot be read | in doubt: silent | transient |
 //! | refused the grant, whatever the status: `invalid_grant`, and vendors' words for it | dead | dead |
-//! | sent what dead grants are told, and living ones now and then | dead if repeated | dead if repeated |
+//! | sent what it answers for dead grants, and sometimes for living ones | dead if repeated | dead if repeated |
 //! | wants the person to act there, or to consent anew | checkpoint, needs consent | the same |
 //! | refused the client or the request: `invalid_client` and the like | our fault | our fault |
 //! | sent an error that nobody knows | unclear | unclear |

@@ -51,7 +51,8 @@ pub async fn begin_call(
     Ok(())
 }
 
-/// Leaves a grant to whoever holds its lease: looks again then, or after `look_after` if that is sooner.
+/// Leaves a grant to the process that holds its lease: it is due again when the lease ends, or after
+/// `look_after` if that is sooner.
 ///
 /// # Errors
 /// When the query fails.

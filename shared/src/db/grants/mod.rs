@@ -139,8 +139,8 @@ impl Grant {
         AppKey::new(&self.platform, self.app_id.as_ref())
     }
 
-    /// Whether a refresh may be asked for now. A token in doubt is presented when its time has come, and a
-    /// lease ends by itself, whoever asks.
+    /// Whether a refresh may be asked for now. A request neither presents a token in doubt early nor changes
+    /// a lease.
     #[must_use]
     pub fn call_state(&self, now: DateTime<Utc>) -> CallState {
         let in_doubt = self.in_doubt_since.is_some();
