@@ -61,7 +61,7 @@ enum Ending {
     Panicked,
 }
 
-/// How long a delivery waits for the database before it is left to the relay.
+/// How long the begin and the end of an attempt wait for the database before the message is left to the relay.
 const DB_PATIENCE: Duration = Duration::from_secs(60);
 const MAX_ERROR: usize = 500;
 /// A message whose process was gone so often in a row is done alone: its neighbours would share its
@@ -145,25 +145,30 @@ impl Executor {
         }
         let lease = TimeDelta::from_std(terms.timeout).unwrap_or(TimeDelta::minutes(3))
             + TimeDelta::seconds(10);
+        let count = || async {
+            let mut conn = self.context.store.conn().await?;
+            outbox::begin_attempt(&mut conn, self.context.clock(), message_id, lease).await
+        };
+        self.patiently(message_id, count).await.unwrap_or(None)
+    }
+
+    /// Repeats what the database did not take: it is away, or busy with others.
+    async fn patiently<T, F, Fut>(&self, message_id: &str, work: F) -> Result<T, DbError>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, DbError>>,
+    {
         let waiting = Instant::now();
         loop {
-            let counted = async {
-                let mut conn = self.context.store.conn().await?;
-                outbox::begin_attempt(&mut conn, self.context.clock(), message_id, lease).await
+            let error = match work().await {
+                Ok(taken) => return Ok(taken),
+                Err(error) => error,
             };
-            match counted.await {
-                Ok(attempt) => return attempt,
-                Err(error)
-                    if waiting.elapsed() < DB_PATIENCE && !self.context.stop.is_cancelled() =>
-                {
-                    tracing::debug!(
-                        message.id = message_id,
-                        "the database is away, waiting: {error}"
-                    );
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-                Err(_) => return None,
+            if waiting.elapsed() >= DB_PATIENCE || self.context.stop.is_cancelled() {
+                return Err(error);
             }
+            tracing::debug!(message.id = message_id, "the database is away, waiting: {error}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 
@@ -228,12 +233,13 @@ impl Executor {
         Settle::Reject
     }
 
-    /// Failing to note an ending loses nothing: the message comes again and finds its row moved on.
+    /// Failing to note an ending loses nothing: the message comes again and finds its row moved on. But it
+    /// comes only after the time that an attempt may take.
     async fn note(&self, id: &str, note: &Note<'_>) {
         if !has_row(id) {
             return;
         }
-        let noted: Result<(), DbError> = async {
+        let write = || async {
             let mut conn = self.context.store.conn().await?;
             match note {
                 Note::Done(word) => outbox::done(&mut conn, self.context.clock(), id, word).await,
@@ -241,8 +247,8 @@ impl Executor {
                     outbox::later(&mut conn, self.context.clock(), id, later).await
                 }
             }
-        }
-        .await;
+        };
+        let noted = self.patiently(id, write).await;
         if let Err(error) = noted {
             tracing::warn!(
                 message.id = id,

@@ -217,7 +217,7 @@ pub struct Later<'a> {
     pub forgive: bool,
 }
 
-/// Puts a message off.
+/// Puts a message off whose attempt was begun. Said a second time it changes nothing.
 ///
 /// # Errors
 /// When the query fails.
@@ -230,6 +230,7 @@ pub async fn later(
     diesel::update(outbox::table)
         .filter(outbox::id.eq(id))
         .filter(outbox::done_at.is_null())
+        .filter(outbox::unfinished.gt(0))
         .set((
             outbox::available_at.eq(now_plus(clock, later.after)),
             later.error.map(|error| outbox::last_error.eq(error)),

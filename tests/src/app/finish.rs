@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use latchkey_shared::boot;
 
-use super::{Options, TestApp, broker, eventually};
+use super::{Options, TestApp, broker, eventually, told};
 
 impl TestApp {
     /// Waits until every message is done, stops everything, and asserts that nothing was left.
@@ -67,7 +67,13 @@ impl TestApp {
                 let now = self.row(&query).await?["n"].as_i64().unwrap_or_default();
                 Ok((now < left).then_some(now))
             });
-            left = fewer.await.inspect_err(|_| eprintln!("{left} {rows}"))?;
+            let Ok(now) = fewer.await else {
+                let rows = self
+                    .row(&format!("SELECT json_agg(r) AS left FROM (SELECT * FROM {rows}) r"))
+                    .await?;
+                return Err(told(anyhow::anyhow!("their number stays as it is: {rows:#}")));
+            };
+            left = now;
         }
         Ok(())
     }

@@ -17,14 +17,15 @@ pub fn logs() -> String {
     String::from_utf8_lossy(&lock()).into_owned()
 }
 
-/// What our own code said last, and every warning: for who wonders why something did not happen.
+/// The last warnings, and what our own code said last: for who wonders why something did not happen.
 pub(super) fn last_words() -> String {
     const LINES: usize = 40;
     let logs = logs();
-    let ours = |line: &&str| line.contains(" latchkey_") || line.contains(" WARN ");
-    let mut lines: Vec<&str> = logs.lines().rev().filter(ours).take(LINES).collect();
-    lines.reverse();
-    lines.join("\n")
+    let (warned, said): (Vec<&str>, Vec<&str>) =
+        logs.lines().partition(|line| line.contains(" WARN ") || line.contains("ERROR "));
+    let said = said.into_iter().filter(|line| line.contains(" latchkey_"));
+    let last = |lines: Vec<&str>| lines[lines.len().saturating_sub(LINES)..].join("\n");
+    format!("{}\n{}", last(warned), last(said.collect()))
 }
 
 /// Starts keeping logs, once for all tests of the process.
