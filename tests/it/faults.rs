@@ -246,14 +246,14 @@ async fn slow_answers() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes of real time"]
-async fn a_gateway_that_answers_after_the_effect() -> anyhow::Result<()> {
+async fn gateway_answers_after_the_effect() -> anyhow::Result<()> {
     let after = at_refresh(Fault::Status { status: 502 }).after();
     measure("502 after the effect, for 60 s", vec![stretch(60, after)]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes of real time"]
-async fn connections_cut_after_the_effect() -> anyhow::Result<()> {
+async fn cut_after_the_effect() -> anyhow::Result<()> {
     measure("cut after the effect, for 60 s", vec![stretch(60, at_refresh(Fault::Drop).after())])
         .await
 }
