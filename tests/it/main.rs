@@ -24,6 +24,7 @@ mod faults;
 mod generic;
 mod history;
 mod idempotency;
+mod isolation;
 mod keyring;
 mod limits;
 mod lists;

@@ -73,7 +73,13 @@ pub async fn start(settings: &WorkerSettings, clock: Clock) -> anyhow::Result<Ru
     for pool in &settings.pools {
         let pool_context = pool_context(*pool, &context, settings, &database);
         permits.push(pool_context.permits.clone());
-        start_pool(*pool, pool_context, &consuming, (&schedules, &terms));
+        // What strangers write may break the connection that it comes by.
+        let supervisor = match pool {
+            Pool::Requests => supervise("latchkey-worker requests"),
+            Pool::Sweeps => supervise("latchkey-worker dead letters"),
+            _ => consuming.clone(),
+        };
+        start_pool(*pool, pool_context, supervisor, (&schedules, &terms));
     }
     let (store, renewing) = (context.store.clone(), connections.clone());
     tokio::spawn(context.liveness.clone().keep_renewing(store, renewing));
@@ -150,11 +156,10 @@ async fn context(
 fn start_pool(
     pool: Pool,
     context: Context,
-    supervisor: &Supervisor,
+    supervisor: Supervisor,
     (schedules, terms): (&[(sweeps::Sweep, cron::Schedule)], &Terms),
 ) {
-    let (supervisor, stop, work) =
-        (supervisor.clone(), context.stop.clone(), context.tasks.clone());
+    let (stop, work) = (context.stop.clone(), context.tasks.clone());
     let prefetch = u16::try_from(context.permits.total()).unwrap_or(u16::MAX);
     if pool == Pool::Requests {
         let desk = Desk::new(context, terms.clone());
@@ -172,7 +177,7 @@ fn start_pool(
         work.spawn(sweeps::keep_running(context.clone(), *sweep, schedule.clone()));
     }
     let keeper = DeadLetterKeeper::new(context);
-    work.spawn(async move { consume(supervisor, topology::DEAD, 10, keeper, stop).await });
+    work.spawn(async move { consume(supervisor, topology::DEAD_LETTERS, 10, keeper, stop).await });
 }
 
 /// Ready with a database and a broker to work with.

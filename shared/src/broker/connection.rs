@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use lapin::{Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Server, Topology};
@@ -16,6 +17,10 @@ use crate::backoff::Policy;
 
 /// Every call to the broker ends within this.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that lives for less says nothing new when it ends.
+const EARLY: Duration = Duration::from_secs(5);
+/// A connection that was lost may be had again at once.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
 const RETRY: Policy = Policy::new(Duration::from_millis(200), Duration::from_secs(5));
 
 /// How a connection is.
@@ -97,17 +102,16 @@ struct Supervise {
 
 impl Supervise {
     async fn run(self) {
-        let mut failures = 0;
+        let (mut failures, mut broke_early) = (0, false);
         loop {
             match self.connect().await {
                 Ok(connection) => {
-                    tracing::info!(connection = self.name, failures, "connected to the broker");
+                    self.say_connected(failures, broke_early);
                     failures = 0;
+                    let since = Instant::now();
                     self.watch(connection).await;
-                    tracing::warn!(
-                        connection = self.name,
-                        "lost the broker: trying again until it is back"
-                    );
+                    broke_early = since.elapsed() < EARLY;
+                    self.say_lost(broke_early);
                 }
                 // An outage has one line, and its end says how often it was tried.
                 Err(error) if failures == 0 => {
@@ -128,7 +132,26 @@ impl Supervise {
             }
             self.sender.send_replace(BrokerState::Down);
             metrics::gauge!("latchkey_broker_up", "connection" => self.name.clone()).set(0.0);
-            tokio::time::sleep(RETRY.delay(failures.max(1))).await;
+            let pause = if failures == 0 { FIRST_RETRY } else { RETRY.delay(failures) };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// A connection that a message breaks again and again has one line, too: its consumer says why.
+    fn say_connected(&self, failures: u32, broke_early: bool) {
+        if broke_early && failures == 0 {
+            tracing::debug!(connection = self.name, "connected to the broker");
+        } else {
+            tracing::info!(connection = self.name, failures, "connected to the broker");
+        }
+    }
+
+    fn say_lost(&self, broke_early: bool) {
+        if broke_early {
+            tracing::debug!(connection = self.name, "lost the broker");
+        } else {
+            let name = &self.name;
+            tracing::warn!(connection = name, "lost the broker: trying again until it is back");
         }
     }
 

@@ -2,6 +2,10 @@
 //!
 //! A stream of deliveries that ends, for whatever reason, is a failure to repair: a queue deleted
 //! under its consumer ends it without an error.
+//!
+//! A message that the client library cannot parse breaks the connection, and nothing says which message it
+//! was. So after a break deliveries are taken one by one: only what breaks the connection again counts against
+//! the broker's limit, and its neighbours do not share its fate.
 
 use std::time::Duration;
 
@@ -30,8 +34,19 @@ pub enum Settle {
     Requeue,
 }
 
+/// How long deliveries are taken one by one after the connection broke.
+const CAREFUL_FOR: Duration = Duration::from_secs(5);
+/// A broker that goes away breaks a connection once; so many in a row are a delivery's doing.
+const SUSPICIOUS_BREAKS: u32 = 3;
+
 /// What reacts to the deliveries of a queue.
 pub trait Receive: Clone + Send + Sync + 'static {
+    /// Returns once deliveries can be dealt with. Until then none is taken: whatever is taken and put back
+    /// counts against the broker's limit.
+    fn ready(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Reacts to one delivery. Runs in a task of its own, so that a panic ends this delivery alone.
     fn receive(&self, delivery: Received) -> impl Future<Output = Settle> + Send;
 }
@@ -59,6 +74,15 @@ pub struct Received {
     pub body: Vec<u8>,
 }
 
+/// Why a session with the broker ended, other than by an error.
+enum End {
+    Stopped,
+    /// A delivery was put back.
+    PutBack,
+    /// Nothing broke the connection for [`CAREFUL_FOR`].
+    Survived,
+}
+
 /// Consumes `queue` until `stop`, at most `prefetch` deliveries at a time; then lets what was begun
 /// end. Returns when the last one is settled.
 pub async fn consume<R: Receive>(
@@ -69,27 +93,46 @@ pub async fn consume<R: Receive>(
     stop: CancellationToken,
 ) {
     let tasks = TaskTracker::new();
-    while !stop.is_cancelled() {
-        let Some(Some(connection)) = stop.run_until_cancelled(supervisor.connected()).await else {
-            break;
+    let mut breaks = 0;
+    loop {
+        let ready = async {
+            receive.ready().await;
+            supervisor.connected().await
         };
+        let Some(Some(connection)) = stop.run_until_cancelled(ready).await else { break };
         let session = async {
             let channel = tokio::time::timeout(CALL_TIMEOUT, connection.create_channel()).await??;
             let name = supervisor.topology().name(queue);
             // A queue may have been deleted, or the broker wiped, since the connection was made.
             let declaring = supervisor.topology().declare(&channel);
             tokio::time::timeout(CALL_TIMEOUT * 2, declaring).await??;
-            let consumer = open(&channel, &name, prefetch).await?;
-            run(&channel, consumer, &receive, &tasks, &stop).await
+            let careful = breaks > 0;
+            let consumer = open(&channel, &name, if careful { 1 } else { prefetch }).await?;
+            let session = Session { channel, receive: &receive, tasks: &tasks, stop: &stop };
+            session.run(consumer, careful).await
         };
-        if let Err(error) = session.await {
-            // Of a broker that is away its connection has told.
-            if connection.status().connected() {
-                tracing::warn!(queue, "consumer ended, starting again: {error:#}");
-            } else {
-                tracing::debug!(queue, "consumer ended with its connection: {error:#}");
+        let error = match session.await {
+            Ok(End::Stopped) => break,
+            Ok(End::Survived) => {
+                breaks = 0;
+                continue;
             }
+            Ok(End::PutBack) => continue,
+            Err(error) => error,
+        };
+        if connection.status().connected() {
+            tracing::warn!(queue, "consumer ended, starting again: {error:#}");
             stop.run_until_cancelled(tokio::time::sleep(Duration::from_millis(500))).await;
+            continue;
+        }
+        // Of a broker that is away its connection has told.
+        tracing::debug!(queue, "consumer ended with its connection: {error:#}");
+        breaks += 1;
+        if breaks == SUSPICIOUS_BREAKS {
+            tracing::warn!(
+                queue,
+                "a message breaks the connection: taking one at a time until the broker sets it aside"
+            );
         }
     }
     tasks.close();
@@ -111,26 +154,43 @@ async fn open(channel: &Channel, queue: &str, prefetch: u16) -> anyhow::Result<C
     Ok(tokio::time::timeout(CALL_TIMEOUT, setup).await??)
 }
 
-async fn run<R: Receive>(
-    channel: &Channel,
-    mut consumer: Consumer,
-    receive: &R,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    loop {
-        let Some(next) = stop.run_until_cancelled(consumer.next()).await else {
-            let cancelling = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
-            drop(tokio::time::timeout(CALL_TIMEOUT, cancelling).await);
-            return Ok(());
+struct Session<'a, R> {
+    channel: Channel,
+    receive: &'a R,
+    tasks: &'a TaskTracker,
+    stop: &'a CancellationToken,
+}
+
+impl<R: Receive> Session<'_, R> {
+    async fn run(&self, mut consumer: Consumer, careful: bool) -> anyhow::Result<End> {
+        let put_back = CancellationToken::new();
+        let survived = tokio::time::sleep(CAREFUL_FOR);
+        tokio::pin!(survived);
+        let end = loop {
+            let next = tokio::select! {
+                next = consumer.next() => next,
+                () = self.stop.cancelled() => break End::Stopped,
+                () = put_back.cancelled() => break End::PutBack,
+                () = &mut survived, if careful => break End::Survived,
+            };
+            let delivery =
+                next.ok_or_else(|| anyhow::anyhow!("the stream of deliveries ended"))??;
+            let (receive, channel) = (self.receive.clone(), self.channel.clone());
+            let put_back = put_back.clone();
+            self.tasks.spawn(async move {
+                if deal_with(delivery, receive, channel).await == Settle::Requeue {
+                    put_back.cancel();
+                }
+            });
         };
-        let delivery = next.ok_or_else(|| anyhow::anyhow!("the stream of deliveries ended"))??;
-        tasks.spawn(deal_with(delivery, receive.clone(), channel.clone()));
+        let cancelling = self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+        drop(tokio::time::timeout(CALL_TIMEOUT, cancelling).await);
+        Ok(end)
     }
 }
 
 /// Holds on to the channel, which closes when nobody does: a delivery is settled on its own.
-async fn deal_with<R: Receive>(delivery: Delivery, receive: R, _channel: Channel) {
+async fn deal_with<R: Receive>(delivery: Delivery, receive: R, _channel: Channel) -> Settle {
     let text = |property: &Option<ShortString>| property.as_ref().map(ToString::to_string);
     let received = Received {
         message_id: text(delivery.properties.message_id()),
@@ -165,4 +225,5 @@ async fn deal_with<R: Receive>(delivery: Delivery, receive: R, _channel: Channel
             tracing::debug!(?settle, "not settled, the broker will deliver again: {error}")
         }
     }
+    settle
 }

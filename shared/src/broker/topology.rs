@@ -14,8 +14,12 @@ pub const EVENTS: &str = "events";
 pub const REQUESTS: &str = "requests";
 /// The broker's default exchange, which has no name: replies go by it to the queue that is asked for.
 pub const DEFAULT: &str = "";
-/// The exchange and the queue of dead letters.
+/// The exchange of dead letters. Earlier versions have a queue of this name.
 pub const DEAD: &str = "dead";
+/// The queue of dead letters.
+pub const DEAD_LETTERS: &str = "dead_letters";
+/// The queue of what breaks the connection of whoever takes it. Nobody consumes it.
+pub const UNREADABLE: &str = "unreadable";
 
 /// The pools of workers that consume a queue of commands each, with the kinds that they handle.
 pub const COMMAND_QUEUES: [(&str, &[CommandKind]); 4] = [
@@ -29,11 +33,11 @@ pub const COMMAND_QUEUES: [(&str, &[CommandKind]); 4] = [
 /// PostgreSQL. Far above any plausible number of crashes: with a prefetch above one, a crash
 /// counts against the innocent neighbours too.
 const DELIVERY_LIMIT: i64 = 20;
-/// RabbitMQ 4 limits every quorum queue to 20 deliveries unless told otherwise, and there is no
-/// word for "never" that 3.10 understands.
-const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
 /// Beyond this a queue refuses, and the outbox holds what it refused.
 const MAX_LENGTH: i64 = 1_000_000;
+/// Strangers write what ends here: the oldest makes room.
+const MAX_UNREADABLE: i64 = 1_000;
+const MAX_UNREADABLE_BYTES: i64 = 64 * 1024 * 1024;
 
 /// Names with the installation's prefix, so that several installations share one broker.
 #[derive(Clone, Debug)]
@@ -69,7 +73,8 @@ impl Topology {
     /// The full names of all queues.
     pub fn queues(&self) -> impl Iterator<Item = String> + '_ {
         let commands = COMMAND_QUEUES.iter().map(|(queue, _)| self.name(queue));
-        commands.chain([self.name(REQUESTS), self.name(DEAD)])
+        let others = [REQUESTS, DEAD_LETTERS, UNREADABLE];
+        commands.chain(others.into_iter().map(|queue| self.name(queue)))
     }
 
     /// The full names of all exchanges.
@@ -86,8 +91,10 @@ impl Topology {
         self.declare_exchange(channel, EVENTS, ExchangeKind::Topic).await?;
         self.declare_exchange(channel, REQUESTS, ExchangeKind::Topic).await?;
         self.declare_exchange(channel, DEAD, ExchangeKind::Fanout).await?;
-        self.declare_queue(channel, DEAD, dead_arguments()).await?;
-        self.bind(channel, DEAD, DEAD, "").await?;
+        self.declare_queue(channel, UNREADABLE, unreadable_arguments()).await?;
+        self.declare_queue(channel, DEAD_LETTERS, self.dead_letter_arguments()).await?;
+        self.bind(channel, DEAD_LETTERS, DEAD, "").await?;
+        self.unbind(channel, DEAD, DEAD).await?;
         self.declare_queue(channel, REQUESTS, self.work_arguments()).await?;
         // All of them: a type that is misspelt is answered instead of vanishing.
         self.bind(channel, REQUESTS, REQUESTS, "#").await?;
@@ -140,24 +147,47 @@ impl Topology {
             .await
     }
 
-    /// Dead letters must not get lost on their way: at-least-once needs all of a quorum queue,
-    /// `reject-publish` and a dead-letter exchange.
+    /// Succeeds too where there is no such queue, and where it was not bound.
+    async fn unbind(&self, channel: &Channel, queue: &str, exchange: &str) -> lapin::Result<()> {
+        let (queue, exchange) = (self.name(queue).into(), self.name(exchange).into());
+        channel.queue_unbind(queue, exchange, "".into(), FieldTable::default()).await
+    }
+
     fn work_arguments(&self) -> FieldTable {
-        table([
-            ("x-queue-type", text("quorum")),
-            ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
-            ("x-overflow", text("reject-publish")),
-            ("x-max-length", AMQPValue::LongLongInt(MAX_LENGTH)),
-            ("x-dead-letter-exchange", text(&self.name(DEAD))),
-            ("x-dead-letter-strategy", text("at-least-once")),
+        consumed([("x-dead-letter-exchange", text(&self.name(DEAD)))])
+    }
+
+    /// What cannot even be kept as a dead letter is set aside.
+    fn dead_letter_arguments(&self) -> FieldTable {
+        consumed([
+            ("x-dead-letter-exchange", text(DEFAULT)),
+            ("x-dead-letter-routing-key", text(&self.name(UNREADABLE))),
         ])
     }
 }
 
-fn dead_arguments() -> FieldTable {
+/// Dead letters must not get lost on their way: at-least-once needs all of a quorum queue,
+/// `reject-publish` and a dead-letter exchange.
+fn consumed<const N: usize>(dead_letters: [(&str, AMQPValue); N]) -> FieldTable {
+    let mut arguments = table([
+        ("x-queue-type", text("quorum")),
+        ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
+        ("x-overflow", text("reject-publish")),
+        ("x-max-length", AMQPValue::LongLongInt(MAX_LENGTH)),
+        ("x-dead-letter-strategy", text("at-least-once")),
+    ]);
+    for (key, value) in dead_letters {
+        arguments.insert(key.into(), value);
+    }
+    arguments
+}
+
+fn unreadable_arguments() -> FieldTable {
     table([
         ("x-queue-type", text("quorum")),
-        ("x-delivery-limit", AMQPValue::LongLongInt(DEAD_DELIVERY_LIMIT)),
+        ("x-overflow", text("drop-head")),
+        ("x-max-length", AMQPValue::LongLongInt(MAX_UNREADABLE)),
+        ("x-max-length-bytes", AMQPValue::LongLongInt(MAX_UNREADABLE_BYTES)),
     ])
 }
 

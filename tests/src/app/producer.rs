@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use futures_util::StreamExt as _;
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
-    QueueDeleteOptions,
+    QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
@@ -257,7 +257,22 @@ impl TestApp {
         broker::waiting(&boot::servers(&self.common)?.1, &self.common.broker_prefix).await
     }
 
-    fn amqp_url(&self) -> &str {
+    /// Throws away what waits in a queue of this app.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn purge(&self, queue: &str) -> anyhow::Result<()> {
+        let connection =
+            boot::servers(&self.common)?.1.connect(ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let queue = self.broker_name(queue);
+        channel.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await?;
+        Ok(())
+    }
+
+    /// The address of this app's broker, with the user in it.
+    #[must_use]
+    pub fn amqp_url(&self) -> &str {
         self.common.amqp_url.expose_secret()
     }
 

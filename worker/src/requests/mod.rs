@@ -38,7 +38,8 @@ use caller::Caller;
 use ending::Ending;
 use envelope::Envelope;
 
-/// How long a request is held while it cannot be done: the broker's own limit is far beyond.
+/// How long a request is held while it cannot be done. Then it is put back, and none is taken before the
+/// database is back.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -105,6 +106,17 @@ enum Trouble {
 }
 
 impl Receive for Desk {
+    async fn ready(&self) {
+        let mut said = false;
+        while let Err(trouble) = self.0.make_sure_there_is_room().await {
+            if !said {
+                tracing::warn!("no requests are taken for now: {trouble:?}");
+                said = true;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     async fn receive(&self, delivery: Received) -> Settle {
         let delivery = Arc::new(delivery);
         let begun = Instant::now();
@@ -195,6 +207,13 @@ impl Parts {
         }
     }
 
+    async fn make_sure_there_is_room(&self) -> Result<(), Trouble> {
+        if self.backlog.is_too_long(&self.context.store).await? {
+            return Err(Trouble::Away("too many messages wait in the outbox".to_owned()));
+        }
+        Ok(())
+    }
+
     /// Deals with a request as far as it goes.
     async fn deal_with(&self, delivery: &Received) -> Result<Ending, Trouble> {
         let envelope = match Envelope::read(delivery, &self.terms.topology) {
@@ -203,9 +222,7 @@ impl Parts {
         };
         let id = || delivery.message_id.clone().unwrap_or_default();
         failpoint::reach("request_begun", id).await;
-        if self.backlog.is_too_long(&self.context.store).await? {
-            return Err(Trouble::Away("too many messages wait in the outbox".to_owned()));
-        }
+        self.make_sure_there_is_room().await?;
         let asked = match self.judge(&envelope).await {
             Ok(asked) => asked,
             Err(Unable::Refused(refused)) => return self.reject(&envelope, &refused).await,

@@ -47,6 +47,12 @@ impl DeadLetterKeeper {
 }
 
 impl Receive for DeadLetterKeeper {
+    async fn ready(&self) {
+        while self.context.store.conn().await.is_err() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     async fn receive(&self, delivery: Received) -> Settle {
         match self.keep(&delivery).await {
             Ok(()) => {

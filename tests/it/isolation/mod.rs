@@ -1,0 +1,4 @@
+//! What one tenant, producer or browser does costs the others nothing: each test has an attacker and a victim.
+
+mod raw_amqp;
+mod unreadable;
