@@ -11,11 +11,19 @@ use crate::refused::{FieldError, Refused};
 /// No body is larger, whether it comes over HTTP or from a queue.
 pub const LIMIT: usize = 64 * 1024;
 
+/// No body is nested deeper. What is stored of it is wrapped again, and JSON libraries refuse what is nested
+/// very deep: serde_json beyond 128.
+const MAX_DEPTH: usize = 32;
+
 /// Reads a body.
 ///
 /// # Errors
-/// `INVALID_JSON`, or `VALIDATION_FAILED` with the field that is wrong.
+/// `INVALID_JSON`, also for one that is nested too deep, or `VALIDATION_FAILED` with the field that is wrong.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+    if depth(body) > MAX_DEPTH {
+        let detail = format!("Nest objects and arrays at most {MAX_DEPTH} deep.");
+        return Err(Refused::new(Code::InvalidJson, detail));
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path(), &error.inner().to_string());
@@ -29,6 +37,25 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
     })?;
     reader.end().map_err(|error| refused(&error, String::new()))?;
     Ok(value)
+}
+
+/// How deep objects and arrays stand in each other, as far as it is JSON.
+fn depth(body: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn refused(error: &serde_json::Error, pointer: String) -> Refused {
@@ -123,6 +150,19 @@ mod tests {
         for body in ["", "{", "nonsense", r#"{"name":"a"} more"#] {
             assert_eq!(told(body).0, "INVALID_JSON", "{body}");
         }
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_is_refused_and_a_text_full_of_brackets_is_not() {
+        let nested = |depth: usize| {
+            let inner = depth - 1;
+            format!("{{\"name\": {}1{}}}", "[".repeat(inner), "]".repeat(inner))
+        };
+        assert_eq!(told(&nested(33)).0, "INVALID_JSON");
+        assert_eq!(told(&nested(100_000)).0, "INVALID_JSON");
+        assert_eq!(told(&nested(32)), ("VALIDATION_FAILED".to_owned(), "/name".to_owned()));
+        let brackets = "[{\\\"".repeat(50);
+        assert!(parse::<Outer>(format!("{{\"name\": \"{brackets}\"}}").as_bytes()).is_ok());
     }
 
     #[test]

@@ -2,14 +2,13 @@
 //! the outbox names that row and holds nothing of the reply, which may carry a live state and a link.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::broker::{self, topology};
 use crate::clock::Clock;
 use crate::db::outbox::Message;
 use crate::db::requests::{self, Kept, Known, Name};
 use crate::keyring::{Owner, SealError};
-use crate::work::Store;
+use crate::work::{Publishable, Store};
 
 /// Which request is answered, and by what its producer knows the answer.
 #[derive(Debug)]
@@ -31,13 +30,13 @@ struct Body {
 impl Reply<'_> {
     /// What stands in the outbox.
     #[must_use]
-    pub fn body(&self) -> Value {
+    pub fn body(&self) -> String {
         let body = Body {
             producer: self.name.producer().to_owned(),
             message_id: self.name.message_id().to_owned(),
             correlation_id: self.correlation_id.to_owned(),
         };
-        serde_json::to_value(body).expect("a struct of texts is always JSON")
+        serde_json::to_string(&body).expect("a struct of texts is always JSON")
     }
 }
 
@@ -69,16 +68,17 @@ impl Answer {
     }
 }
 
-/// The reply that a row of the outbox speaks of; `None` when its request is gone, or can no longer be
+/// The reply that a row of the outbox speaks of; nothing when its request is gone, or can no longer be
 /// opened because its workspace was deleted.
-pub(crate) async fn build(
-    store: &Store,
-    message: &Message,
-) -> Result<Option<broker::Message>, SealError> {
-    let Ok(body) = serde_json::from_value::<Body>(message.body.clone()) else { return Ok(None) };
+pub(crate) async fn build(store: &Store, message: &Message) -> Result<Publishable, SealError> {
+    let Ok(body) = serde_json::from_str::<Body>(&message.body) else {
+        return Ok(Publishable::Unreadable);
+    };
     let name = Name::new(&body.producer, &body.message_id);
     let mut conn = store.conn().await?;
-    let Some(known) = requests::find(&mut conn, &name).await? else { return Ok(None) };
+    let Some(known) = requests::find(&mut conn, &name).await? else {
+        return Ok(Publishable::Gone);
+    };
     let Known { kind, kept, .. } = known;
     let (kind, text) = match kept {
         Kept::Refused(refusal) => (kind.rejected(), refusal.to_string().into_bytes()),
@@ -86,7 +86,7 @@ pub(crate) async fn build(
             let owner = Owner::workspace(&workspace);
             let key = match store.vault().opening_key(&mut conn, owner, &sealed).await {
                 Ok(key) => key,
-                Err(SealError::OtherDataKey) => return Ok(None),
+                Err(SealError::OtherDataKey) => return Ok(Publishable::Gone),
                 Err(error) => return Err(error),
             };
             (kind.done(), key.open(name.reply_place(&workspace), &sealed)?.to_vec())
@@ -98,5 +98,5 @@ pub(crate) async fn build(
         kind,
         body: text,
     };
-    Ok(Some(answer.amqp(&message.id, store.clock())))
+    Ok(Publishable::Message(answer.amqp(&message.id, store.clock())))
 }

@@ -3,16 +3,20 @@
 //! State and message commit together; what was committed is published at once afterwards, by this
 //! process if it lives, by the relay if it does not.
 
+use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 
 use diesel_async::{
     AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection as _, TransactionManager as _,
 };
+use serde::Deserialize;
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::{self, PublishError, Publisher, topology};
 use crate::clock::Clock;
+use crate::db::dead_letters::{self, NewDeadLetter};
 use crate::db::outbox::{self, Message, Waiting};
 use crate::db::{Conn, Db, DbError, events, webhook_deliveries};
 use crate::events::NewEvent;
@@ -86,12 +90,13 @@ impl Store {
     /// Publishes a message of the outbox and writes down how that went. Failure is the relay's work.
     pub async fn publish(&self, waiting: &Waiting) {
         failpoint::step().await;
-        let noted = match self.amqp(&waiting.message).await {
-            Ok(Some(message)) => {
+        let noted = match self.publishable(&waiting.message).await {
+            Ok(Publishable::Message(message)) => {
                 let published = self.publisher.publish(&message).await;
                 self.note_published(waiting, published.map_err(|error| error.to_string())).await
             }
-            Ok(None) => self.note_gone(waiting).await,
+            Ok(Publishable::Gone) => self.note_gone(waiting).await,
+            Ok(Publishable::Unreadable) => self.put_aside(&waiting.message).await,
             Err(error) => self.note_published(waiting, Err(error.to_string())).await,
         };
         if let Err(error) = noted {
@@ -122,12 +127,35 @@ impl Store {
         }
     }
 
-    /// What is published for a row of the outbox; `None`: there is nothing to say any more.
-    async fn amqp(&self, message: &Message) -> Result<Option<broker::Message>, SealError> {
+    async fn publishable(&self, message: &Message) -> Result<Publishable, SealError> {
         if message.kind == outbox::REPLY {
             return replies::build(self, message).await;
         }
-        Ok(Some(amqp(message, self.clock())))
+        Ok(amqp(message, self.clock()).map_or(Publishable::Unreadable, Publishable::Message))
+    }
+
+    /// Keeps a message that cannot be published for a person to look at.
+    async fn put_aside(&self, message: &Message) -> Result<(), DbError> {
+        let letter = NewDeadLetter {
+            message_id: Some(&message.id),
+            kind: Some(&message.kind),
+            queue: Some("outbox"),
+            routing_key: &message.routing_key,
+            headers: &Value::Null,
+            body: message.body.as_bytes(),
+            reason: "unreadable",
+        };
+        // Cut between the two it is kept once all the same.
+        let mut conn = self.conn().await?;
+        dead_letters::insert(&mut conn, self.clock(), &letter).await?;
+        outbox::done(&mut conn, self.clock(), &message.id, "dead").await?;
+        metrics::counter!("latchkey_dead_letters_total").increment(1);
+        tracing::error!(
+            message.id,
+            message.kind,
+            "a message of the outbox cannot be read: see the dead letters"
+        );
+        Ok(())
     }
 
     async fn note_gone(&self, waiting: &Waiting) -> Result<(), DbError> {
@@ -157,26 +185,46 @@ impl Store {
             id: NudgeId::new(self.clock()).to_string(),
             kind: command.kind().to_string(),
             routing_key: command.kind().to_string(),
-            body: command.body(),
+            body: command.body().to_string(),
         };
-        self.publisher.publish(&amqp(&message, self.clock())).await
+        let message = amqp(&message, self.clock()).expect("a command names its own kind");
+        self.publisher.publish(&message).await
     }
 }
 
-fn amqp(message: &Message, clock: &Clock) -> broker::Message {
+/// What becomes of a row of the outbox.
+pub(crate) enum Publishable {
+    Message(broker::Message),
+    /// What it speaks of is gone: there is nothing to say any more.
+    Gone,
+    Unreadable,
+}
+
+/// All that is read of an event on its way, however deep the rest is.
+#[derive(Deserialize)]
+struct Typed<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+}
+
+/// `None`: it is an event without a type.
+fn amqp(message: &Message, clock: &Clock) -> Option<broker::Message> {
     let is_event = message.kind == outbox::EVENT;
-    let kind =
-        if is_event { message.body["type"].as_str().unwrap_or_default() } else { &message.kind };
-    broker::Message {
+    let kind = if is_event {
+        serde_json::from_str::<Typed<'_>>(&message.body).ok()?.kind
+    } else {
+        Cow::Borrowed(message.kind.as_str())
+    };
+    Some(broker::Message {
         exchange: if is_event { topology::EVENTS } else { topology::COMMANDS },
         routing_key: message.routing_key.clone(),
         id: message.id.clone(),
-        kind: kind.to_owned(),
+        kind: kind.into_owned(),
         correlation_id: None,
-        body: message.body.to_string().into_bytes(),
+        body: message.body.clone().into_bytes(),
         timestamp: u64::try_from(clock.now().timestamp()).unwrap_or(0),
         mandatory: !is_event,
-    }
+    })
 }
 
 enum Outgoing {
@@ -243,7 +291,7 @@ impl Work {
             id: logged.id.to_string(),
             kind: outbox::EVENT.to_owned(),
             routing_key: logged.routing_key(),
-            body: logged.body(),
+            body: logged.body().to_string(),
         })
         .await?;
         Ok(logged.id)
@@ -256,7 +304,13 @@ impl Work {
     pub async fn send(&mut self, command: &Command) -> Result<(), DbError> {
         let kind = command.kind().to_string();
         let id = MessageId::new(self.store.clock()).to_string();
-        self.enqueue(Message { id, routing_key: kind.clone(), kind, body: command.body() }).await
+        self.enqueue(Message {
+            id,
+            routing_key: kind.clone(),
+            kind,
+            body: command.body().to_string(),
+        })
+        .await
     }
 
     /// Writes that a request's answer is to be published: its body is made of the request's row then.

@@ -33,6 +33,15 @@ pub enum Failure {
     Never(#[source] anyhow::Error),
 }
 
+impl Failure {
+    /// Whether the database is away, so that nothing else will do better.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        let Self::Later(error) = self else { return false };
+        error.downcast_ref::<DbError>().is_some_and(DbError::is_unavailable)
+    }
+}
+
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
         Self::Later(error.into())

@@ -8,6 +8,7 @@ use latchkey_shared::events::DisconnectedBy;
 use latchkey_shared::ids::WorkspaceId;
 use latchkey_shared::release;
 
+use super::each;
 use crate::context::Context;
 use crate::outcome::Failure;
 
@@ -27,14 +28,11 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
         let mut conn = context.store.conn().await?;
         deletion::hidden(&mut conn, WORKSPACES).await?
     };
-    let mut done = 0;
-    for workspace in &hidden {
-        done += match empty(context, workspace).await? {
-            0 => destroy(context, workspace).await?,
-            emptied => emptied,
-        };
-    }
-    Ok(done)
+    let delete = async |workspace| match empty(context, workspace).await? {
+        0 => destroy(context, workspace).await,
+        emptied => Ok(emptied),
+    };
+    each(&hidden, delete).await
 }
 
 /// Takes out of use what is in use; answers how many rows it dealt with.

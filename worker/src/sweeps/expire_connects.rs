@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use latchkey_shared::db::connects;
 
+use super::each;
 use crate::context::Context;
 use crate::handlers;
 use crate::outcome::Failure;
@@ -16,8 +17,5 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
         let mut conn = context.store.conn().await?;
         connects::overdue(&mut conn, context.clock(), STUCK, BATCH).await?
     };
-    for connect in &overdue {
-        handlers::expire_connect(context, connect).await?;
-    }
-    Ok(overdue.len())
+    each(&overdue, async |row| handlers::expire_connect(context, row).await.map(|_| 1)).await
 }

@@ -21,6 +21,7 @@ mod take_authorized;
 
 pub use dead_letters::DeadLetterKeeper;
 
+use std::fmt::Debug;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -157,6 +158,31 @@ fn bad_schedule(sweep: Sweep, cron: &str, error: &str) -> String {
     // Before its last line it draws where.
     let why = error.lines().last().unwrap_or_default();
     format!("`{cron}` is no schedule for {}: {why}", sweep.as_str())
+}
+
+/// Deals with each row by itself: one that fails keeps no other from its turn. Answers how much was done.
+///
+/// # Errors
+/// The first failure, after all the others had their turn; a database that is away at once.
+async fn each<'a, R, F, Fut>(rows: &'a [R], deal_with: F) -> Result<usize, Failure>
+where
+    R: Debug,
+    F: Fn(&'a R) -> Fut,
+    Fut: Future<Output = Result<usize, Failure>>,
+{
+    let (mut done, mut first) = (0, None);
+    for row in rows {
+        match deal_with(row).await {
+            Ok(more) => done += more,
+            Err(failure) if failure.is_outage() => return Err(failure),
+            Err(failure) => {
+                tracing::warn!(?row, "a sweep passes over a row that fails: {failure:?}");
+                metrics::counter!("latchkey_rows_passed_over_total").increment(1);
+                first.get_or_insert(failure);
+            }
+        }
+    }
+    first.map_or(Ok(done), Err)
 }
 
 /// Runs one sweep on its schedule until shutdown.

@@ -3,6 +3,7 @@
 
 use latchkey_shared::db::grants;
 
+use super::each;
 use crate::context::Context;
 use crate::handlers;
 use crate::outcome::Failure;
@@ -14,8 +15,5 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
         let mut conn = context.store.conn().await?;
         grants::lapsed(&mut conn, context.clock(), BATCH).await?
     };
-    for grant in &lapsed {
-        handlers::note_lapsed(context, grant).await?;
-    }
-    Ok(lapsed.len())
+    each(&lapsed, async |row| handlers::note_lapsed(context, row).await.map(|_| 1)).await
 }

@@ -2,6 +2,7 @@
 
 use latchkey_shared::db::grants;
 
+use super::each;
 use crate::context::Context;
 use crate::handlers;
 use crate::outcome::Failure;
@@ -13,8 +14,5 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
         let mut conn = context.store.conn().await?;
         grants::noticeable(&mut conn, context.clock(), BATCH).await?
     };
-    for grant in &noticeable {
-        handlers::notice_reauth(context, grant).await?;
-    }
-    Ok(noticeable.len())
+    each(&noticeable, async |row| handlers::notice_reauth(context, row).await.map(|_| 1)).await
 }

@@ -4,6 +4,7 @@
 use latchkey_shared::db::webhook_replays::Replay;
 use latchkey_shared::db::{webhook_endpoints, webhook_replays};
 
+use super::each;
 use crate::context::Context;
 use crate::outcome::Failure;
 
@@ -19,11 +20,7 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
         let mut conn = context.store.conn().await?;
         webhook_replays::open(&mut conn, REPLAYS).await?
     };
-    let mut replayed = 0;
-    for replay in open {
-        replayed += go_on(context, &replay).await?;
-    }
-    Ok(replayed)
+    each(&open, async |replay| go_on(context, replay).await).await
 }
 
 async fn go_on(context: &Context, seen: &Replay) -> Result<usize, Failure> {
