@@ -175,21 +175,10 @@ async fn a_connect_that_failed_at_the_database_goes_on_within_seconds() -> anyho
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ending_that_the_database_refused_is_noted_within_seconds() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
-    app.execute(
-        "CREATE SEQUENCE tries; CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
-         $$ BEGIN PERFORM nextval('tries'); RAISE EXCEPTION 'terminating connection for a test'; END $$",
-    )
-    .await?;
-    app.execute(
-        "CREATE TRIGGER refuse BEFORE UPDATE OF done_at ON outbox FOR EACH ROW \
-         WHEN (NEW.kind = 'callback_received') EXECUTE FUNCTION refuse()",
-    )
-    .await?;
+    app.refuse_updates(("outbox", "done_at"), "NEW.kind = 'callback_received'").await?;
     app.connect("sam").await?;
-    // A sequence counts what was rolled back, too.
-    let tried = "SELECT is_called AND last_value >= 2 AS again FROM tries";
-    eventually(|| async { Ok((app.row(tried).await?["again"] == true).then_some(())) }).await?;
-    app.execute("DROP TRIGGER refuse ON outbox").await?;
+    app.refused(2).await?;
+    app.allow_updates("outbox").await?;
     app.until_none("outbox WHERE done_at IS NULL").await?;
     app.finish().await
 }

@@ -8,6 +8,7 @@ use diesel::sql_types::{BigInt, Interval, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::DbError;
+use super::grants::REFRESHED_APPS;
 use crate::clock::Clock;
 use crate::ids::{OrganisationId, WorkspaceId};
 
@@ -76,16 +77,8 @@ pub async fn list(
     clock: &Clock,
     filter: DebtFilter<'_>,
 ) -> Result<Vec<RefreshDebt>, DbError> {
-    let query = sql_query(
-        "WITH RECURSIVE apps AS (
-             (SELECT platform, coalesce(app_id, '') AS app FROM grants
-              WHERE status = 'active' AND next_attempt_at IS NOT NULL ORDER BY 1, 2 LIMIT 1)
-             UNION ALL
-             SELECT next.platform, next.app FROM apps CROSS JOIN LATERAL (
-                 SELECT platform, coalesce(app_id, '') AS app FROM grants
-                 WHERE status = 'active' AND next_attempt_at IS NOT NULL
-                   AND (platform, coalesce(app_id, '')) > (apps.platform, apps.app)
-                 ORDER BY 1, 2 LIMIT 1) AS next)
+    let query = sql_query(format!(
+        "WITH RECURSIVE {REFRESHED_APPS}
          SELECT apps.platform, apps.app, planned.due, planned.overdue, trouble.lapsed, trouble.in_doubt,
              planned.oldest_due_at, planned.due_next_hour, h.braked_since,
              CASE WHEN h.braked_since IS NOT NULL THEN h.probe_at END AS probe_at,
@@ -119,7 +112,7 @@ pub async fn list(
              SELECT FROM workspaces w JOIN accounts a ON a.workspace_id = w.id AND a.platform = apps.platform
              WHERE w.organisation_id = $2 AND ($3 IS NULL OR w.id = $3) AND coalesce(a.app_id, '') = apps.app)
          ORDER BY apps.platform, apps.app",
-    )
+    ))
     .bind::<Interval, _>(clock.offset())
     .bind::<Nullable<Text>, _>(filter.organisation)
     .bind::<Nullable<Text>, _>(filter.workspace)

@@ -70,16 +70,16 @@ async fn a_panic_ends_its_own_request_alone() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_outbox_holds_requests_back() -> anyhow::Result<()> {
     let mut app = TestApp::start_with(Options { worker: false, ..Options::default() }).await?;
-    let mut settings = app.worker_settings(vec![Pool::Requests], 4);
-    settings.common.outbox_max = 2;
-    app.add_worker_with(&settings).await?;
-    let mut producer = linked(&app, "admin").await?;
     app.execute(
         "INSERT INTO outbox (id, kind, routing_key, body, available_at, created_at)
          SELECT 'msg_held_' || n, 'refresh_due', 'refresh_due', '{}', now() + interval '1 d', now()
          FROM generate_series(1, 3) n",
     )
     .await?;
+    let mut settings = app.worker_settings(vec![Pool::Requests], 4);
+    settings.common.outbox_max = 2;
+    app.add_worker_with(&settings).await?;
+    let mut producer = linked(&app, "admin").await?;
     producer.publish(&connect(&app, &producer)).await?;
     let held = || async { Ok(logs().contains("too many messages wait").then_some(())) };
     eventually(held).await?;

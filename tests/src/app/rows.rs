@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use serde_json::{Map, Value};
 
-use super::TestApp;
+use super::{TestApp, eventually};
 
 /// How often a thing was tried, and by whom, may differ between two runs that end the same; so may
 /// how far a message of the outbox is, which the executor and the relay write.
@@ -28,6 +28,45 @@ const INCIDENTAL: &[(&str, &[&str])] = &[
 ];
 
 impl TestApp {
+    /// Has the database refuse to update a column of the rows for which `when` holds, as if it went away.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn refuse_updates(
+        &self,
+        (table, column): (&str, &str),
+        when: &str,
+    ) -> anyhow::Result<()> {
+        self.execute(
+            "CREATE SEQUENCE refused; CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN PERFORM nextval('refused'); RAISE EXCEPTION 'terminating connection for a test'; END $$",
+        )
+        .await?;
+        self.execute(&format!(
+            "CREATE TRIGGER refuse BEFORE UPDATE OF {column} ON {table} FOR EACH ROW WHEN ({when}) \
+             EXECUTE FUNCTION refuse()"
+        ))
+        .await
+    }
+
+    /// Waits until it has refused so many updates.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn refused(&self, times: i64) -> anyhow::Result<()> {
+        // A sequence counts what was rolled back, too.
+        let tried = format!("SELECT is_called AND last_value >= {times} AS enough FROM refused");
+        eventually(|| async { Ok((self.row(&tried).await?["enough"] == true).then_some(())) }).await
+    }
+
+    /// Has it take updates of the table again.
+    ///
+    /// # Errors
+    /// When the statement fails.
+    pub async fn allow_updates(&self, table: &str) -> anyhow::Result<()> {
+        self.execute(&format!("DROP TRIGGER refuse ON {table}")).await
+    }
+
     /// The rows of a workspace in every table, comparable: ids are their prefixes, instants and
     /// sealed bytes only there or not there.
     ///

@@ -43,6 +43,18 @@ pub struct PlanLimits {
     pub window: i64,
 }
 
+/// The apps that have grants to refresh, as the first part of a recursive query. They are found by skipping
+/// through the index: one step for each.
+pub(in crate::db) const REFRESHED_APPS: &str = "apps AS (
+    (SELECT platform, coalesce(app_id, '') AS app FROM grants
+    WHERE status = 'active' AND next_attempt_at IS NOT NULL ORDER BY 1, 2 LIMIT 1)
+    UNION ALL
+    SELECT next.platform, next.app FROM apps CROSS JOIN LATERAL (
+       SELECT platform, coalesce(app_id, '') AS app FROM grants
+       WHERE status = 'active' AND next_attempt_at IS NOT NULL
+         AND (platform, coalesce(app_id, '')) > (apps.platform, apps.app)
+       ORDER BY 1, 2 LIMIT 1) AS next)";
+
 /// Takes due grants, app by app, those first whose access tokens end first. A paused app is left out; of a
 /// braked one a single grant is taken when a probe is due, one that was not refused and is not in doubt before
 /// others: that a dead one is refused proves nothing. Each grant moves 2 min ahead, doubling: a lost message
@@ -55,18 +67,8 @@ pub async fn take_due(
     clock: &Clock,
     limits: PlanLimits,
 ) -> Result<Vec<DueGrant>, DbError> {
-    // The apps are found by skipping through the index: one step for each.
-    let query = sql_query(
-        "WITH RECURSIVE apps AS (
-             (SELECT platform, coalesce(app_id, '') AS app FROM grants
-              WHERE status = 'active' AND next_attempt_at IS NOT NULL ORDER BY 1, 2 LIMIT 1)
-             UNION ALL
-             SELECT next.platform, next.app FROM apps CROSS JOIN LATERAL (
-                 SELECT platform, coalesce(app_id, '') AS app FROM grants
-                 WHERE status = 'active' AND next_attempt_at IS NOT NULL
-                   AND (platform, coalesce(app_id, '')) > (apps.platform, apps.app)
-                 ORDER BY 1, 2 LIMIT 1) AS next),
-         allowed AS (
+    let query = sql_query(format!(
+        "WITH RECURSIVE {REFRESHED_APPS}, allowed AS (
              SELECT apps.platform, apps.app, h.braked_since IS NOT NULL AS braked, CASE
                  WHEN h.braked_since IS NOT NULL THEN CASE WHEN h.probe_at <= moment($1) THEN 1 ELSE 0 END
                  WHEN h.busy_until > moment($1) THEN $3 ELSE $2 END AS wanted
@@ -92,7 +94,7 @@ pub async fn take_due(
              FROM due WHERE grants.id = due.id
              RETURNING platform, coalesce(app_id, '') AS app, workspace_id, grants.id, grants.access_expires_at)
          SELECT platform, app, workspace_id, id FROM taken ORDER BY access_expires_at NULLS LAST",
-    )
+    ))
     .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limits.per_app)
     .bind::<BigInt, _>(limits.busy)

@@ -33,6 +33,7 @@ pub use calls::{
     FailedCall, Lease, Refused, begin_call, give_back, make_due, note_action_needed, note_overdue,
     put_back, put_off, store_answer, trade_in, wait_for_lease,
 };
+pub(super) use due::REFRESHED_APPS;
 pub use due::{DueGrant, PlanLimits, ended, lapsed, take_due};
 pub use holders::{holder_has_another, last_revocation, lock_holder, releasing_of_holder};
 pub use life::{

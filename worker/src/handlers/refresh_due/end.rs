@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use latchkey_shared::db::accounts::{self, Account};
 use latchkey_shared::db::app_health::{AppHealth, Cause};
 use latchkey_shared::db::grants::{self, FailedCall, Grant, GrantStatus, Refused};
-use latchkey_shared::db::{self, DbError, accounts};
+use latchkey_shared::db::{self, DbError};
 use latchkey_shared::events::{
     AccountActionNeeded, AccountRecovered, AccountRefreshOverdue, EventData, NewEvent, RecoveredBy,
 };
@@ -239,12 +240,10 @@ async fn ask_to_act(
     if !grants::note_action_needed(work, context.clock(), grant).await? {
         return Ok(());
     }
-    for account in accounts::lock_of_grant(work, &grant.workspace_id, &grant.id).await? {
-        let needed = AccountActionNeeded::new(account.about(), platform_error);
-        let needed = EventData::AccountActionNeeded(needed);
-        work.emit(NewEvent::of_workspace(&grant.workspace_id, needed)).await?;
-    }
-    Ok(())
+    let needed = |account: &Account| {
+        EventData::AccountActionNeeded(AccountActionNeeded::new(account.about(), platform_error))
+    };
+    emit_of_each(work, grant, needed).await
 }
 
 /// The application is told once that the access token has ended while its refresh is not done.
@@ -257,10 +256,24 @@ async fn note_overdue(
     if !grants::note_overdue(work, context.clock(), grant).await? {
         return Ok(());
     }
+    let overdue = |account: &Account| {
+        let (account, error) = (account.about(), error.to_owned());
+        EventData::AccountRefreshOverdue(AccountRefreshOverdue { account, error })
+    };
+    emit_of_each(work, grant, overdue).await
+}
+
+/// Emits an event of each account that rests on the grant.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn emit_of_each(
+    work: &mut Work,
+    grant: &Grant,
+    event: impl Fn(&Account) -> EventData,
+) -> Result<(), DbError> {
     for account in accounts::lock_of_grant(work, &grant.workspace_id, &grant.id).await? {
-        let overdue = AccountRefreshOverdue { account: account.about(), error: error.to_owned() };
-        let overdue = EventData::AccountRefreshOverdue(overdue);
-        work.emit(NewEvent::of_workspace(&grant.workspace_id, overdue)).await?;
+        work.emit(NewEvent::of_workspace(&grant.workspace_id, event(&account))).await?;
     }
     Ok(())
 }

@@ -15,10 +15,11 @@ use chrono::TimeDelta;
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, join_all, select};
 use latchkey_shared::backoff::Policy;
+use latchkey_shared::db::DbError;
+use latchkey_shared::db::accounts::Account;
 use latchkey_shared::db::app_health::{self, AppKey};
 use latchkey_shared::db::grants::{self, Grant, GrantStatus};
-use latchkey_shared::db::{DbError, accounts};
-use latchkey_shared::events::{AccountRefreshed, EventData, NewEvent};
+use latchkey_shared::events::{AccountRefreshed, EventData};
 use latchkey_shared::failpoint;
 use latchkey_shared::keyring::SealError;
 use latchkey_shared::messages::{GrantRef, RefreshDue};
@@ -267,16 +268,15 @@ async fn tell_refreshed(
     grant: &Grant,
     tokens: &grants::NewTokens,
 ) -> Result<(), DbError> {
-    for account in accounts::lock_of_grant(work, &grant.workspace_id, &grant.id).await? {
-        let refreshed = EventData::AccountRefreshed(AccountRefreshed {
+    let refreshed = |account: &Account| {
+        EventData::AccountRefreshed(AccountRefreshed {
             account: account.about(),
             token_generation: grant.generation + 1,
             token_expires_at: tokens.access_expires_at.map(Into::into),
             next_refresh_at: tokens.refresh_at.map(Into::into),
-        });
-        work.emit(NewEvent::of_workspace(&grant.workspace_id, refreshed)).await?;
-    }
-    Ok(())
+        })
+    };
+    end::emit_of_each(work, grant, refreshed).await
 }
 
 fn seal(
