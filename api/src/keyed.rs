@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use latchkey_shared::ids::OrganisationId;
 
 use crate::auth::Caller;
 use crate::budget::Standing;
@@ -70,7 +71,7 @@ async fn answer(
     if request.method() != Method::POST {
         return Ok(next.run(request).await);
     }
-    check_room(app).await?;
+    check_room(app, &caller.organisation_id).await?;
     match repeats {
         Repeats::ByKey => idempotency::run(app, caller, request, next).await,
         Repeats::Never => Ok(next.run(request).await),
@@ -79,14 +80,11 @@ async fn answer(
 
 /// # Errors
 /// `OUTBOX_FULL` while too much work waits to take on more.
-pub(crate) async fn check_room(app: &App) -> Result<(), Problem> {
-    if app.backlog.is_too_long(&app.store).await? {
-        return Err(Problem::new(
-            Code::OutboxFull,
-            "Try again later; if it stays, whoever runs this installation has to look at RabbitMQ and the workers.",
-        ));
+pub(crate) async fn check_room(app: &App, organisation: &OrganisationId) -> Result<(), Problem> {
+    match app.backlog.refusal(&app.store, organisation).await? {
+        Some(refused) => Err(refused.into()),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn too_many(limit: i64, seconds: i64) -> Problem {

@@ -74,7 +74,7 @@ pub struct CommonSettings {
     pub max_open_connects: i64,
 
     /// How many messages may wait in the outbox before no POST and no producer's request is taken, and the
-    /// API's /readyz says no
+    /// API's /readyz says no; an organisation's own events and replies may be a quarter of it
     #[arg(long, env = "LATCHKEY_OUTBOX_MAX", default_value_t = OUTBOX_MAX, value_parser = clap::value_parser!(i64).range(1..))]
     pub outbox_max: i64,
     /// Ports that webhooks, and calls to the servers of Bluesky accounts, may reach, comma-separated;

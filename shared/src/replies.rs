@@ -7,6 +7,7 @@ use crate::broker::{self, topology};
 use crate::clock::Clock;
 use crate::db::outbox::Message;
 use crate::db::requests::{self, Kept, Known, Name};
+use crate::ids::OrganisationId;
 use crate::keyring::{Owner, SealError};
 use crate::work::{Publishable, Store};
 
@@ -17,6 +18,8 @@ pub struct Reply<'a> {
     pub name: &'a Name,
     /// AMQP `correlation_id`.
     pub correlation_id: &'a str,
+    /// Whose key its producer acts by, if by one.
+    pub organisation: Option<&'a OrganisationId>,
 }
 
 #[derive(Deserialize, Serialize)]

@@ -93,11 +93,11 @@ impl Store {
         let noted = match self.publishable(&waiting.message).await {
             Ok(Publishable::Message(message)) => {
                 let published = self.publisher.publish(&message).await;
-                self.note_published(waiting, published.map_err(|error| error.to_string())).await
+                self.note_published(waiting, published).await
             }
             Ok(Publishable::Gone) => self.note_gone(waiting).await,
             Ok(Publishable::Unreadable) => self.put_aside(&waiting.message).await,
-            Err(error) => self.note_published(waiting, Err(error.to_string())).await,
+            Err(error) => self.note_failed(&waiting.message, &error.to_string()).await,
         };
         if let Err(error) = noted {
             tracing::warn!(
@@ -110,21 +110,34 @@ impl Store {
     async fn note_published(
         &self,
         waiting: &Waiting,
-        published: Result<(), String>,
+        published: Result<(), PublishError>,
     ) -> Result<(), DbError> {
-        let mut conn = self.db.conn().await?;
-        match published {
-            Ok(()) => outbox::confirmed(&mut conn, self.clock(), waiting).await,
-            Err(error) => {
-                let message = &waiting.message;
-                tracing::debug!(
+        let message = &waiting.message;
+        let Err(error) = published else {
+            let mut conn = self.db.conn().await?;
+            return outbox::confirmed(&mut conn, self.clock(), waiting).await;
+        };
+        let theirs = matches!(message.kind.as_str(), outbox::EVENT | outbox::REPLY);
+        if theirs && matches!(error, PublishError::Refused) {
+            let mut conn = self.db.conn().await?;
+            if outbox::refused(&mut conn, self.clock(), message).await? {
+                metrics::counter!("latchkey_messages_given_up_total", "kind" => message.kind.clone())
+                    .increment(1);
+                tracing::warn!(
                     message.id,
                     message.kind,
-                    "not published, left to the relay: {error}"
+                    message.routing_key,
+                    "a queue refused a message for too long: it gets it no more"
                 );
-                outbox::publishing_failed(&mut conn, &message.id, &error).await
+                return Ok(());
             }
         }
+        self.note_failed(message, &error.to_string()).await
+    }
+
+    async fn note_failed(&self, message: &Message, error: &str) -> Result<(), DbError> {
+        tracing::debug!(message.id, message.kind, "not published, left to the relay: {error}");
+        outbox::publishing_failed(&mut *self.db.conn().await?, &message.id, error).await
     }
 
     async fn publishable(&self, message: &Message) -> Result<Publishable, SealError> {
@@ -186,6 +199,7 @@ impl Store {
             kind: command.kind().to_string(),
             routing_key: command.kind().to_string(),
             body: command.body().to_string(),
+            organisation: None,
         };
         let message = amqp(&message, self.clock()).expect("a command names its own kind");
         self.publisher.publish(&message).await
@@ -292,6 +306,7 @@ impl Work {
             kind: outbox::EVENT.to_owned(),
             routing_key: logged.routing_key(),
             body: logged.body().to_string(),
+            organisation: Some(logged.organisation_id),
         })
         .await?;
         Ok(logged.id)
@@ -309,6 +324,7 @@ impl Work {
             routing_key: kind.clone(),
             kind,
             body: command.body().to_string(),
+            organisation: None,
         })
         .await
     }
@@ -320,7 +336,8 @@ impl Work {
     pub async fn reply(&mut self, to: &str, reply: &Reply<'_>) -> Result<(), DbError> {
         let id = MessageId::new(self.store.clock()).to_string();
         let (kind, routing_key) = (outbox::REPLY.to_owned(), to.to_owned());
-        self.enqueue(Message { id, kind, routing_key, body: reply.body() }).await
+        let organisation = reply.organisation.cloned();
+        self.enqueue(Message { id, kind, routing_key, body: reply.body(), organisation }).await
     }
 
     /// Publishes a command after the commit. No outbox row stands for it: its row comes due again by

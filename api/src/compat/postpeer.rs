@@ -103,7 +103,7 @@ async fn connect(
     Params(query): Params<ConnectQuery>,
 ) -> Result<Json<ConnectUrl>, Problem> {
     let platform = words::Postpeer::read(&word).ok_or_else(not_available)?;
-    keyed::check_room(&app).await?;
+    keyed::check_room(&app, &caller.organisation_id).await?;
     let workspace = super::workspace(&app, &caller, None).await?;
     let request = StartConnect {
         platform: platform.ours().to_owned(),

@@ -4,12 +4,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Bool, Integer, Interval, Jsonb, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Integer, Interval, Jsonb, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::schema::outbox;
 use super::{DbError, now, now_plus};
 use crate::clock::Clock;
+use crate::ids::OrganisationId;
 
 /// The kind of rows that are events.
 pub const EVENT: &str = "event";
@@ -20,6 +21,11 @@ pub const REPLY: &str = "reply";
 const FIRST_CHANCE: TimeDelta = TimeDelta::seconds(5);
 /// A message that the broker confirmed is published again when its handler has not ended by then.
 const CONFIRMED_PATIENCE: TimeDelta = TimeDelta::minutes(2);
+
+/// So often an event is published that a subscriber's queue refuses: for about half an hour.
+const EVENT_PUBLICATIONS: i32 = 12;
+/// A producer's queue that refuses a reply for so long gets it no more: the producer can ask again.
+const REPLY_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 
 /// What is published.
 #[derive(Clone, Debug, QueryableByName)]
@@ -36,6 +42,9 @@ pub struct Message {
     /// JSON, as it stands: nobody reads it on its way, so no row can keep the others of its batch back.
     #[diesel(sql_type = Text)]
     pub body: String,
+    /// Whose event or reply it is.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub organisation: Option<OrganisationId>,
 }
 
 /// A message waiting to be done.
@@ -64,6 +73,7 @@ pub async fn insert(
             outbox::kind.eq(&message.kind),
             outbox::routing_key.eq(&message.routing_key),
             outbox::body.eq(sql::<Jsonb>("").bind::<Text, _>(&message.body).sql("::jsonb")),
+            outbox::organisation_id.eq(&message.organisation),
             outbox::available_at.eq(now_plus(clock, FIRST_CHANCE)),
             outbox::created_at.eq(now(clock)),
         ))
@@ -89,7 +99,8 @@ pub async fn take_overdue(
              SELECT id, created_at FROM outbox WHERE done_at IS NULL AND available_at <= moment($1)
              ORDER BY available_at LIMIT $2 FOR UPDATE SKIP LOCKED)
            AND done_at IS NULL
-         RETURNING id, kind, routing_key, body::text AS body, available_at",
+         RETURNING id, kind, routing_key, body::text AS body, organisation_id AS organisation,
+             available_at",
     )
     .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limit);
@@ -134,6 +145,29 @@ pub async fn publishing_failed(
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// A queue refused an event or a reply. It is done once it was published so often, or is so old: it waits
+/// for a queue of its organisation's making, and must not wait for ever. Answers whether it is.
+///
+/// # Errors
+/// When the query fails.
+pub async fn refused(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    message: &Message,
+) -> Result<bool, DbError> {
+    let query = sql_query(
+        "UPDATE outbox SET done_at = moment($1), ending = 'refused'
+         WHERE id = $2 AND done_at IS NULL
+           AND CASE kind WHEN 'event' THEN publications >= $3 ELSE created_at <= moment($1) - $4 END",
+    )
+    .bind::<Interval, _>(clock.offset())
+    .bind::<Text, _>(&message.id)
+    .bind::<Integer, _>(EVENT_PUBLICATIONS)
+    .bind::<Interval, _>(REPLY_LIFETIME);
+    let done = query.execute(conn).await?;
+    Ok(done > 0)
 }
 
 #[derive(QueryableByName)]
@@ -248,16 +282,29 @@ struct Beyond {
     beyond: bool,
 }
 
-/// Whether more than `max` messages are not done, without counting them all. Across tenants: before
-/// new work is taken on.
+/// Whether more than `max` messages are not done, of an organisation or of all, without counting them all.
+/// Across tenants: before new work is taken on.
 ///
 /// # Errors
 /// When the query fails.
-pub async fn is_beyond(conn: &mut AsyncPgConnection, max: i64) -> Result<bool, DbError> {
-    let query =
-        sql_query("SELECT EXISTS (SELECT 1 FROM outbox WHERE done_at IS NULL OFFSET $1) AS beyond")
-            .bind::<BigInt, _>(max);
-    let found: Beyond = query.get_result(conn).await?;
+pub async fn is_beyond(
+    conn: &mut AsyncPgConnection,
+    organisation: Option<&OrganisationId>,
+    max: i64,
+) -> Result<bool, DbError> {
+    let open = "SELECT EXISTS (SELECT 1 FROM outbox WHERE done_at IS NULL";
+    let found: Beyond = match organisation {
+        None => sql_query(format!("{open} OFFSET $1) AS beyond"))
+            .bind::<BigInt, _>(max)
+            .get_result(conn),
+        Some(organisation) => {
+            sql_query(format!("{open} AND organisation_id = $2 OFFSET $1) AS beyond"))
+                .bind::<BigInt, _>(max)
+                .bind::<Text, _>(organisation)
+                .get_result(conn)
+        }
+    }
+    .await?;
     Ok(found.beyond)
 }
 

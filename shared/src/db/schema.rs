@@ -294,6 +294,7 @@ diesel::table! {
         attempts -> Integer,
         publications -> Integer,
         unfinished -> Integer,
+        organisation_id -> Nullable<Text>,
         last_error -> Nullable<Text>,
         ending -> Nullable<Text>,
         done_at -> Nullable<Timestamptz>,

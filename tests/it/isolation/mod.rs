@@ -1,5 +1,6 @@
 //! What one tenant, producer or browser does costs the others nothing: each test has an attacker and a victim.
 
 mod deep;
+mod full_queues;
 mod raw_amqp;
 mod unreadable;

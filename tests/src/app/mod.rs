@@ -47,7 +47,7 @@ use latchkey_api::ServeConfig;
 use latchkey_shared::boot;
 use latchkey_shared::clock::Clock;
 use latchkey_shared::config::{
-    CONNECT_LIFETIME, CommonSettings, LogFormat, MAX_OPEN_CONNECTS, OUTBOX_MAX, SecretRef,
+    CONNECT_LIFETIME, CommonSettings, LogFormat, MAX_OPEN_CONNECTS, SecretRef,
 };
 use latchkey_shared::db::Db;
 use latchkey_shared::net_guard::Ports;
@@ -154,7 +154,7 @@ impl TestApp {
             public_url: None,
             connect_lifetime: CONNECT_LIFETIME,
             max_open_connects: MAX_OPEN_CONNECTS,
-            outbox_max: OUTBOX_MAX,
+            outbox_max: options.outbox_max,
             log: String::new(),
             log_format: LogFormat::Text,
         };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use latchkey_api::ServeConfig;
+use latchkey_shared::config::OUTBOX_MAX;
 use latchkey_worker::settings::Pool;
 
 use crate::SandboxConfig;
@@ -54,6 +55,8 @@ pub struct Options {
     pub trust_producers: bool,
     /// Where webhooks may go besides public addresses; where nowhere, the receiver hears nothing.
     pub outbound_allow: Vec<IpNet>,
+    /// How many messages may wait before no more work is taken on.
+    pub outbox_max: i64,
     /// Whether every refresh is told as an event.
     pub refreshed_events: bool,
     /// The rest of the sandbox's settings.
@@ -91,6 +94,7 @@ impl Default for Options {
             brake_after: 1000,
             trust_producers: false,
             outbound_allow: vec!["127.0.0.0/8".parse().expect("this is a network")],
+            outbox_max: OUTBOX_MAX,
             refreshed_events: false,
             sandbox: SandboxConfig::default(),
             serve: |_| {},

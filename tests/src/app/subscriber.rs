@@ -1,6 +1,8 @@
 //! A subscriber's queue, which keeps every event until it is read.
 
-use lapin::options::{BasicAckOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
 use latchkey_shared::boot;
@@ -33,6 +35,36 @@ impl TestApp {
         Ok(connection.close(200, "bound".into()).await?)
     }
 
+    /// Makes a queue that refuses whatever comes, for these events of the app or for none.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub async fn make_full_queue(&self, name: &str, key: Option<&str>) -> anyhow::Result<()> {
+        let (connection, channel) = self.channel().await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-max-length".into(), AMQPValue::LongInt(0));
+        arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        channel.queue_declare(name.into(), options, arguments).await?;
+        if let Some(key) = key {
+            let exchange = format!("{}.events", self.common.broker_prefix);
+            let binding = QueueBindOptions::default();
+            let nothing = FieldTable::default();
+            channel.queue_bind(name.into(), exchange.into(), key.into(), binding, nothing).await?;
+        }
+        Ok(connection.close(200, "bound".into()).await?)
+    }
+
+    /// Deletes a queue.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub async fn delete_queue(&self, name: &str) -> anyhow::Result<()> {
+        let (connection, channel) = self.channel().await?;
+        channel.queue_delete(name.into(), QueueDeleteOptions::default()).await?;
+        Ok(connection.close(200, "deleted".into()).await?)
+    }
+
     /// Reads and takes away all that the queue keeps.
     ///
     /// # Errors
@@ -47,7 +79,7 @@ impl TestApp {
             events.push(serde_json::from_slice(&message.delivery.data)?);
             message.delivery.acker.ack(BasicAckOptions::default()).await?;
         }
-        channel.queue_delete(queue.into(), lapin::options::QueueDeleteOptions::default()).await?;
+        channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
         connection.close(200, "read".into()).await?;
         Ok(events)
     }

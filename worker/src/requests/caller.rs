@@ -6,7 +6,7 @@ use latchkey_shared::code::Code;
 use latchkey_shared::db::api_keys::{ApiKey, Role};
 use latchkey_shared::db::producers;
 use latchkey_shared::db::workspaces::{self, Workspace};
-use latchkey_shared::ids::{ApiKeyId, WorkspaceId};
+use latchkey_shared::ids::{ApiKeyId, OrganisationId, WorkspaceId};
 use latchkey_shared::operations::Unable;
 use latchkey_shared::refused::Refused;
 
@@ -58,6 +58,11 @@ impl Caller {
     /// By whose key it acts, if by one.
     pub(super) fn key_id(&self) -> Option<&ApiKeyId> {
         self.key.as_ref().map(|key| &key.id)
+    }
+
+    /// Whose key that is.
+    pub(super) fn organisation(&self) -> Option<&OrganisationId> {
+        self.key.as_ref().map(|key| &key.organisation_id)
     }
 
     /// The workspace of this id, if it is within reach.

@@ -2,6 +2,7 @@
 //! may go otherwise next time is answered once and kept nowhere; what nobody can be told of becomes a dead
 //! letter.
 
+use latchkey_shared::broker::PublishError;
 use latchkey_shared::broker::consumer::Received;
 use latchkey_shared::broker::topology;
 use latchkey_shared::code::Code;
@@ -98,7 +99,8 @@ impl Parts {
         self.repeated(asked).await
     }
 
-    /// Answers a request that is not kept; its delivery ends only once the answer has arrived.
+    /// Answers a request that is not kept; its delivery ends only once the answer has arrived, or its queue
+    /// refused it.
     pub(super) async fn reject(
         &self,
         envelope: &Envelope,
@@ -113,8 +115,14 @@ impl Parts {
             kind: envelope.rejected(),
             body: json!(RequestRejected::from(refused)).to_string().into_bytes(),
         };
-        let answered = self.context.store.answer(&answer).await;
-        answered.map_err(|error| Trouble::Away(error.to_string()))?;
+        match self.context.store.answer(&answer).await {
+            Ok(()) => {}
+            // Holding the request would hold a turn of others: its producer can ask again.
+            Err(PublishError::Refused) => {
+                tracing::warn!(queue = to, "a queue refused the answer to a request");
+            }
+            Err(error) => return Err(Trouble::Away(error.to_string())),
+        }
         Ok(Ending::Rejected(refused.code))
     }
 
@@ -181,7 +189,11 @@ impl Parts {
 
 fn reply_to(asked: &Asked) -> Reply<'_> {
     let correlation_id = asked.envelope.correlation_id.as_deref();
-    Reply { name: &asked.name, correlation_id: correlation_id.unwrap_or_default() }
+    Reply {
+        name: &asked.name,
+        correlation_id: correlation_id.unwrap_or_default(),
+        organisation: asked.caller.organisation(),
+    }
 }
 
 fn reason(refused: &Refused) -> String {

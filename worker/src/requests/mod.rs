@@ -231,6 +231,11 @@ impl Parts {
         if let Some(ending) = self.repeat(&asked).await? {
             return Ok(ending);
         }
+        if let Some(organisation) = asked.caller.organisation()
+            && let Some(full) = self.backlog.refusal(&self.context.store, organisation).await?
+        {
+            return self.reject(&asked.envelope, &full).await;
+        }
         let done = match Request::read(asked.kind, &asked.envelope.body) {
             Ok(Request::Connect(request)) => connect_requested::handle(self, &asked, request).await,
             Ok(Request::Disconnect(request)) => {

@@ -89,7 +89,7 @@ async fn start(
     wanted: &Wanted,
     workspace: &Workspace,
 ) -> Result<Response, Problem> {
-    keyed::check_room(app).await?;
+    keyed::check_room(app, &workspace.organisation_id).await?;
     let request =
         StartConnect { platform: wanted.provider.ours().to_owned(), ..StartConnect::default() };
     let door = Door { result_format: ResultFormat::Native, exclusive: false };
