@@ -51,7 +51,7 @@ impl Backlog {
         organisation: &OrganisationId,
     ) -> Result<Option<Refused>, DbError> {
         let detail = if self.look(store, None).await? {
-            "Try again later; if it stays, whoever runs this installation has to look at RabbitMQ and the workers."
+            "Try again later; if it stays, the operator has to look at RabbitMQ and the workers."
         } else if self.look(store, Some(organisation)).await? {
             "Too many events and replies of this organisation wait, since queues that are bound for it take none: \
              make room in them or delete them, and try again."

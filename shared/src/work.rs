@@ -127,7 +127,7 @@ impl Store {
                     message.id,
                     message.kind,
                     message.routing_key,
-                    "a queue refused a message for too long: it gets it no more"
+                    "a queue refused a message for too long: the message is given up"
                 );
                 return Ok(());
             }

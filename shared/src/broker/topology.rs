@@ -18,7 +18,7 @@ pub const DEFAULT: &str = "";
 pub const DEAD: &str = "dead";
 /// The queue of dead letters.
 pub const DEAD_LETTERS: &str = "dead_letters";
-/// The queue of what breaks the connection of whoever takes it. Nobody consumes it.
+/// The queue of messages that break the connection of the client that receives them. It has no consumer.
 pub const UNREADABLE: &str = "unreadable";
 
 /// The pools of workers that consume a queue of commands each, with the kinds that they handle.

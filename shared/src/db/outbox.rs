@@ -22,9 +22,9 @@ const FIRST_CHANCE: TimeDelta = TimeDelta::seconds(5);
 /// A message that the broker confirmed is published again when its handler has not ended by then.
 const CONFIRMED_PATIENCE: TimeDelta = TimeDelta::minutes(2);
 
-/// So often an event is published that a subscriber's queue refuses: for about half an hour.
+/// After so many publications, about half an hour, Latchkey gives up an event that a subscriber's queue refuses.
 const EVENT_PUBLICATIONS: i32 = 12;
-/// A producer's queue that refuses a reply for so long gets it no more: the producer can ask again.
+/// After so long Latchkey gives up a reply that the producer's queue refuses: the producer can ask again.
 const REPLY_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 
 /// What is published.

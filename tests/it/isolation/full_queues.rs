@@ -48,7 +48,7 @@ async fn an_event_that_a_queue_refuses_is_done_after_a_while() -> anyhow::Result
     app.finish().await
 }
 
-/// The producer can ask again within 7 days; until then its queue holds nobody's room.
+/// The producer can ask again within 7 days; its reply takes up no room meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_that_its_queue_refuses_is_done_after_ten_minutes() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
@@ -68,7 +68,7 @@ async fn a_reply_that_its_queue_refuses_is_done_after_ten_minutes() -> anyhow::R
     app.finish().await
 }
 
-/// Whoever fills the outbox with what its own queues refuse fills a part of it, and others work on.
+/// An organisation whose queues refuse its events fills a part of the outbox, and the others work on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_takes_the_room_of_its_own_organisation() -> anyhow::Result<()> {
     let app = TestApp::start_with(Options { outbox_max: 40, ..Options::default() }).await?;

@@ -55,7 +55,7 @@ pub struct Options {
     pub trust_producers: bool,
     /// Where webhooks may go besides public addresses; where nowhere, the receiver hears nothing.
     pub outbound_allow: Vec<IpNet>,
-    /// How many messages may wait before no more work is taken on.
+    /// How many messages may wait before the API and the workers refuse new work.
     pub outbox_max: i64,
     /// Whether every refresh is told as an event.
     pub refreshed_events: bool,
