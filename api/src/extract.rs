@@ -112,9 +112,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 fn wrong_query(what: &str) -> Problem {
     match what.split_once(": ") {
         Some((name, message)) if name.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-            Problem::invalid_query(name, &format!("is wrong: {message}"))
+            Problem::invalid_query(name, &format!("is wrong: {}", body::without_value(message)))
         }
-        _ => Problem::new(Code::ValidationFailed, format!("Correct the query: {what}.")),
+        _ => {
+            let what = body::without_value(what);
+            Problem::new(Code::ValidationFailed, format!("Correct the query: {what}."))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! with the value that stood there.
 
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
 
@@ -14,6 +15,8 @@ pub const LIMIT: usize = 64 * 1024;
 /// No body is nested deeper. What is stored of it is wrapped again, and JSON libraries refuse what is nested
 /// very deep: serde_json beyond 128.
 const MAX_DEPTH: usize = 32;
+/// No field of ours has a longer name.
+const MAX_NAME: usize = 32;
 
 /// Reads a body.
 ///
@@ -37,6 +40,11 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
     })?;
     reader.end().map_err(|error| refused(&error, String::new()))?;
     Ok(value)
+}
+
+/// JSON that is not nested too deep, whatever it says.
+pub(crate) fn read_shallow(body: &[u8]) -> Option<Value> {
+    (depth(body) <= MAX_DEPTH).then(|| serde_json::from_slice(body).ok()).flatten()
 }
 
 /// How deep objects and arrays stand in each other, as far as it is JSON.
@@ -67,13 +75,32 @@ fn refused(error: &serde_json::Error, pointer: String) -> Refused {
     Refused::invalid(vec![FieldError::at(pointer, without_value(message))])
 }
 
-/// A value of the wrong type may be a secret in the wrong place: only its type is told.
-fn without_value(message: &str) -> String {
-    let parts =
-        message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "));
-    let Some((found, expected)) = parts else { return message.to_owned() };
-    let kind = found.split(['`', '"']).next().unwrap_or_default().trim();
-    format!("invalid type: {kind}, expected {expected}")
+/// What stands where it does not belong may be a secret: only its kind is told. `expected` comes from us, and
+/// holds nothing of the body.
+#[must_use]
+pub fn without_value(message: &str) -> String {
+    let (told, expected) = match message.rsplit_once(", expected ") {
+        Some((told, expected)) => (told, format!(", expected {expected}")),
+        None => (message, String::new()),
+    };
+    let typed = |prefix: &str| {
+        let kind = told.strip_prefix(prefix)?.split(['`', '"']).next()?.trim();
+        Some(format!("{prefix}{kind}{expected}"))
+    };
+    let named = |field: &str| field.strip_suffix('`').is_some_and(is_name);
+    match (told.strip_prefix("unknown field `"), told.strip_prefix("unknown variant `")) {
+        (Some(field), _) if !named(field) => format!("unknown field{expected}"),
+        (_, Some(_)) => format!("unknown word{expected}"),
+        _ => typed("invalid type: ")
+            .or_else(|| typed("invalid value: "))
+            .unwrap_or_else(|| message.to_owned()),
+    }
+}
+
+/// Whether a word looks like the name of a field, misspelt perhaps, and not like a secret.
+fn is_name(word: &str) -> bool {
+    (1..=MAX_NAME).contains(&word.len())
+        && word.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
 }
 
 /// Where the error is (RFC 6901). An error about a field that is missing stands at its parent, and
@@ -83,19 +110,16 @@ fn pointer(path: &serde_path_to_error::Path, message: &str) -> String {
     for segment in path.iter() {
         match segment {
             Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } => pointer.push_str(&escaped(key)),
+            Segment::Map { key } if is_name(key) => pointer.push_str(&format!("/{key}")),
+            Segment::Map { .. } => {}
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }
     let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
     if let Some(field) = missing {
-        pointer.push_str(&escaped(field));
+        pointer.push_str(&format!("/{field}"));
     }
     pointer
-}
-
-fn escaped(key: &str) -> String {
-    format!("/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
 #[cfg(test)]
@@ -111,6 +135,14 @@ mod tests {
         name: String,
         inner: Option<Inner>,
         tags: Option<Vec<String>>,
+        word: Option<Word>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    enum Word {
+        Yes,
+        No,
     }
 
     #[derive(Debug, Deserialize)]
@@ -133,7 +165,7 @@ mod tests {
             (r#"{}"#, "/name"),
             (r#"{"name":1}"#, "/name"),
             (r#"{"name":"a","colour":1}"#, "/colour"),
-            (r#"{"name":"a","a/b~c":1}"#, "/a~1b~0c"),
+            (r#"{"name":"a","a/b~c":1}"#, ""),
             (r#"{"name":"a","tags":["a",2]}"#, "/tags/1"),
             (r#"{"name":"a","inner":{}}"#, "/inner/wideNumber"),
             (r#"{"name":"a","inner":{"wideNumber":1,"x":2}}"#, "/inner/x"),
@@ -174,6 +206,20 @@ mod tests {
                 r#"{"name":"a","inner":"sec, expected ret"}"#,
                 "invalid type: string, expected struct Inner",
             ),
+            (r#"{"name":"a","inner":{"wideNumber":300}}"#, "invalid value: integer, expected u8"),
+            (
+                r#"{"name":"a","sec-ret1":1}"#,
+                "unknown field, expected one of `name`, `inner`, `tags`, `word`",
+            ),
+            (
+                r#"{"name":"a","sec`, expected ret":1}"#,
+                "unknown field, expected one of `name`, `inner`, `tags`, `word`",
+            ),
+            (
+                r#"{"name":"a","colour":1}"#,
+                "unknown field `colour`, expected one of `name`, `inner`, `tags`, `word`",
+            ),
+            (r#"{"name":"a","word":"secret"}"#, "unknown word, expected `yes` or `no`"),
         ] {
             let refused = parse::<Outer>(body.as_bytes()).unwrap_err();
             let errors = serde_json::to_value(&refused.errors).unwrap();

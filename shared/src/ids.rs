@@ -122,6 +122,14 @@ fn new_ulid(clock: &Clock) -> Ulid {
     Ulid::from_parts(millis, u128::from_le_bytes(random::bytes()))
 }
 
+/// Whether a text has the form of an id of ours, of whatever kind.
+pub(crate) fn is_id(text: &str) -> bool {
+    let prefix = |prefix: &str| {
+        (2..=4).contains(&prefix.len()) && prefix.bytes().all(|byte| byte.is_ascii_lowercase())
+    };
+    text.split_once('_').is_some_and(|(kind, rest)| prefix(kind) && is_ulid(rest))
+}
+
 fn is_ulid(text: &str) -> bool {
     Ulid::from_string(text).is_ok_and(|ulid| ulid.to_string() == text)
 }

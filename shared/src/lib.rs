@@ -27,6 +27,7 @@ pub mod operations;
 pub mod ops;
 pub mod platforms;
 pub mod random;
+pub mod redact;
 pub mod redirect;
 pub mod refused;
 pub mod relay;

@@ -8,6 +8,8 @@ const NAME_CHARS: usize = 200;
 const CREDENTIAL_CHARS: usize = 1000;
 const MAX_SCOPES: usize = 100;
 const MAX_SCOPE_BYTES: usize = 200;
+/// So many faults are told at once.
+const MAX_ERRORS: usize = 20;
 const METADATA_BYTES: usize = 4 * 1024;
 
 /// The fields found wrong so far.
@@ -17,9 +19,28 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// Notes what is wrong with a field.
+    /// Notes what is wrong with a field. Of very many faults a caller learns the first.
     pub fn wrong(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
-        self.errors.push(FieldError::at(pointer, message));
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(FieldError::at(pointer, message));
+        }
+    }
+
+    /// Notes what is wrong with each element of a list, and only with its length if it is too long.
+    pub fn elements<T>(
+        &mut self,
+        (pointer, most): (&str, usize),
+        elements: &[T],
+        wrong: impl Fn(&T) -> Option<String>,
+    ) {
+        if elements.len() > most {
+            return self.wrong(pointer, format!("must have at most {most} elements"));
+        }
+        for (index, element) in elements.iter().enumerate() {
+            if let Some(message) = wrong(element) {
+                self.wrong(format!("{pointer}/{index}"), message);
+            }
+        }
     }
 
     /// A name for people: short, on one line.
@@ -43,16 +64,14 @@ impl Checks {
 
     /// What to ask a platform for. RFC 6749 §3.3: printable ASCII without space, `"` and `\`.
     pub fn scopes(&mut self, scopes: &[String]) {
-        if !(1..=MAX_SCOPES).contains(&scopes.len()) {
+        if scopes.is_empty() {
             self.wrong("/scopes", format!("must be 1 to {MAX_SCOPES}, or left out"));
         }
-        for (index, scope) in scopes.iter().enumerate() {
+        self.elements(("/scopes", MAX_SCOPES), scopes, |scope| {
             let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
-            if !(1..=MAX_SCOPE_BYTES).contains(&scope.len()) || !scope.bytes().all(plain) {
-                let message = format!("must be 1 to {MAX_SCOPE_BYTES} characters of a scope token");
-                self.wrong(format!("/scopes/{index}"), message);
-            }
-        }
+            let good = (1..=MAX_SCOPE_BYTES).contains(&scope.len()) && scope.bytes().all(plain);
+            (!good).then(|| format!("must be 1 to {MAX_SCOPE_BYTES} characters of a scope token"))
+        });
     }
 
     /// Whatever an application wants to keep: small, and without NUL, which PostgreSQL cannot store.

@@ -10,7 +10,6 @@ use diesel_async::{
     AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection as _, TransactionManager as _,
 };
 use serde::Deserialize;
-use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -154,7 +153,7 @@ impl Store {
             kind: Some(&message.kind),
             queue: Some("outbox"),
             routing_key: &message.routing_key,
-            headers: &Value::Null,
+            about: &[],
             body: message.body.as_bytes(),
             reason: "unreadable",
         };

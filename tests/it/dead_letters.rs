@@ -1,6 +1,6 @@
 //! Messages that nobody can handle.
 
-use latchkey_tests::app::{Options, eventually};
+use latchkey_tests::app::{Options, eventually, logs};
 use latchkey_tests::sandbox::Kind;
 use latchkey_tests::{Person, TestApp};
 use latchkey_worker::settings::Pool;
@@ -98,4 +98,20 @@ async fn a_command_that_is_noted_as_dead_and_comes_again_is_kept() -> anyhow::Re
     let settings = app.worker_settings(vec![Pool::Connect, Pool::Sweeps], 4);
     app.add_worker_with(&settings).await?;
     is_kept_and_the_connect_ends(app, &started).await
+}
+
+/// The database answers and refuses the letter for a while: the broker would give up one that is put back so often.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_cannot_be_kept_yet_is_held() -> anyhow::Result<()> {
+    let mut app = TestApp::start().await?;
+    app.refuse_inserts("dead_letters").await?;
+    app.publish_raw("sing", "refresh_due", b"{}").await?;
+    app.refused(4).await?;
+    let lines = logs().lines().filter(|line| line.contains("cannot be kept yet")).count();
+    assert_eq!(lines, 1, "it was delivered once");
+    app.refuse_no_more("dead_letters").await?;
+    let kept = "SELECT count(*) AS n FROM dead_letters";
+    eventually(|| async { Ok((app.row(kept).await?["n"] == 1).then_some(())) }).await?;
+    app.expect_dead_letters(1);
+    app.finish().await
 }

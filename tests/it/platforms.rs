@@ -31,7 +31,7 @@ fn text(value: &Value) -> &str {
 }
 
 /// What a connect of this person is started with.
-fn request(app: &TestApp, platform: &str, user: &str, more: &Value) -> Value {
+pub(crate) fn request(app: &TestApp, platform: &str, user: &str, more: &Value) -> Value {
     let mut request = json!({ "platform": platform });
     if platform == "BLUESKY" {
         let password = app.sandbox.app_password(user);

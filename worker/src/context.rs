@@ -93,6 +93,12 @@ impl Context {
         self.platforms.endpoints(platform, self.clock()).await
     }
 
+    /// The permit to call for a message about a single row. Not waited for where the platform has a small share:
+    /// those who wait for it would hold the turns that all share. `None`: not now.
+    pub async fn permit_for_one(&self, app: &AppKey) -> Option<Permit> {
+        if self.permits.is_small(app) { self.permits.try_take(app) } else { self.permit(app).await }
+    }
+
     /// Waits for the permit to call. `None`: not now, because of shutdown or too much other work.
     pub async fn permit(&self, app: &AppKey) -> Option<Permit> {
         self.stop.run_until_cancelled(self.permits.take(app, PERMIT_PATIENCE)).await?

@@ -17,8 +17,10 @@ mod receipt;
 pub mod requests;
 mod runtime;
 pub mod settings;
+mod shares;
 mod signature;
 pub mod sweeps;
+pub mod threads;
 
 pub use outcome::{Failure, Outcome};
 pub use runtime::{Running, start};

@@ -6,11 +6,17 @@ use latchkey_shared::clock::Clock;
 use latchkey_shared::{boot, config, telemetry};
 use latchkey_worker::Running;
 use latchkey_worker::settings::WorkerSettings;
+use latchkey_worker::threads;
 
 const BINARY: &str = "latchkey-worker";
 
+fn main() -> ExitCode {
+    threads::deepen();
+    begin()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn begin() -> ExitCode {
     match config::read(std::env::args_os().collect()) {
         Ok(settings) => boot::ended(BINARY, run(&settings).await),
         Err(why) => boot::refused(BINARY, why),

@@ -3,7 +3,8 @@
 //! One app may hold as many permits as the pool's concurrency, and a third more are kept for the others, of
 //! which each may hold at most three for every one that stays free. So a platform that never answers
 //! cannot hold all of them. An app that was not called for a while begins with a few calls at a time, and
-//! after its platform asked for patience with one: a limit is met by few calls, not by a storm.
+//! after its platform asked for patience with one: a limit is met by few calls, not by a storm. A platform
+//! whose hosts persons choose has a quarter of the concurrency: anybody can have a host that never answers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub struct Permits {
     total: usize,
     first_window: usize,
+    /// Platforms with a small share.
+    small: Arc<[&'static str]>,
     open: Arc<Mutex<Open>>,
     freed: Arc<Notify>,
 }
@@ -61,7 +64,25 @@ impl Permits {
     #[must_use]
     pub fn new(concurrency: usize) -> Self {
         let total = concurrency + concurrency.div_ceil(3);
-        Self { total, first_window: usize::MAX, open: Arc::default(), freed: Arc::default() }
+        Self {
+            total,
+            first_window: usize::MAX,
+            small: Arc::default(),
+            open: Arc::default(),
+            freed: Arc::default(),
+        }
+    }
+
+    /// The same, with a small share for each of these platforms.
+    #[must_use]
+    pub fn with_small_shares(self, platforms: impl Iterator<Item = &'static str>) -> Self {
+        Self { small: platforms.collect(), ..self }
+    }
+
+    /// Whether the app's platform has a small share.
+    #[must_use]
+    pub fn is_small(&self, app: &AppKey) -> bool {
+        self.small.contains(&app.platform.as_str())
     }
 
     /// The same for an app that is called by plan: it begins with few calls at once.
@@ -91,7 +112,8 @@ impl Permits {
         let free = total - used;
         let share = (3 * free).saturating_sub(calls.used) / 4;
         let least = usize::from(calls.used == 0 && free > 0);
-        share.max(least).min(calls.window.saturating_sub(calls.used))
+        let most = if self.is_small(app) { (self.total * 3 / 16).max(1) } else { usize::MAX };
+        share.max(least).min(calls.window.min(most).saturating_sub(calls.used))
     }
 
     /// A permit, if there is one now.
@@ -213,6 +235,17 @@ mod tests {
             assert!(!others.is_empty(), "{concurrency}");
             drop(hung);
             assert!(!take_all(&permits, &app("HUNG")).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_platform_with_hosts_of_persons_gets_a_quarter() {
+        for (concurrency, most) in [(1, 1), (2, 1), (8, 2), (32, 8), (64, 16)] {
+            let permits = Permits::new(concurrency).with_small_shares(["OWN"].into_iter());
+            let own = take_all(&permits, &app("OWN"));
+            assert_eq!(own.len(), most, "of {concurrency}");
+            let others = take_all(&permits, &app("OTHER"));
+            assert!(others.len() >= concurrency / 2, "{} of {concurrency}", others.len());
         }
     }
 

@@ -13,7 +13,7 @@ use latchkey_shared::ids::WorkerId;
 use latchkey_shared::keyring::Vault;
 use latchkey_shared::net_guard::NetGuard;
 use latchkey_shared::ops::{self, CheckReadiness, Readiness};
-use latchkey_shared::platforms::Platforms;
+use latchkey_shared::platforms::{BUILT_IN, Platforms};
 use latchkey_shared::work::Store;
 use latchkey_shared::{boot, telemetry};
 use serde_json::json;
@@ -99,15 +99,17 @@ fn pool_context(
 ) -> Context {
     let concurrency = settings.concurrency.into();
     let for_answers = settings.db_connections / 3;
+    let own_hosts = BUILT_IN.iter().filter(|spec| spec.quirks.own_host);
+    let permits = match pool {
+        Pool::Refresh | Pool::Sweeps => Permits::paced(concurrency),
+        _ => Permits::new(concurrency),
+    };
     let over = |size| context.store.over(Db::new(database, size, context.clock().clone()));
     let store = over(settings.db_connections - for_answers);
     Context {
         answers: if for_answers > 0 { over(for_answers) } else { store.clone() },
         store,
-        permits: match pool {
-            Pool::Refresh | Pool::Sweeps => Permits::paced(concurrency),
-            _ => Permits::new(concurrency),
-        },
+        permits: permits.with_small_shares(own_hosts.map(|spec| spec.id)),
         ..context.clone()
     }
 }
@@ -163,6 +165,7 @@ fn start_pool(
     let prefetch = u16::try_from(context.permits.total()).unwrap_or(u16::MAX);
     if pool == Pool::Requests {
         let desk = Desk::new(context, terms.clone());
+        let prefetch = desk.prefetch();
         work.spawn(async move { consume(supervisor, pool.as_str(), prefetch, desk, stop).await });
         return;
     }

@@ -93,16 +93,9 @@ fn check(name: Option<&str>, allowlist: Option<&[String]>) -> Result<(), Problem
     if let Some(name) = name {
         checks.name("/name", name);
     }
-    let allowlist = allowlist.unwrap_or_default();
-    if allowlist.len() > MAX_ALLOWLIST {
-        let message = format!("must have at most {MAX_ALLOWLIST} entries");
-        checks.wrong("/redirectAllowlist", message);
-    }
-    for (index, entry) in allowlist.iter().enumerate() {
-        if let Err(message) = redirect::check_entry(entry) {
-            checks.wrong(format!("/redirectAllowlist/{index}"), message);
-        }
-    }
+    let list = ("/redirectAllowlist", MAX_ALLOWLIST);
+    let wrong = |entry: &String| redirect::check_entry(entry).err().map(Into::into);
+    checks.elements(list, allowlist.unwrap_or_default(), wrong);
     Ok(checks.finish()?)
 }
 

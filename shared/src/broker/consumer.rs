@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Supervisor;
 use super::connection::CALL_TIMEOUT;
+use crate::body;
 
 /// What becomes of a delivery.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,10 +69,32 @@ pub struct Received {
     pub redelivered: bool,
     /// Routing key.
     pub routing_key: String,
-    /// Headers.
-    pub headers: FieldTable,
-    /// Body.
+    /// Where it died first and why, in the broker's words.
+    pub death: Option<Death>,
+    /// At most [`KEPT_BYTES`] of the body: what is longer is no use to anybody, and would fill the memory.
     pub body: Vec<u8>,
+    /// How long the body was.
+    pub size: usize,
+}
+
+/// How much of a body is kept: a byte more than the longest that anybody reads.
+const KEPT_BYTES: usize = body::LIMIT + 1;
+
+/// What the broker says of a dead letter.
+#[derive(Clone, Debug)]
+pub struct Death {
+    /// The queue that it died in.
+    pub queue: String,
+    /// `rejected`, `delivery_limit` or another word of the broker.
+    pub reason: String,
+}
+
+impl Death {
+    fn read(headers: Option<&FieldTable>) -> Option<Self> {
+        let text =
+            |name: &str| headers?.inner().get(name)?.as_long_string().map(ToString::to_string);
+        Some(Self { queue: text("x-first-death-queue")?, reason: text("x-first-death-reason")? })
+    }
 }
 
 /// Why a session with the broker ended, other than by an error.
@@ -192,6 +215,9 @@ impl<R: Receive> Session<'_, R> {
 /// Holds on to the channel, which closes when nobody does: a delivery is settled on its own.
 async fn deal_with<R: Receive>(delivery: Delivery, receive: R, _channel: Channel) -> Settle {
     let text = |property: &Option<ShortString>| property.as_ref().map(ToString::to_string);
+    let (size, mut body) = (delivery.data.len(), delivery.data);
+    body.truncate(KEPT_BYTES);
+    body.shrink_to_fit();
     let received = Received {
         message_id: text(delivery.properties.message_id()),
         kind: text(delivery.properties.kind()),
@@ -200,8 +226,9 @@ async fn deal_with<R: Receive>(delivery: Delivery, receive: R, _channel: Channel
         correlation_id: text(delivery.properties.correlation_id()),
         redelivered: delivery.redelivered,
         routing_key: delivery.routing_key.to_string(),
-        headers: delivery.properties.headers().clone().unwrap_or_default(),
-        body: delivery.data,
+        death: Death::read(delivery.properties.headers().as_ref()),
+        body,
+        size,
     };
     let handling = tokio::spawn(async move { receive.receive(received).await });
     // A panic that got this far is the receiver's own; whoever takes the message next counts it.

@@ -2,12 +2,13 @@
 
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::schema::dead_letters;
 use super::{DbError, now};
 use crate::clock::Clock;
 use crate::ids::DeadLetterId;
+use crate::redact;
 
 /// A dead letter.
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -27,7 +28,8 @@ pub struct DeadLetter {
     pub body: Vec<u8>,
 }
 
-/// A dead letter about to be kept.
+/// A dead letter about to be kept. Strangers wrote parts of it: what is stored is made to fit, and holds nothing
+/// that could be a secret.
 #[derive(Debug)]
 pub struct NewDeadLetter<'a> {
     /// AMQP `message_id`.
@@ -38,9 +40,9 @@ pub struct NewDeadLetter<'a> {
     pub queue: Option<&'a str>,
     /// Routing key.
     pub routing_key: &'a str,
-    /// Headers, as JSON.
-    pub headers: &'a Value,
-    /// Body.
+    /// What else is known of it, by name.
+    pub about: &'a [(&'a str, Option<&'a str>)],
+    /// As it was sent.
     pub body: &'a [u8],
     /// Why, in the broker's word.
     pub reason: &'a str,
@@ -55,16 +57,19 @@ pub async fn insert(
     clock: &Clock,
     letter: &NewDeadLetter<'_>,
 ) -> Result<(), DbError> {
+    let about = letter.about.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+    let about: Map<_, _> =
+        about.map(|(name, value)| (name.to_owned(), redact::text(value).into())).collect();
     diesel::insert_into(dead_letters::table)
         .values((
             dead_letters::id.eq(DeadLetterId::new(clock)),
-            dead_letters::message_id.eq(letter.message_id),
-            dead_letters::kind.eq(letter.kind),
-            dead_letters::queue.eq(letter.queue),
-            dead_letters::routing_key.eq(letter.routing_key),
-            dead_letters::headers.eq(letter.headers),
-            dead_letters::body.eq(letter.body),
-            dead_letters::reason.eq(letter.reason),
+            dead_letters::message_id.eq(letter.message_id.map(redact::text)),
+            dead_letters::kind.eq(letter.kind.map(redact::text)),
+            dead_letters::queue.eq(letter.queue.map(redact::text)),
+            dead_letters::routing_key.eq(redact::text(letter.routing_key)),
+            dead_letters::headers.eq(Value::Object(about)),
+            dead_letters::body.eq(redact::body(letter.body).to_string().into_bytes()),
+            dead_letters::reason.eq(redact::text(letter.reason)),
             dead_letters::died_at.eq(now(clock)),
         ))
         .on_conflict_do_nothing()

@@ -2,5 +2,7 @@
 
 mod deep;
 mod full_queues;
+mod own_hosts;
 mod raw_amqp;
+mod slots;
 mod unreadable;

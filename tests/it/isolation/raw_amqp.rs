@@ -36,6 +36,17 @@ impl RawProperties {
         let entry = [short(name), vec![b't', 1]].concat();
         Self { flags: 1 << 13, values: long(&entry) }
     }
+
+    /// A header of so many lists in each other.
+    pub(super) fn nested_header(depth: usize) -> Self {
+        // Each list says how long it is: the innermost has a value of two bytes.
+        let lists = (0..depth).rev().flat_map(|inner| {
+            let length = u32::try_from(2 + 5 * inner).expect("tests do not nest that deep");
+            [vec![b'A'], length.to_be_bytes().to_vec()].concat()
+        });
+        let entry = short(b"deep").into_iter().chain(lists).chain([b't', 1]).collect::<Vec<_>>();
+        Self { flags: 1 << 13, values: long(&entry) }
+    }
 }
 
 impl RawProducer {

@@ -1,6 +1,5 @@
 //! Asked twice, done once.
 
-use lapin::types::FieldTable;
 use latchkey_shared::broker::consumer::Received;
 use latchkey_shared::failpoint;
 use latchkey_tests::TestApp;
@@ -71,7 +70,8 @@ async fn a_request_that_is_cut_at_any_step_is_done_once() -> anyhow::Result<()> 
             correlation_id: None,
             redelivered: false,
             routing_key: ask.routing_key,
-            headers: FieldTable::default(),
+            death: None,
+            size: ask.body.len(),
             body: ask.body,
         };
         let ended = failpoint::cut_at(step, desk.deal_with(&delivery)).await;

@@ -37,16 +37,33 @@ impl TestApp {
         (table, column): (&str, &str),
         when: &str,
     ) -> anyhow::Result<()> {
+        self.refuse(&format!("UPDATE OF {column} ON {table} FOR EACH ROW WHEN ({when})")).await
+    }
+
+    /// Has the database refuse every new row of a table.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn refuse_inserts(&self, table: &str) -> anyhow::Result<()> {
+        self.refuse(&format!("INSERT ON {table} FOR EACH ROW")).await
+    }
+
+    /// Ends what [`Self::refuse_inserts`] began.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn refuse_no_more(&self, table: &str) -> anyhow::Result<()> {
+        self.execute(&format!("DROP TRIGGER refuse ON {table}")).await
+    }
+
+    async fn refuse(&self, what: &str) -> anyhow::Result<()> {
         self.execute(
             "CREATE SEQUENCE refused; CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
              $$ BEGIN PERFORM nextval('refused'); RAISE EXCEPTION 'terminating connection for a test'; END $$",
         )
         .await?;
-        self.execute(&format!(
-            "CREATE TRIGGER refuse BEFORE UPDATE OF {column} ON {table} FOR EACH ROW WHEN ({when}) \
-             EXECUTE FUNCTION refuse()"
-        ))
-        .await
+        self.execute(&format!("CREATE TRIGGER refuse BEFORE {what} EXECUTE FUNCTION refuse()"))
+            .await
     }
 
     /// Waits until it has refused so many updates.

@@ -7,9 +7,17 @@ use futures_util::StreamExt as _;
 use latchkey_shared::net_guard::{NetGuard, Refused};
 use reqwest::header::HeaderMap;
 use reqwest::{RequestBuilder, Response, StatusCode};
+use url::Url;
 
 use crate::deadline::Deadline;
+use crate::shares::{Share, Shares};
 
+/// How long a host may take that an outsider chose: it holds what all share.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How many calls one such host may have open.
+const OPEN_PER_HOST: usize = 4;
+/// How long a call waits for its turn there.
+const TURN_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a connection may take to come about.
 const MAX_CONNECT: Duration = Duration::from_secs(10);
 
@@ -18,6 +26,7 @@ const MAX_CONNECT: Duration = Duration::from_secs(10);
 pub struct GuardedHttp {
     guard: NetGuard,
     client: reqwest::Client,
+    hosts: Shares,
 }
 
 /// Why a request did not leave this machine.
@@ -26,6 +35,9 @@ pub enum NotSent {
     /// It must not.
     #[error(transparent)]
     NotAllowed(#[from] Refused),
+    /// The host has as many calls open as one may have.
+    #[error("the host has {OPEN_PER_HOST} calls open that it does not answer")]
+    HostIsBusy,
     /// No connection came about.
     #[error("no connection came about")]
     Unreached(#[source] reqwest::Error),
@@ -61,10 +73,17 @@ impl GuardedHttp {
     pub fn new(guard: NetGuard, shortest: Duration) -> reqwest::Result<Self> {
         let connect = MAX_CONNECT.min(shortest / 2);
         let client = guard.builder().connect_timeout(connect).build()?;
-        Ok(Self { guard, client })
+        Ok(Self { guard, client, hosts: Shares::new(OPEN_PER_HOST) })
     }
 
-    pub(crate) fn guard(&self) -> &NetGuard {
+    /// The right to one call to the host of a URL that may be called.
+    pub(crate) async fn turn(&self, url: &Url) -> Result<Share, NotSent> {
+        self.guard.check(url)?;
+        let turn = self.hosts.take(url.host_str().unwrap_or_default());
+        tokio::time::timeout(TURN_PATIENCE, turn).await.map_err(|_| NotSent::HostIsBusy)
+    }
+
+    pub(super) fn guard(&self) -> &NetGuard {
         &self.guard
     }
 
@@ -72,8 +91,8 @@ impl GuardedHttp {
         &self.client
     }
 
-    /// Sends a request of [`Self::client`] and reads the answer up to a size; the limit covers
-    /// connecting, headers and body.
+    /// Sends a request of [`Self::client`] and reads the answer up to a size; the limit, which is [`PATIENCE`] at
+    /// most, covers connecting, headers and body.
     pub(super) async fn call(
         &self,
         request: RequestBuilder,
@@ -82,8 +101,8 @@ impl GuardedHttp {
     ) -> Result<Answer, CallError> {
         const LATE: &str = "not in time";
         let request = request.build().map_err(unreached)?;
-        self.guard.check(request.url()).map_err(|error| CallError::NotSent(error.into()))?;
-        let deadline = Deadline::after(limit);
+        let _turn = self.turn(request.url()).await.map_err(CallError::NotSent)?;
+        let deadline = Deadline::after(limit.min(PATIENCE));
         let head = deadline.wait(self.client.execute(request)).await;
         let head = head.ok_or_else(|| CallError::Lost(LATE.to_owned()))?.map_err(unanswered)?;
         let (status, headers) = (head.status(), head.headers().clone());

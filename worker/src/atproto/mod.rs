@@ -15,6 +15,7 @@ pub mod session;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use http::PATIENCE;
 pub use http::{GuardedHttp, NotSent};
 pub use resolve::{Directory, DirectoryError, ResolveError, Resolved};
 pub use session::{Said, Session, SessionError};

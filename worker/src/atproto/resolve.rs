@@ -12,7 +12,7 @@ use url::Url;
 use super::did::{Did, Document};
 use super::dns::Dns;
 use super::handle::is_handle;
-use super::http::{Body, CallError, GuardedHttp, NotSent};
+use super::http::{Body, CallError, GuardedHttp, NotSent, PATIENCE};
 
 /// How long each look-up may take; the reference resolver gives as much.
 pub(super) const LOOK_UP: Duration = Duration::from_secs(3);
@@ -114,6 +114,11 @@ impl Directory {
     /// # Errors
     /// [`ResolveError`].
     pub async fn resolve(&self, identifier: &str) -> Result<Resolved, ResolveError> {
+        let late = |_| ResolveError::Unavailable("its hosts take too long".to_owned());
+        tokio::time::timeout(PATIENCE, self.find(identifier)).await.map_err(late)?
+    }
+
+    async fn find(&self, identifier: &str) -> Result<Resolved, ResolveError> {
         let identifier = identifier.trim();
         if let Some(did) = Did::parse(identifier) {
             return self.resolve_did(&did).await;

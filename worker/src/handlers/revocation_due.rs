@@ -63,7 +63,7 @@ pub async fn handle(context: &Context, message: &RevocationDue) -> Result<Outcom
     let Some(app) = app_of(context, message).await? else {
         return Ok(Outcome::Stale("no such grant"));
     };
-    let Some(_permit) = context.permit(&app).await else {
+    let Some(_permit) = context.permit_for_one(&app).await else {
         return Ok(Outcome::Snooze(Duration::from_secs(1)));
     };
     let Some(endpoints) = endpoints(context, message).await? else {

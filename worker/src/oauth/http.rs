@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use latchkey_shared::net_guard::{NetGuard, Refused, outbound_client};
+use latchkey_shared::net_guard::{NetGuard, outbound_client};
 use latchkey_shared::platforms::{DiscoveryError, Platform, RefreshModel};
 
 use super::refusal::Refusal;
 use super::{errors, rate_limit};
-use crate::atproto::GuardedHttp;
+use crate::atproto::{GuardedHttp, NotSent, PATIENCE};
 use crate::deadline::Deadline;
 
 /// Answers are read up to this; a platform's real answers are far below.
@@ -149,30 +149,36 @@ impl PlatformHttp {
         limit: Duration,
     ) -> Result<http::Response<Vec<u8>>, CallError> {
         let request = reqwest::Request::try_from(request).map_err(unsent)?;
-        let client = match platform.quirks.own_host {
-            true => {
-                let refused = |error: Refused| CallError::Unresolved(error.to_string());
-                self.guarded.guard().check(request.url()).map_err(refused)?;
-                self.guarded.client()
-            }
-            false => &self.client,
-        };
-        let late = || CallError::Unreadable(format!("nothing within {} s", limit.as_secs()));
-        let deadline = Deadline::after(limit);
-        let head = deadline.wait(client.execute(request)).await.ok_or_else(late)?;
-        let head = head.map_err(unanswered)?;
-        let (status, retry_after) = (head.status(), rate_limit::wait(platform, head.headers()));
-        let code = status.as_u16();
-        if status.is_redirection() {
-            return Err(CallError::Status { status: code, retry_after, said: None });
+        if platform.quirks.own_host {
+            let refused = |error: NotSent| CallError::Unresolved(error.to_string());
+            let _turn = self.guarded.turn(request.url()).await.map_err(refused)?;
+            return execute(self.guarded.client(), platform, request, limit.min(PATIENCE)).await;
         }
-        let body = deadline.wait(read(head)).await.unwrap_or_else(|| Err(late()));
-        if code == 429 || status.is_server_error() {
-            let said = body.ok().and_then(|answer| errors::of_answer(code, answer.body()));
-            return Err(CallError::Status { status: code, retry_after, said });
-        }
-        body
+        execute(&self.client, platform, request, limit).await
     }
+}
+
+async fn execute(
+    client: &reqwest::Client,
+    platform: &Platform,
+    request: reqwest::Request,
+    limit: Duration,
+) -> Result<http::Response<Vec<u8>>, CallError> {
+    let late = || CallError::Unreadable(format!("nothing within {} s", limit.as_secs()));
+    let deadline = Deadline::after(limit);
+    let head = deadline.wait(client.execute(request)).await.ok_or_else(late)?;
+    let head = head.map_err(unanswered)?;
+    let (status, retry_after) = (head.status(), rate_limit::wait(platform, head.headers()));
+    let code = status.as_u16();
+    if status.is_redirection() {
+        return Err(CallError::Status { status: code, retry_after, said: None });
+    }
+    let body = deadline.wait(read(head)).await.unwrap_or_else(|| Err(late()));
+    if code == 429 || status.is_server_error() {
+        let said = body.ok().and_then(|answer| errors::of_answer(code, answer.body()));
+        return Err(CallError::Status { status: code, retry_after, said });
+    }
+    body
 }
 
 fn unanswered(error: reqwest::Error) -> CallError {

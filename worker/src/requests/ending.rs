@@ -9,6 +9,7 @@ use latchkey_shared::code::Code;
 use latchkey_shared::db::DbError;
 use latchkey_shared::db::dead_letters::{self, NewDeadLetter};
 use latchkey_shared::db::requests::{self, Kept, Known};
+use latchkey_shared::failpoint;
 use latchkey_shared::ids::WorkspaceId;
 use latchkey_shared::keyring::Owner;
 use latchkey_shared::messages::requests::RequestRejected;
@@ -16,9 +17,8 @@ use latchkey_shared::operations::Unable;
 use latchkey_shared::refused::{FieldError, Refused};
 use latchkey_shared::replies::{Answer, Reply};
 use latchkey_shared::work::Work;
-use latchkey_shared::{body, failpoint};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{Asked, Envelope, Parts, Trouble};
@@ -141,19 +141,19 @@ impl Parts {
         delivery: &Received,
         refused: &Refused,
     ) -> Result<Ending, Trouble> {
-        let user = delivery.user_id.as_deref();
-        let headers = json!({
-            "user_id": user, "reply_to": delivery.reply_to, "correlation_id": delivery.correlation_id,
-            "headers": serde_json::to_value(&delivery.headers).unwrap_or(Value::Null),
-        });
         let queue = self.terms.topology.name(topology::REQUESTS);
         let letter = NewDeadLetter {
             message_id: delivery.message_id.as_deref(),
             kind: delivery.kind.as_deref(),
             queue: Some(&queue),
             routing_key: &delivery.routing_key,
-            headers: &headers,
-            body: &delivery.body[..delivery.body.len().min(body::LIMIT)],
+            about: &[
+                ("user_id", delivery.user_id.as_deref()),
+                ("reply_to", delivery.reply_to.as_deref()),
+                ("correlation_id", delivery.correlation_id.as_deref()),
+                ("bytes", Some(&delivery.size.to_string())),
+            ],
+            body: &delivery.body,
             reason: &reason(refused),
         };
         let mut conn = self.context.store.conn().await?;

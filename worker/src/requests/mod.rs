@@ -12,6 +12,7 @@ mod disconnect_requested;
 mod ending;
 mod envelope;
 mod refresh_requested;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,12 +38,18 @@ use crate::context::Context;
 use caller::Caller;
 use ending::Ending;
 use envelope::Envelope;
+use turns::Turns;
 
-/// How long a request is held while it cannot be done. Then it is put back, and none is taken before the
+/// How long a request is held while none can be done. Then it is put back, and none is taken before the
 /// database is back.
 const PATIENCE: Duration = Duration::from_secs(150);
+/// How long a request is held that alone cannot be done. Then it is put back and gives its turn to others; what
+/// comes too often is a dead letter.
+const OWN_PATIENCE: Duration = Duration::from_secs(30);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
+/// An attempt that takes longer is a failure: each of its steps has a shorter limit of its own.
+const ATTEMPT: Duration = Duration::from_secs(30);
 /// After so many failures of ours, other than an absent database, the producer is told.
 const MAX_FAILURES: u32 = 3;
 
@@ -55,6 +62,7 @@ struct Parts {
     context: Context,
     terms: Terms,
     backlog: Backlog,
+    turns: Turns,
 }
 
 /// What operators say of requests.
@@ -119,44 +127,13 @@ impl Receive for Desk {
 
     async fn receive(&self, delivery: Received) -> Settle {
         let delivery = Arc::new(delivery);
-        let begun = Instant::now();
-        let (mut held, mut failures) = (false, 0);
-        while !self.0.context.stop.is_cancelled() {
-            let trouble = match self.attempt(delivery.clone()).await {
-                Ok(ending) => {
-                    note(&delivery, &ending);
-                    return Settle::Ack;
-                }
-                Err(trouble) => trouble,
-            };
-            if let Trouble::Away(why) = &trouble
-                && !held
-            {
-                held = true;
-                tracing::warn!(message.id = delivery.message_id, "a request is held: {why}");
-            }
-            if let Trouble::Failed(why) = &trouble {
-                failures += 1;
-                tracing::error!(
-                    message.id = delivery.message_id,
-                    failures,
-                    "a request failed: {why}"
-                );
-            }
-            if failures >= MAX_FAILURES
-                && let Ok(ending) = self.give_up(&delivery).await
-            {
-                note(&delivery, &ending);
-                return Settle::Ack;
-            }
-            if begun.elapsed() >= PATIENCE {
-                tracing::warn!(
-                    message.id = delivery.message_id,
-                    "a request is put back: {trouble:?}"
-                );
-                break;
-            }
-            self.0.context.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+        let producer = delivery.user_id.as_deref().unwrap_or_default();
+        let turn = self.0.context.stop.run_until_cancelled(self.0.turns.take(producer)).await;
+        if turn.is_some()
+            && let Some(ending) = self.hold(&delivery).await
+        {
+            note(&delivery, &ending);
+            return Settle::Ack;
         }
         count(&delivery, "requeued");
         Settle::Requeue
@@ -168,7 +145,14 @@ impl Desk {
     #[must_use]
     pub fn new(context: Context, terms: Terms) -> Self {
         let backlog = Backlog::new(terms.outbox_max);
-        Self(Arc::new(Parts { context, terms, backlog }))
+        let turns = Turns::new(context.permits.total());
+        Self(Arc::new(Parts { context, terms, backlog, turns }))
+    }
+
+    /// How many requests are received at a time.
+    #[must_use]
+    pub fn prefetch(&self) -> u16 {
+        turns::prefetch(self.0.context.permits.total())
     }
 
     /// Deals with a delivery once, in the caller's own task; false: it is to be tried again.
@@ -176,11 +160,50 @@ impl Desk {
         self.0.deal_with(delivery).await.is_ok()
     }
 
+    /// Tries again until the request is dealt with; `None`: it is to be put back.
+    async fn hold(&self, delivery: &Arc<Received>) -> Option<Ending> {
+        let (begun, id) = (Instant::now(), delivery.message_id.as_deref());
+        let (mut held, mut failures) = (false, 0);
+        loop {
+            let trouble = match self.attempt(delivery.clone()).await {
+                Ok(ending) => return Some(ending),
+                Err(trouble) => trouble,
+            };
+            match &trouble {
+                Trouble::Away(why) if !held => {
+                    held = true;
+                    tracing::warn!(message.id = id, "a request is held: {why}");
+                }
+                Trouble::Away(_) => {}
+                Trouble::Failed(why) => {
+                    failures += 1;
+                    tracing::error!(message.id = id, failures, "a request failed: {why}");
+                }
+            }
+            let given_up = failures >= MAX_FAILURES;
+            if given_up && let Ok(ending) = self.give_up(delivery).await {
+                return Some(ending);
+            }
+            let alone =
+                begun.elapsed() >= OWN_PATIENCE && self.0.make_sure_there_is_room().await.is_ok();
+            if given_up || alone || begun.elapsed() >= PATIENCE {
+                tracing::warn!(message.id = id, "a request is put back: {trouble:?}");
+                return None;
+            }
+            self.0.context.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await?;
+        }
+    }
+
     /// In a task of its own: a panic is a failure of ours like others.
     async fn attempt(&self, delivery: Arc<Received>) -> Result<Ending, Trouble> {
         let parts = self.0.clone();
-        let dealing = tokio::spawn(async move { parts.deal_with(&delivery).await });
-        dealing.await.unwrap_or_else(|_| Err(Trouble::Failed("it panicked".to_owned())))
+        let dealing =
+            async move { tokio::time::timeout(ATTEMPT, parts.deal_with(&delivery)).await };
+        match tokio::spawn(dealing).await {
+            Ok(Ok(dealt)) => dealt,
+            Ok(Err(_)) => Err(Trouble::Failed(format!("no end within {} s", ATTEMPT.as_secs()))),
+            Err(_) => Err(Trouble::Failed("it panicked".to_owned())),
+        }
     }
 
     async fn give_up(&self, delivery: &Received) -> Result<Ending, Trouble> {
@@ -261,7 +284,7 @@ impl Parts {
         let caller = Caller::find(self, envelope).await?;
         let kind = envelope.kind()?;
         let name = Name::new(caller.producer(), envelope.message_id()?);
-        if envelope.body.len() > body::LIMIT {
+        if envelope.delivery.size > body::LIMIT {
             let detail = format!("Send at most {} bytes.", body::LIMIT);
             return Err(Refused::new(Code::BodyTooLarge, detail).into());
         }

@@ -5,12 +5,14 @@ use std::time::Duration;
 use latchkey_shared::broker::consumer::{Receive, Received, Settle};
 use latchkey_shared::db::DbError;
 use latchkey_shared::db::dead_letters::{self, NewDeadLetter};
-use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::context::Context;
 
-/// How much of a body is kept: our own are far below.
-const MAX_BODY: usize = 64 * 1024;
+/// Between two attempts to keep a letter.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a letter is held: below the broker's limit for a delivery, which is 30 minutes.
+const PATIENCE: Duration = Duration::from_secs(1_200);
 
 /// Receives the deliveries of the queue of dead letters.
 #[derive(Clone, Debug)]
@@ -26,20 +28,18 @@ impl DeadLetterKeeper {
     }
 
     async fn keep(&self, delivery: &Received) -> Result<(), DbError> {
-        let headers = serde_json::to_value(&delivery.headers).unwrap_or(Value::Null);
-        let first = |what: &str| -> Option<String> {
-            let header = delivery.headers.inner().get(format!("x-first-death-{what}").as_str())?;
-            header.as_long_string().map(ToString::to_string)
-        };
-        let (queue, reason) = (first("queue"), first("reason"));
+        let death = delivery.death.as_ref();
         let letter = NewDeadLetter {
             message_id: delivery.message_id.as_deref(),
             kind: delivery.kind.as_deref(),
-            queue: queue.as_deref(),
+            queue: death.map(|death| death.queue.as_str()),
             routing_key: &delivery.routing_key,
-            headers: &headers,
-            body: &delivery.body[..delivery.body.len().min(MAX_BODY)],
-            reason: reason.as_deref().unwrap_or("unknown"),
+            about: &[
+                ("user_id", delivery.user_id.as_deref()),
+                ("bytes", Some(&delivery.size.to_string())),
+            ],
+            body: &delivery.body,
+            reason: death.map_or("unknown", |death| death.reason.as_str()),
         };
         let mut conn = self.context.store.conn().await?;
         dead_letters::insert(&mut conn, self.context.clock(), &letter).await
@@ -49,29 +49,33 @@ impl DeadLetterKeeper {
 impl Receive for DeadLetterKeeper {
     async fn ready(&self) {
         while self.context.store.conn().await.is_err() {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
+    /// The broker gives up a letter that was put back too often, so one that cannot be kept yet is held for as
+    /// long as that makes sense.
     async fn receive(&self, delivery: Received) -> Settle {
-        match self.keep(&delivery).await {
-            Ok(()) => {
-                metrics::counter!("latchkey_dead_letters_total").increment(1);
-                tracing::error!(
-                    message.id = delivery.message_id,
-                    message.kind = delivery.kind,
-                    "a dead letter was kept"
-                );
-                Settle::Ack
+        let begun = Instant::now();
+        let mut failures = 0;
+        while let Err(error) = self.keep(&delivery).await {
+            failures += 1;
+            if failures == 1 {
+                let id = delivery.message_id.as_deref();
+                tracing::warn!(message.id = id, "a dead letter cannot be kept yet: {error}");
             }
-            Err(error) => {
-                tracing::warn!("a dead letter could not be kept yet: {error}");
-                self.context
-                    .stop
-                    .run_until_cancelled(tokio::time::sleep(Duration::from_secs(1)))
-                    .await;
-                Settle::Requeue
+            let pausing = tokio::time::sleep(PAUSE);
+            let stopped = self.context.stop.run_until_cancelled(pausing).await.is_none();
+            if stopped || begun.elapsed() >= PATIENCE {
+                return Settle::Requeue;
             }
         }
+        metrics::counter!("latchkey_dead_letters_total").increment(1);
+        tracing::error!(
+            message.id = delivery.message_id,
+            message.kind = delivery.kind,
+            "a dead letter was kept"
+        );
+        Settle::Ack
     }
 }

@@ -14,7 +14,7 @@ use crate::outcome::Failure;
 /// How long the broker may take. Codes live for as little as 30 s.
 const PATIENCE: TimeDelta = TimeDelta::seconds(3);
 const BATCH: i64 = 100;
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 
 pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     let waiting = {

@@ -67,6 +67,8 @@ fn check(connect: &Connect, choices: &[Choice], chosen: &[String]) -> Result<(),
     } else if !(1..=MAX_CHOSEN).contains(&chosen.len()) {
         checks.wrong(AT, format!("must be 1 to {MAX_CHOSEN}"));
     }
+    // A list that is too long is not walked.
+    let chosen = &chosen[..chosen.len().min(MAX_CHOSEN)];
     let mut seen = HashSet::new();
     for (index, id) in chosen.iter().enumerate() {
         let candidate = choices.iter().map(|choice| &choice.candidate).find(|one| one.id == *id);

@@ -38,6 +38,8 @@ use crate::validate::Checks;
 
 /// Endpoints of one organisation: each event has a delivery for each that hears it.
 const MAX_ENDPOINTS: i64 = 200;
+/// Far more than there are.
+const MAX_TYPES: usize = 100;
 
 /// A new webhook endpoint with its secret, shown this once.
 #[derive(Serialize, ToSchema)]
@@ -82,11 +84,9 @@ impl CreateEndpoint {
 
 /// Each must be a type; twice is as good as once.
 fn check_types(checks: &mut Checks, types: &mut Vec<String>) {
-    for (index, word) in types.iter().enumerate() {
-        if EventType::of(word).is_none() {
-            checks.wrong(format!("/eventTypes/{index}"), "names no event type");
-        }
-    }
+    checks.elements(("/eventTypes", MAX_TYPES), types, |word| {
+        EventType::of(word).is_none().then(|| "names no event type".to_owned())
+    });
     types.sort_unstable();
     types.dedup();
 }

@@ -78,7 +78,7 @@ pub async fn handle(context: &Context, message: &CallbackReceived) -> Result<Out
     let Some(app) = app_of(context, message).await? else {
         return Ok(Outcome::Stale("no such connect"));
     };
-    let Some(_permit) = context.permit(&app).await else {
+    let Some(_permit) = context.permit_for_one(&app).await else {
         return Ok(Outcome::Snooze(Duration::from_secs(1)));
     };
     match take(context, message).await? {
