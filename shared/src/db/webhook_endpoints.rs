@@ -27,6 +27,11 @@ text_enum! {
     }
 }
 
+impl Pace {
+    /// Of a URL that has not answered yet.
+    pub const UNKNOWN: Self = Self::Silent;
+}
+
 text_enum! {
     /// Why nothing is delivered to an endpoint.
     DisabledReason {
@@ -158,6 +163,7 @@ pub async fn insert(
             webhook_endpoints::url.eq(new.url),
             webhook_endpoints::event_types.eq(new.event_types),
             webhook_endpoints::sealed_secret.eq(new.sealed_secret),
+            webhook_endpoints::pace.eq(Pace::UNKNOWN),
             webhook_endpoints::created_at.eq(now(clock)),
         ))
         .returning(Endpoint::as_returning());
@@ -254,10 +260,10 @@ pub struct EndpointChange<'a> {
 }
 
 impl EndpointChange<'_> {
-    /// Another chance: nothing is held against it any more.
+    /// Another chance: nothing is held against it any more. How long it takes is not known yet.
     pub fn forgive(&mut self) {
         self.failing_since = Some(None);
-        self.pace = Some(Pace::Prompt);
+        self.pace = Some(Pace::UNKNOWN);
     }
 }
 
@@ -327,19 +333,21 @@ pub async fn forget_old_secrets(
 pub async fn note_attempt(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
-    (organisation, id): (&OrganisationId, &EndpointId),
+    endpoint: &Endpoint,
     (took_it, pace): (bool, Pace),
 ) -> Result<(), DbError> {
+    // An answer of the URL before says nothing of the one that took its place.
     let query = sql_query(
-        "UPDATE webhook_endpoints SET pace = $4,
+        "UPDATE webhook_endpoints SET pace = CASE WHEN url = $6 THEN $4 ELSE pace END,
              failing_since = CASE WHEN $3 THEN NULL ELSE coalesce(failing_since, moment($5)) END
          WHERE organisation_id = $1 AND id = $2 AND (pace <> $4 OR (failing_since IS NOT NULL) = $3)",
     )
-    .bind::<Text, _>(organisation)
-    .bind::<Text, _>(id)
+    .bind::<Text, _>(&endpoint.organisation_id)
+    .bind::<Text, _>(&endpoint.id)
     .bind::<Bool, _>(took_it)
     .bind::<Text, _>(pace)
-    .bind::<Interval, _>(clock.offset());
+    .bind::<Interval, _>(clock.offset())
+    .bind::<Text, _>(&endpoint.url);
     query.execute(conn).await?;
     Ok(())
 }

@@ -4,5 +4,6 @@ mod deep;
 mod full_queues;
 mod own_hosts;
 mod raw_amqp;
+mod receivers;
 mod slots;
 mod unreadable;

@@ -9,6 +9,9 @@ use tokio::time::{Duration, Instant};
 
 use crate::platforms::{connected, request};
 
+/// Nobody waited for the end of a silent call, which takes 10 s.
+const PROMPT: Duration = Duration::from_secs(8);
+
 const SILENT: usize = 24;
 
 async fn app() -> anyhow::Result<TestApp> {
@@ -47,6 +50,7 @@ async fn connects_at_hosts_that_never_answer_hold_up_nobody_elsewhere() -> anyho
     eventually(|| async { Ok((app.row(waiting).await?["n"] != 0).then_some(())) }).await?;
     let beside = victim_connects(&app, "beside").await?;
     eprintln!("a victim's connect alone {alone:?}, beside {SILENT} at a silent host {beside:?}");
+    assert!(beside < PROMPT, "{beside:?}");
     assert_ne!(app.row(waiting).await?["n"], 0, "the silent ones still wait");
     app.sandbox.clear_faults();
     app.until_none("connects WHERE status NOT IN ('connected', 'failed')").await?;
@@ -77,6 +81,7 @@ async fn refreshes_at_hosts_that_never_answer_hold_up_nobody_elsewhere() -> anyh
     eventually(|| async { Ok((app.row(open).await?["n"] != 0).then_some(())) }).await?;
     let beside = victim_refreshes(&app, (&victim, 3)).await?;
     eprintln!("a victim's refresh alone {alone:?}, beside {SILENT} at a silent host {beside:?}");
+    assert!(beside < PROMPT, "{beside:?}");
     app.finish().await
 }
 

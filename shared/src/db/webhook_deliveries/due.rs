@@ -7,7 +7,7 @@ use diesel::sql_query;
 use diesel::sql_types::{BigInt, Integer, Interval, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::{Delivery, Due};
+use super::Due;
 use crate::clock::Clock;
 use crate::db::DbError;
 use crate::db::webhook_endpoints::Endpoint;
@@ -89,7 +89,7 @@ pub async fn take_next(
 pub async fn put_off(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
-    delivery: &Delivery,
+    delivery: &WebhookDue,
     by: TimeDelta,
 ) -> Result<(), DbError> {
     let query = sql_query(
@@ -98,7 +98,7 @@ pub async fn put_off(
            AND (attempt_until IS NULL OR attempt_until < moment($3))",
     )
     .bind::<Text, _>(&delivery.organisation_id)
-    .bind::<Text, _>(&delivery.id)
+    .bind::<Text, _>(&delivery.delivery_id)
     .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(by);
     query.execute(conn).await?;

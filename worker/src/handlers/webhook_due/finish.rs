@@ -28,8 +28,7 @@ pub(super) async fn write(
     let (clock, endpoint) = (context.clock(), &request.endpoint);
     let result = judge(request, sent);
     let took_it = result.status == DeliveryStatus::Delivered;
-    let whose = (&endpoint.organisation_id, &endpoint.id);
-    webhook_endpoints::note_attempt(work, clock, whose, (took_it, sent.pace)).await?;
+    webhook_endpoints::note_attempt(work, clock, endpoint, (took_it, sent.pace)).await?;
     let reason = match &sent.answer {
         _ if took_it => None,
         Answer::Status { status: GONE, .. } => Some(DisabledReason::Gone),

@@ -23,9 +23,10 @@ use latchkey_shared::messages::WebhookDue;
 use latchkey_shared::random;
 use latchkey_shared::work::Work;
 use secrecy::SecretString;
+use tokio::time::Instant;
 
 use crate::context::Context;
-use crate::lanes::{Full, Lane};
+use crate::lanes::{Full, Lane, Receiver};
 use crate::outcome::{Failure, Outcome, Terms};
 
 /// One request of at most 15 s.
@@ -37,8 +38,9 @@ pub const TERMS: Terms = Terms {
 
 /// The request, and the time to write down its result.
 const LEASE: TimeDelta = TimeDelta::seconds(30);
-/// Where too many others are slow, too, a slow endpoint looks again after about this.
-const SLOW_AGAIN: Duration = Duration::from_secs(5);
+/// Where too many others are slow, too, or its organisation has its part, an endpoint looks again after about
+/// this.
+const SLOW_AGAIN: Duration = Duration::from_secs(3);
 
 /// What is to be sent, and the right to do so.
 struct Request {
@@ -51,6 +53,12 @@ struct Request {
     _lane: Lane,
 }
 
+enum Prepared {
+    Request(Box<Request>),
+    Over,
+    Full(Full, Receiver),
+}
+
 /// Makes one attempt.
 ///
 /// # Errors
@@ -59,8 +67,19 @@ pub async fn handle(context: &Context, message: &WebhookDue) -> Result<Outcome, 
     let Some(_permit) = context.permit(&receivers()).await else {
         return Ok(Outcome::Stale("no permit: it comes due again"));
     };
-    let Some(request) = prepare(context, message).await? else {
-        return Ok(Outcome::Stale("not to be delivered now"));
+    let (begun, mut prepared) = (Instant::now(), prepare(context, message).await?);
+    while let Prepared::Full(Full::Others, to) = &prepared
+        && context.lanes.until_room(to, begun).await
+    {
+        prepared = prepare(context, message).await?;
+    }
+    let request = match prepared {
+        Prepared::Request(request) => request,
+        Prepared::Over => return Ok(Outcome::Stale("not to be delivered now")),
+        Prepared::Full(full, _) => {
+            put_off(context, message, full).await?;
+            return Ok(Outcome::Stale("it waits for others"));
+        }
     };
     let sent = send::send(context, &request).await;
     let mut work = context.store.begin().await?;
@@ -74,7 +93,7 @@ fn receivers() -> AppKey {
     AppKey::new("webhook", None)
 }
 
-async fn prepare(context: &Context, message: &WebhookDue) -> Result<Option<Request>, Failure> {
+async fn prepare(context: &Context, message: &WebhookDue) -> Result<Prepared, Failure> {
     let clock = context.clock();
     let mut work = context.store.begin().await?;
     let found =
@@ -82,7 +101,7 @@ async fn prepare(context: &Context, message: &WebhookDue) -> Result<Option<Reque
     let Some((delivery, endpoint)) =
         found.filter(|(delivery, _)| delivery.status == DeliveryStatus::Pending)
     else {
-        return Ok(None);
+        return Ok(Prepared::Over);
     };
     let event = webhook_deliveries::event_body(&mut work, &delivery).await?;
     let given_up = match &event {
@@ -93,40 +112,34 @@ async fn prepare(context: &Context, message: &WebhookDue) -> Result<Option<Reque
     if let Some(why) = given_up {
         webhook_deliveries::give_up(&mut work, clock, &delivery, why).await?;
         work.commit().await?;
-        return Ok(None);
+        return Ok(Prepared::Over);
     }
-    let lane = match context.lanes.enter(&endpoint.id, endpoint.pace) {
+    let to = Receiver::from(&endpoint);
+    let lane = match context.lanes.enter(to.clone()) {
         Ok(lane) => lane,
-        Err(full) => {
-            put_off(&mut work, context, &delivery, full).await?;
-            work.commit().await?;
-            return Ok(None);
-        }
+        Err(full) => return Ok(Prepared::Full(full, to)),
     };
     let Some(attempt) =
         webhook_deliveries::begin_attempt(&mut work, clock, &delivery, LEASE).await?
     else {
-        return Ok(None);
+        return Ok(Prepared::Over);
     };
     let secrets = secrets(context, &mut work, &endpoint).await?;
     work.commit().await?;
     let body = event.map(|event| event.to_string()).unwrap_or_default();
-    Ok(Some(Request { delivery, endpoint, body, secrets, attempt, _lane: lane }))
+    let request = Request { delivery, endpoint, body, secrets, attempt, _lane: lane };
+    Ok(Prepared::Request(Box::new(request)))
 }
 
 /// Costs no attempt, and no time in a slot: at once due again where another's end makes room for it.
-async fn put_off(
-    work: &mut Work,
-    context: &Context,
-    delivery: &Delivery,
-    full: Full,
-) -> Result<(), DbError> {
+async fn put_off(context: &Context, message: &WebhookDue, full: Full) -> Result<(), DbError> {
     let by = match full {
         Full::Endpoint => Duration::ZERO,
-        Full::Slow => SLOW_AGAIN.mul_f64(0.5 + random::unit()),
+        Full::Others => SLOW_AGAIN.mul_f64(0.5 + random::unit()),
     };
     let by = TimeDelta::from_std(by).unwrap_or_default();
-    webhook_deliveries::put_off(work, context.clock(), delivery, by).await
+    let mut conn = context.store.conn().await?;
+    webhook_deliveries::put_off(&mut conn, context.clock(), message, by).await
 }
 
 async fn secrets(
