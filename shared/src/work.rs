@@ -31,6 +31,8 @@ pub struct Store {
     db: Db,
     vault: Vault,
     publisher: Publisher,
+    /// For what goes to queues that strangers name.
+    replies: Publisher,
     tasks: TaskTracker,
 }
 
@@ -38,7 +40,14 @@ impl Store {
     /// A store over these parts. `tasks` is waited for before the process ends.
     #[must_use]
     pub fn new(db: Db, vault: Vault, publisher: Publisher, tasks: TaskTracker) -> Self {
-        Self { db, vault, publisher, tasks }
+        Self { db, vault, replies: publisher.clone(), publisher, tasks }
+    }
+
+    /// The same store with a connection of its own for replies: a broker that does not like where one goes closes
+    /// the connection that it came by.
+    #[must_use]
+    pub fn with_replies(self, replies: Publisher) -> Self {
+        Self { replies, ..self }
     }
 
     /// The same store over another pool of connections.
@@ -91,7 +100,9 @@ impl Store {
         failpoint::step().await;
         let noted = match self.publishable(&waiting.message).await {
             Ok(Publishable::Message(message)) => {
-                let published = self.publisher.publish(&message).await;
+                let is_reply = waiting.message.kind == outbox::REPLY;
+                let publisher = if is_reply { &self.replies } else { &self.publisher };
+                let published = publisher.publish(&message).await;
                 self.note_published(waiting, published).await
             }
             Ok(Publishable::Gone) => self.note_gone(waiting).await,
@@ -182,9 +193,7 @@ impl Store {
     /// When the broker did not take it.
     pub async fn answer(&self, answer: &Answer) -> Result<(), PublishError> {
         failpoint::step().await;
-        self.publisher
-            .publish(&answer.amqp(NudgeId::new(self.clock()).as_str(), self.clock()))
-            .await
+        self.replies.publish(&answer.amqp(NudgeId::new(self.clock()).as_str(), self.clock())).await
     }
 
     /// Publishes a command that no outbox row stands for: its row comes due again by itself.

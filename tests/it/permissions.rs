@@ -127,7 +127,7 @@ async fn the_producer_only_asks(stage: &Stage) -> anyhow::Result<()> {
             to("", "latchkey.connect"),
             to("amq.topic", "connect.requested"),
             Try::Declare(String::new()),
-            Try::Declare("latchkey.replies.acme".to_owned()),
+            Try::Declare("latchkey.replies.acme_producer".to_owned()),
             Try::Declare(ACME.to_owned()),
             Try::Bind(requests.clone(), "latchkey.events", any.clone()),
             Try::Bind(requests.clone(), "latchkey.commands", "refresh_due".to_owned()),
@@ -145,13 +145,13 @@ async fn the_producer_only_asks(stage: &Stage) -> anyhow::Result<()> {
 
 async fn the_producer_has_a_queue_for_answers(stage: &Stage) -> anyhow::Result<()> {
     let producer = stage.user("acme_producer").await?;
-    let own = ["latchkey.replies.acme", "latchkey.replies.acme.2"];
-    let other = ["latchkey.replies.acme2", "latchkey.replies.rival", "latchkey.requests"];
+    let own = ["latchkey.replies.acme_producer", "latchkey.replies.acme_producer.2"];
+    let other = ["latchkey.replies.acme_producer2", "latchkey.replies.rival", "latchkey.requests"];
     for to in [Try::Declare, Try::Consume, Try::Purge, Try::Delete] {
         producer.may(&each(&own, to)).await?;
         producer.may_not(&each(&other, to)).await?;
     }
-    producer.may_not(&[to("", "latchkey.replies.acme")]).await
+    producer.may_not(&[to("", "latchkey.replies.acme_producer")]).await
 }
 
 async fn the_subscriber_only_hears(stage: &Stage) -> anyhow::Result<()> {

@@ -62,9 +62,10 @@ pub async fn start(settings: &WorkerSettings, clock: Clock) -> anyhow::Result<Ru
     let topology = Topology::new(&settings.common.broker_prefix);
     let supervise =
         |name| Supervisor::start(&broker_server, topology.clone(), name, connections.clone());
-    let publisher = Publisher::new(supervise("latchkey-worker publish"));
+    let publishers = ["latchkey-worker publish", "latchkey-worker replies"];
+    let publishers = publishers.map(|name| Publisher::new(supervise(name)));
     let shared_db = Db::new(&database, 2, clock.clone());
-    let context = context(settings, shared_db, publisher, &publishing).await?;
+    let context = context(settings, shared_db, publishers, &publishing).await?;
     let consuming = supervise("latchkey-worker consume");
     let work = context.tasks.clone();
     let terms = Terms::new(&settings.common, settings.trust_producers)?;
@@ -118,7 +119,7 @@ fn pool_context(
 async fn context(
     settings: &WorkerSettings,
     db: Db,
-    publisher: Publisher,
+    [publisher, replies]: [Publisher; 2],
     publishing: &TaskTracker,
 ) -> anyhow::Result<Context> {
     let common = &settings.common;
@@ -132,7 +133,7 @@ async fn context(
         platforms.directory().map(|settings| Directory::new(settings.clone(), guard.clone()));
     let directory = directory.transpose()?;
     let liveness = Liveness::new(WorkerId::new(db.clock()));
-    let store = Store::new(db, vault, publisher, publishing.clone());
+    let store = Store::new(db, vault, publisher, publishing.clone()).with_replies(replies);
     Ok(Context {
         answers: store.clone(),
         store,

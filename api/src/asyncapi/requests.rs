@@ -11,8 +11,8 @@ use super::{Parts, exchange, message_refs, operation};
 
 const ABOUT: &str = "Publish with the AMQP properties `type` (the request), `message_id` (the idempotency key), \
                      `user_id` (RabbitMQ checks it), and, to be answered, `reply_to` and `correlation_id`.";
-const REPLIES: &str = "To the queue in `reply_to`: direct reply-to, a queue that the server named, or one that \
-                       begins with `latchkey.replies.`. `correlation_id` is the request's, else its `message_id`.";
+const REPLIES: &str = "To the queue in `reply_to`: direct reply-to, a queue that the server named, or \
+                       `latchkey.replies.` and your user of the broker, alone or with a dot and more. `correlation_id` is the request's, else its `message_id`.";
 const DONE: &str = "The request was done.";
 const REJECTED: &str = "The request was not done, and nothing has changed.";
 

@@ -53,7 +53,7 @@ async fn an_event_that_a_queue_refuses_is_done_after_a_while() -> anyhow::Result
 async fn a_reply_that_its_queue_refuses_is_done_after_ten_minutes() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let producer = linked(&app, "admin").await?;
-    let queue = app.broker_name("replies.full");
+    let queue = app.broker_name(&format!("replies.{}", producer.user));
     app.make_full_queue(&queue, None).await?;
     let mut ask = connect(&app, &producer);
     ask.reply_to = Some(queue.clone());

@@ -44,8 +44,8 @@ async fn a_producer_connects_refreshes_and_disconnects() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_come_to_every_queue_that_is_made_for_them() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
-    drop(linked(&app, "admin").await?);
-    for queue in ["", &app.broker_name("replies.shop")] {
+    let user = linked(&app, "admin").await?.user;
+    for queue in ["", &app.broker_name(&format!("replies.{user}.shop"))] {
         let mut producer = app.producer_with_queue(queue).await?;
         let mut ask = connect(&app, &producer);
         ask.correlation_id = Some("order-7".to_owned());

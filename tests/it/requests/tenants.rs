@@ -8,8 +8,17 @@ use super::{about, connect, count, dead_letters, link, linked, text};
 
 /// Queues that a producer might like to have us write to.
 fn forbidden(app: &TestApp) -> Vec<String> {
-    let ours =
-        ["refresh", "connect", "revocation", "webhook", "requests", "dead", "replies", "replies."];
+    let ours = [
+        "refresh",
+        "connect",
+        "revocation",
+        "webhook",
+        "requests",
+        "dead",
+        "replies",
+        "replies.",
+        "replies.another-producer",
+    ];
     let others = [
         "",
         " ",
@@ -18,6 +27,8 @@ fn forbidden(app: &TestApp) -> Vec<String> {
         "amq.rabbitmq.log",
         "amq.gen-",
         "other.replies.x",
+        // RabbitMQ would close the connection of whoever sends it this one.
+        "amq.rabbitmq.reply-to.g1h3",
     ];
     ours.iter().map(|queue| app.broker_name(queue)).chain(others.map(ToOwned::to_owned)).collect()
 }

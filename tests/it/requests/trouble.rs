@@ -17,8 +17,8 @@ fn options(servers: &PrivateServers) -> anyhow::Result<Options> {
 async fn a_request_waits_for_the_database_and_its_answer_for_the_broker() -> anyhow::Result<()> {
     let servers = PrivateServers::start().await?;
     let app = TestApp::start_with(options(&servers)?).await?;
-    drop(linked(&app, "admin").await?);
-    let queue = app.broker_name("replies.shop");
+    let user = linked(&app, "admin").await?.user;
+    let queue = app.broker_name(&format!("replies.{user}.shop"));
     let producer = app.producer_with_queue(&queue).await?;
     servers.stop(Server::Postgres).await?;
     let ask = connect(&app, &producer);

@@ -1,21 +1,14 @@
-//! What the properties of a request say: its type, its name, and where its answer may go.
-//!
-//! `reply_to` would let whoever may publish requests have us write into any queue of the broker, our own
-//! included: so only queues that are made for answers may be named, and the answer to anything else goes
-//! nowhere.
+//! What the properties of a request say: its type, its name, and where its answer goes.
 
-use latchkey_shared::broker::Topology;
 use latchkey_shared::broker::consumer::Received;
 use latchkey_shared::code::Code;
 use latchkey_shared::messages::requests::{REQUEST_REJECTED, RequestKind};
 use latchkey_shared::refused::Refused;
 
+use super::{Terms, reply_to};
+
 /// AMQP has no longer texts in properties.
 const MAX_ID_LEN: usize = 255;
-/// RabbitMQ's word for answers to whoever asked, and what it makes of it on the way.
-const DIRECT: &str = "amq.rabbitmq.reply-to";
-/// What the names begin with that RabbitMQ gives to queues.
-const SERVER_NAMED: &str = "amq.gen-";
 
 /// A request's properties and body, its answer allowed to go where it says.
 #[derive(Clone, Debug)]
@@ -40,17 +33,8 @@ pub(super) fn type_of(delivery: &Received) -> &str {
 impl Envelope {
     /// # Errors
     /// `REPLY_TO_FORBIDDEN`, which is answered nowhere.
-    pub(super) fn read(delivery: &Received, topology: &Topology) -> Result<Self, Refused> {
-        if let Some(queue) = &delivery.reply_to
-            && !may_be_answered(queue, &topology.replies())
-        {
-            let replies = topology.replies();
-            let detail = format!(
-                "`reply_to` may name {DIRECT}, a queue that RabbitMQ named ({SERVER_NAMED}…), or one whose \
-                 name begins with {replies}"
-            );
-            return Err(Refused::new(Code::ReplyToForbidden, detail));
-        }
+    pub(super) fn read(delivery: &Received, terms: &Terms) -> Result<Self, Refused> {
+        reply_to::check(delivery, (&terms.topology, terms.trust))?;
         let known = delivery.correlation_id.as_ref().or(delivery.message_id.as_ref());
         Ok(Self {
             user: delivery.user_id.clone().filter(|user| !user.is_empty()),
@@ -96,53 +80,5 @@ impl Envelope {
             );
             Refused::new(Code::MessageIdRequired, detail)
         })
-    }
-}
-
-fn may_be_answered(queue: &str, replies: &str) -> bool {
-    let below = |prefix: &str| queue.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty());
-    queue == DIRECT || below(&format!("{DIRECT}.")) || below(SERVER_NAMED) || below(replies)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_queues_made_for_answers_may_be_named() {
-        let replies = Topology::new("latchkey").replies();
-        for queue in [
-            "amq.rabbitmq.reply-to",
-            "amq.rabbitmq.reply-to.g1h2AAhyZXBseQ.abc==",
-            "amq.gen-JzTY20BRgKO-HjmUJj0wLg",
-            "latchkey.replies.shop",
-            "latchkey.replies.shop.7",
-        ] {
-            assert!(may_be_answered(queue, &replies), "{queue}");
-        }
-        for queue in [
-            "",
-            " ",
-            "latchkey.refresh",
-            "latchkey.requests",
-            "latchkey.replies",
-            "latchkey.replies.",
-            "latchkey.repliesx",
-            "latchkey.dead",
-            "other.replies.shop",
-            "xlatchkey.replies.shop",
-            " latchkey.replies.shop",
-            "Latchkey.replies.shop",
-            "amq.rabbitmq.trace",
-            "amq.rabbitmq.log",
-            "amq.rabbitmq.reply-to.",
-            "amq.rabbitmq.reply-tox",
-            "amq.gen-",
-            "amq.gen",
-            "amq.topic",
-            "orders",
-        ] {
-            assert!(!may_be_answered(queue, &replies), "{queue}");
-        }
     }
 }

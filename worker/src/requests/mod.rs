@@ -12,6 +12,7 @@ mod disconnect_requested;
 mod ending;
 mod envelope;
 mod refresh_requested;
+mod reply_to;
 mod turns;
 
 use std::sync::Arc;
@@ -212,7 +213,7 @@ impl Desk {
             "Try again under the same message id; if it stays, whoever runs this installation finds the \
              reason in the log.",
         );
-        match Envelope::read(delivery, &self.0.terms.topology) {
+        match Envelope::read(delivery, &self.0.terms) {
             Ok(envelope) => self.0.reject(&envelope, &refused).await,
             Err(unanswerable) => self.0.bury(delivery, &unanswerable).await,
         }
@@ -239,7 +240,7 @@ impl Parts {
 
     /// Deals with a request as far as it goes.
     async fn deal_with(&self, delivery: &Received) -> Result<Ending, Trouble> {
-        let envelope = match Envelope::read(delivery, &self.terms.topology) {
+        let envelope = match Envelope::read(delivery, &self.terms) {
             Ok(envelope) => envelope,
             Err(unanswerable) => return self.bury(delivery, &unanswerable).await,
         };
