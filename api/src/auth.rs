@@ -141,7 +141,9 @@ pub(crate) async fn find_written(parts: &Parts, app: &App, key: &str) -> Result<
     Ok(find_key(parts, app, key.map(authorize::hash)).await?.0)
 }
 
-/// The key of a hash, with the hash. Whoever brings none that is valid takes from their address's budget.
+/// The key of a hash, with the hash. Whoever brings none that is valid takes from their address's budget. A valid key
+/// passes all the same, for whatever others at its address do: once the budget is spent keys are looked up a few at
+/// a time.
 async fn find_key(
     parts: &Parts,
     app: &App,
@@ -153,15 +155,19 @@ async fn find_key(
         household(client_address::of(*peer, &parts.headers, &app.limits.trusted_proxies))
     });
     let known = hash.as_ref().is_some_and(|hash| budgets.keys.knows(hash));
-    let spent = address.and_then(|address| budgets.failures.empty_for(&address));
-    if let Some(seconds) = spent.filter(|_| !known) {
-        return Err(too_many_failures(seconds));
-    }
-    let found = match &hash {
-        Some(hash) => api_keys::authenticate(&mut *app.conn().await?, hash).await?,
-        None => None,
+    let spent = address.and_then(|address| budgets.failures.empty_for(&address)).filter(|_| !known);
+    let found = match (&hash, spent) {
+        (Some(hash), None) => api_keys::authenticate(&mut *app.conn().await?, hash).await?,
+        (Some(hash), Some(_)) => {
+            let _turn = budgets.late_looks.acquire().await.ok();
+            api_keys::authenticate(&mut *app.conn().await?, hash).await?
+        }
+        (None, _) => None,
     };
     found.zip(hash).ok_or_else(|| {
+        if let Some(seconds) = spent {
+            return too_many_failures(seconds);
+        }
         address.map(|address| budgets.failures.take(address));
         unauthorized()
     })

@@ -16,6 +16,7 @@ use latchkey_shared::platforms::Platforms;
 use latchkey_shared::work::Store;
 use latchkey_shared::{boot, ops, telemetry};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,7 +26,7 @@ use crate::budget::Budget;
 use crate::listener::{self, Bounds};
 use crate::nudge::{self, Waiters};
 use crate::settings::ServeConfig;
-use crate::state::{App, Budgets, Limits};
+use crate::state::{App, Budgets, LATE_LOOKS, Limits};
 use crate::{readiness, router};
 
 /// Requests end within this, however slow their clients are; what they began in the database and
@@ -88,6 +89,7 @@ pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running>
         budgets: Budgets {
             keys: Budget::new(config.rate_limit, clock.clone()),
             failures: Budget::new(config.failure_limit, clock.clone()),
+            late_looks: Semaphore::new(LATE_LOOKS),
         },
         backlog: Backlog::new(config.common.outbox_max),
         waiters: Waiters::default(),

@@ -13,6 +13,7 @@ use latchkey_shared::operations::{Means, address};
 use latchkey_shared::ops::CheckReadiness;
 use latchkey_shared::platforms::Platforms;
 use latchkey_shared::work::Store;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -65,7 +66,12 @@ pub(crate) struct Budgets {
     pub(crate) keys: Budget<Vec<u8>>,
     /// Requests without a valid key, by address.
     pub(crate) failures: Budget<IpAddr>,
+    /// Turns to look up a key that comes from an address without a budget.
+    pub(crate) late_looks: Semaphore,
 }
+
+/// So that a flood of wrong keys leaves the database's connections to others.
+pub(crate) const LATE_LOOKS: usize = 2;
 
 impl App {
     /// A connection for reading, or for a single statement.

@@ -64,13 +64,16 @@ pub(crate) async fn for_the_end(
         return Ok(latest);
     }
     match cancel::run(app, workspace, id).await {
-        Ok(_) => Err(Problem::new(
-            Code::ConnectTimeout,
-            "The platform did not answer in time, so nothing was connected: try again.",
-        )),
+        Ok(_) => Err(too_slow()),
         Err(problem) if problem.code() == Code::ConnectEnded => find(app, workspace, id).await,
         Err(problem) => Err(problem),
     }
+}
+
+/// The platform took too long.
+pub(crate) fn too_slow() -> Problem {
+    let detail = "The platform did not answer in time, so nothing was connected: try again.";
+    Problem::new(Code::ConnectTimeout, detail)
 }
 
 /// Whether nothing more happens by itself.

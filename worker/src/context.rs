@@ -65,6 +65,8 @@ pub struct Context {
 /// How long work waits for its permit to call. After that it comes due again: a message must not be held for a
 /// platform that is slow.
 const PERMIT_PATIENCE: Duration = Duration::from_secs(2);
+/// The same where the platform has a small share, which one host that never answers can fill.
+const SMALL_PATIENCE: Duration = Duration::from_millis(100);
 
 impl Context {
     /// The clock.
@@ -101,7 +103,8 @@ impl Context {
 
     /// Waits for the permit to call. `None`: not now, because of shutdown or too much other work.
     pub async fn permit(&self, app: &AppKey) -> Option<Permit> {
-        self.stop.run_until_cancelled(self.permits.take(app, PERMIT_PATIENCE)).await?
+        let patience = if self.permits.is_small(app) { SMALL_PATIENCE } else { PERMIT_PATIENCE };
+        self.stop.run_until_cancelled(self.permits.take(app, patience)).await?
     }
 
     /// A name for the holder of one lease, which also names this process.

@@ -107,11 +107,14 @@ async fn a_wrong_key_is_told_on_the_form_and_costs_the_address() -> anyhow::Resu
         );
         assert!(!again.text.contains("lk_wrong"), "what was written is not shown again");
     }
-    let put_off = browser.submit("/sign-in", &[("key", &other)]).await?.expect(429)?;
+    let put_off = browser.submit("/sign-in", &[("key", "lk_wrong")]).await?.expect(429)?;
     assert!(put_off.headers.contains_key("retry-after"));
     let foreign = browser.at("https://evil.example").submit("/sign-in", &[("key", &other)]).await?;
     assert_eq!(foreign.status, 403);
     assert_eq!(count(&app, "sessions").await?, 0);
+    // Whoever brings a valid key does not pay for what others at the address tried.
+    browser.submit("/sign-in", &[("key", &other)]).await?.expect(200)?;
+    assert_eq!(count(&app, "sessions").await?, 1);
     app.finish().await
 }
 

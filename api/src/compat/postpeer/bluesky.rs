@@ -73,7 +73,14 @@ fn account_of(connect: &Connect) -> Result<AccountId, Problem> {
     let (_, what, _) = web::words::of_ending(connect.status, reason);
     Err(match reason {
         "APP_PASSWORD_REQUIRED" => Problem::new(Code::AppPasswordRequired, what).at("/password"),
+        // A worker waits for less long than this door.
+        "EXCHANGE_FAILED" if is_silence(connect) => waiting::too_slow(),
         "ACCOUNT_ALREADY_CONNECTED" => Problem::new(Code::AccountAlreadyConnected, what),
         _ => Problem::new(Code::ConnectFailed, format!("{what} ({reason})")),
     })
+}
+
+fn is_silence(connect: &Connect) -> bool {
+    let cause = connect.platform_error.as_ref().and_then(|error| error["cause"].as_str());
+    cause == Some("no_readable_answer")
 }
