@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 use latchkey_shared::telemetry;
 use latchkey_tests::app::{Answer, Options, eventually, logs, worn};
-use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule};
+use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule, REPEAT};
 use latchkey_tests::{Person, TestApp};
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
@@ -286,4 +286,78 @@ fn around<'a>(text: &'a str, found: &str) -> &'a str {
     let at = text.find(found).unwrap_or(0);
     let (from, to) = (at.saturating_sub(200), (at + 200).min(text.len()));
     text.get(from..to).unwrap_or("…")
+}
+
+/// A provider that repeats what it was sent, raw and in base64, in its words and in an identity.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_provider_repeats_of_a_request_is_kept_nowhere() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let said = json!({ "error": "odd", "error_description": "you sent {repeated}" }).to_string();
+    let repeats = |endpoint, name: &str, status| {
+        let headers = [(REPEAT.to_owned(), name.to_owned())].into();
+        FaultRule::new(endpoint, Fault::Answer { status, headers, body: said.clone() })
+    };
+    let mut number = 0;
+    let mut person = || {
+        number += 1;
+        format!("sam-{number}")
+    };
+    for (endpoint, name) in [
+        (Endpoint::TokenCode, "code"),
+        (Endpoint::TokenCode, "code_verifier"),
+        (Endpoint::TokenCode, "client_secret"),
+        (Endpoint::TokenCode, "authorization"),
+        (Endpoint::Userinfo, "authorization"),
+    ] {
+        let user = person();
+        app.sandbox.inject(repeats(endpoint, name, 400).for_user(&user));
+        let failed = connect(&app, ("SANDBOX", &user), &json!({})).await?;
+        assert_eq!(failed["status"], "failed", "{name}: {failed:#}");
+        assert_eq!(failed["platformError"]["error"], "odd", "{name}: {failed:#}");
+    }
+    for (name, status) in [
+        ("refresh_token", 400),
+        ("refresh_token", 200),
+        ("client_secret", 400),
+        ("authorization", 503),
+    ] {
+        let user = person();
+        let account = app.connect(&user).await?.account_id;
+        app.sandbox.inject(repeats(Endpoint::TokenRefresh, name, status).for_user(&user));
+        let path = app.path(&format!("/accounts/{account}/refresh"));
+        app.http.post(&path, &json!({})).await?.expect(202)?;
+        app.account_until(&account, |shown| !shown["lastError"].is_null()).await?;
+    }
+    for name in ["token", "client_secret", "authorization"] {
+        let user = person();
+        let account = app.connect(&user).await?.account_id;
+        app.sandbox.inject(repeats(Endpoint::Revoke, name, 400).for_user(&user).times(1));
+        app.http.delete(&app.path(&format!("/accounts/{account}"))).await?.expect(202)?;
+    }
+    let named = json!({ "id": "id-of-somebody", "name": "{repeated}", "username": "{repeated}" });
+    let headers = [(REPEAT.to_owned(), "authorization".to_owned())].into();
+    let named = Fault::Answer { status: 200, headers, body: named.to_string() };
+    let user = person();
+    app.sandbox.inject(FaultRule::new(Endpoint::Userinfo, named).for_user(&user));
+    connect(&app, ("SANDBOX", &user), &json!({})).await?;
+    app.until_none("outbox WHERE done_at IS NULL").await?;
+
+    let client = latchkey_tests::SandboxConfig::default().client_secret;
+    let mut secrets: Secrets = vec![("the client secret", client)];
+    secrets.extend(app.sandbox.secrets().into_iter().map(|secret| ("a code or token", secret)));
+    let sent = app.sandbox.requests();
+    let bodies =
+        sent.iter().flat_map(|request| url::form_urlencoded::parse(request.body.as_bytes()));
+    let verifiers = bodies.filter(|(name, _)| name == "code_verifier");
+    secrets.extend(verifiers.map(|(_, verifier)| ("a verifier", verifier.into_owned())));
+    for (place, text) in [
+        ("the database", dump(&app)?),
+        ("the logs", logs()),
+        ("the webhooks", webhooks(&app)),
+        ("the responses", app.http.seen()),
+    ] {
+        assert!(text.contains("[redacted]") || place == "the logs", "{place} tells what was said");
+        assert_clean(place, &text, secrets.iter().cloned());
+    }
+    app.finish().await
 }

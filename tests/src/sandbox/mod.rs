@@ -36,7 +36,7 @@ pub use control::HELP as CONTROL_HELP;
 pub use family::{Ending, FamilyView};
 pub use faults::{Endpoint, Fault, FaultRule, When};
 pub use ledger::{Kind, LedgerEntry, Outcome, fingerprint};
-pub use wears::{Page, Recorded};
+pub use wears::{Page, REPEAT, Recorded};
 
 use crate::loopback::{Bound, Server};
 use state::Shared;

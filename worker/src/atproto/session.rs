@@ -16,6 +16,7 @@ use url::Url;
 use super::did::Did;
 use super::http::{Answer, Body, CallError, GuardedHttp, NotSent};
 use super::jwt::Claims;
+use crate::oauth::secrets::Secrets;
 
 /// Answers are read up to this; real ones have a few kilobytes.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -161,10 +162,12 @@ impl Call<'_> {
     ) -> Result<Session, SessionError> {
         let bytes = whole(self.post(method, with).await?)?;
         let answer = serde_json::from_slice::<Tokens>(&bytes).ok();
-        answer.and_then(Tokens::session).ok_or_else(|| {
+        let session = answer.and_then(Tokens::session).ok_or_else(|| {
             // What the parser says could repeat a token.
             SessionError::Unreadable("there is no session in it".to_owned())
-        })
+        })?;
+        let secrets = Secrets::new([self.secret.expose_secret()]).and_in(&bytes);
+        Ok(Session { scope: session.scope.map(|scope| secrets.clean(&scope)), ..session })
     }
 
     /// The body, if the answer is one of success.
@@ -210,12 +213,9 @@ impl Call<'_> {
         }
         let said: XrpcError = serde_json::from_slice(&body.bytes).ok()?;
         let error = Some(said.error).filter(|error| !error.is_empty())?;
-        let message = said.message.map(|message| self.redacted(&message));
-        Some(Said { error: self.redacted(&error), message, status })
-    }
-
-    fn redacted(&self, text: &str) -> String {
-        text.replace(self.secret.expose_secret(), "[redacted]")
+        let secrets = Secrets::new([self.secret.expose_secret()]).and_in(&body.bytes);
+        let message = said.message.map(|message| secrets.clean(&message));
+        Some(Said { error: secrets.clean(&error), message, status })
     }
 }
 

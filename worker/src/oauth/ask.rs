@@ -11,6 +11,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::refusal::Refusal;
+use super::secrets::Secrets;
 use super::{CallError, PlatformHttp, rate_limit};
 
 /// Why nothing was learned.
@@ -66,9 +67,10 @@ pub(super) async fn ask(
 ) -> Result<Value, AskError> {
     let request = request(platform, question, tokens)
         .map_err(|error| CallError::Unreadable(error.to_string()))?;
+    let secrets = Secrets::of_request(&request);
     let response = http.send(platform, request, question.deadline).await?;
     let status = response.status();
-    let body: Option<Value> = serde_json::from_slice(response.body()).ok();
+    let body: Option<Value> = serde_json::from_slice(&secrets.clean_body(response.body())).ok();
     match body {
         Some(body) if status.is_success() => Ok(body),
         None if status.is_success() => Err(CallError::Unreadable("no JSON".to_owned()).into()),

@@ -9,6 +9,7 @@ use latchkey_shared::net_guard::{NetGuard, outbound_client};
 use latchkey_shared::platforms::{DiscoveryError, Platform, RefreshModel};
 
 use super::refusal::Refusal;
+use super::secrets::Secrets;
 use super::{errors, rate_limit};
 use crate::atproto::{GuardedHttp, NotSent, PATIENCE};
 use crate::deadline::Deadline;
@@ -138,7 +139,8 @@ impl PlatformHttp {
     }
 
     /// Sends one request. 2xx and 4xx (but 429) are answers to be read; all else is a [`CallError`].
-    /// The limit covers connecting, headers and body.
+    /// The limit covers connecting, headers and body. Of an answer that is no success the secrets of both sides are
+    /// left out; of one that is, the caller has to see to that.
     ///
     /// # Errors
     /// [`CallError`].
@@ -148,10 +150,11 @@ impl PlatformHttp {
         request: http::Request<Vec<u8>>,
         limit: Duration,
     ) -> Result<http::Response<Vec<u8>>, CallError> {
-        let request = reqwest::Request::try_from(request).map_err(unsent)?;
+        let secrets = Secrets::of_request(&request);
+        let request = (reqwest::Request::try_from(request).map_err(unsent)?, secrets);
         if platform.quirks.own_host {
             let refused = |error: NotSent| CallError::Unresolved(error.to_string());
-            let _turn = self.guarded.turn(request.url()).await.map_err(refused)?;
+            let _turn = self.guarded.turn(request.0.url()).await.map_err(refused)?;
             return execute(self.guarded.client(), platform, request, limit.min(PATIENCE)).await;
         }
         execute(&self.client, platform, request, limit).await
@@ -161,7 +164,7 @@ impl PlatformHttp {
 async fn execute(
     client: &reqwest::Client,
     platform: &Platform,
-    request: reqwest::Request,
+    (request, secrets): (reqwest::Request, Secrets),
     limit: Duration,
 ) -> Result<http::Response<Vec<u8>>, CallError> {
     let late = || CallError::Unreadable(format!("nothing within {} s", limit.as_secs()));
@@ -173,7 +176,13 @@ async fn execute(
     if status.is_redirection() {
         return Err(CallError::Status { status: code, retry_after, said: None });
     }
-    let body = deadline.wait(read(head)).await.unwrap_or_else(|| Err(late()));
+    let mut body = deadline.wait(read(head)).await.unwrap_or_else(|| Err(late()));
+    if let Ok(answer) = &mut body
+        && !status.is_success()
+    {
+        let secrets = secrets.and_in(answer.body());
+        *answer.body_mut() = secrets.clean_body(answer.body());
+    }
     if code == 429 || status.is_server_error() {
         let said = body.ok().and_then(|answer| errors::of_answer(code, answer.body()));
         return Err(CallError::Status { status: code, retry_after, said });

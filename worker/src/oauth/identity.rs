@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::PlatformHttp;
 use super::ask::{AskError, Question, ask, lacks};
+use super::secrets::REDACTED;
 use super::wire;
 
 /// Names and addresses longer than this are cut.
@@ -62,7 +63,8 @@ pub(super) fn read<S: AsRef<str>>(
         _ => text(&mapping.id),
     };
     Some(Identity {
-        id: id.filter(|id| !id.is_empty())?,
+        // One that was a secret names nobody: everybody's would be the same.
+        id: id.filter(|id| !id.is_empty() && !id.contains(REDACTED))?,
         // Some write handles with the sign that belongs before them, some without.
         username: mapping.username.as_ref().and_then(text).map(without_sign),
         display_name: mapping.display_name.as_ref().and_then(text),

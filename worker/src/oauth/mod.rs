@@ -21,6 +21,7 @@ pub mod refresh;
 pub mod refusal;
 pub mod revoke;
 pub mod schedule;
+pub(crate) mod secrets;
 mod token_client;
 mod wire;
 

@@ -13,6 +13,7 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::inspect::app_token;
 use super::refusal::{FailureClass, Refusal};
+use super::secrets::Secrets;
 use super::{CallError, PlatformHttp, app_password, rate_limit};
 
 /// What the platform said.
@@ -46,8 +47,9 @@ pub async fn revoke(
     }
     let request = request(platform, (endpoint, credentials), tokens)
         .map_err(|error| CallError::Unreadable(error.to_string()))?;
+    let secrets = Secrets::of_request(&request);
     let response = http.send(platform, request, deadline).await?;
-    let answer = read(platform, response.status(), response.body());
+    let answer = read(platform, response.status(), &secrets.clean_body(response.body()));
     Ok(match answer {
         Revoked::Refused(refusal) => {
             let wait = rate_limit::wait(platform, response.headers());

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::refusal::{Refusal, TokenError};
+use super::secrets::Secrets;
 use super::{CallError, PlatformHttp, wire};
 
 /// Longer lifetimes are not believed.
@@ -94,9 +95,10 @@ impl<'c> AsyncHttpClient<'c> for OneCall<'_> {
         Box::pin(async {
             let request = wire::dress(self.platform, self.wire, request)
                 .map_err(|error| CallError::Unreadable(error.to_string()))?;
+            let secrets = Secrets::of_request(&request);
             let answer = self.http.send(self.platform, request, self.deadline).await;
             let answer = answer.map_err(|error| TokenError::of_call(self.platform, error))?;
-            wire::undress(self.platform, answer)
+            wire::undress(self.platform, answer, secrets)
         })
     }
 }

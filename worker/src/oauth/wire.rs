@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use url::form_urlencoded::{self, Serializer};
 
 use super::refusal::{Refusal, TokenError};
+use super::secrets::Secrets;
 use super::token_client::MAX_LIFETIME;
 use super::{CallError, rate_limit};
 
@@ -90,21 +91,32 @@ fn with_query(uri: &str, pairs: &[(String, String)]) -> String {
     format!("{uri}{joint}{}", form(pairs))
 }
 
-/// The answer as RFC 6749 §5.1 would have it.
+/// The answer as RFC 6749 §5.1 would have it, without secrets where none belong.
 ///
 /// # Errors
 /// [`TokenError`]: it holds no tokens.
-pub fn undress(platform: &Platform, mut answer: HttpResponse) -> Result<HttpResponse, TokenError> {
+pub(super) fn undress(
+    platform: &Platform,
+    mut answer: HttpResponse,
+    secrets: Secrets,
+) -> Result<HttpResponse, TokenError> {
     let status = answer.status();
     let body: Option<Value> = serde_json::from_slice(answer.body()).ok();
+    let secrets = secrets.and_in(answer.body());
     if status.is_success()
-        && let Some(tokens) = body.as_ref().and_then(|body| tokens(platform, body))
+        && let Some(mut tokens) = body.as_ref().and_then(|body| tokens(platform, body))
     {
+        for plain in ["scope", "subject"] {
+            if let Some(text) = tokens[plain].as_str() {
+                tokens[plain] = secrets.clean(text).into();
+            }
+        }
         *answer.body_mut() = tokens.to_string().into_bytes();
         // Those of a 201 are as good, and our reader takes them from a 200 alone.
         *answer.status_mut() = http::StatusCode::OK;
         return Ok(answer);
     }
+    *answer.body_mut() = secrets.clean_body(answer.body());
     let retry_after = rate_limit::wait(platform, answer.headers());
     match super::errors::of_answer(status.as_u16(), answer.body()) {
         Some(refusal) => Err(TokenError::Refused(Refusal { wait: retry_after, ..refusal })),
@@ -173,7 +185,7 @@ mod tests {
         let platforms = platforms();
         let answer = http::Response::builder().status(status);
         let answer = answer.body(body.to_string().into_bytes()).unwrap();
-        let undressed = undress(platforms.get(id).unwrap(), answer)?;
+        let undressed = undress(platforms.get(id).unwrap(), answer, Secrets::default())?;
         assert_eq!(undressed.status(), 200);
         Ok(serde_json::from_slice(undressed.body()).unwrap())
     }

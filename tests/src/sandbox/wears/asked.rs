@@ -9,6 +9,8 @@ use axum::extract::{ConnectInfo, FromRequest, FromRequestParts as _, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -24,6 +26,9 @@ const LONGEST_BODY: usize = 1024 * 1024;
 
 /// Of more requests than this the older half is forgotten: a benchmark makes millions.
 const MOST_KEPT: usize = 20_000;
+
+/// Of an answer that repeats a part of its request: which one, a parameter or a header.
+pub const REPEAT: &str = "x-repeat";
 
 /// The headers that say something about a client.
 const KEPT: [&str; 5] = [
@@ -82,8 +87,27 @@ async fn record(shared: &Shared, platform: &str, request: Request, next: Next) -
         headers: KEPT.iter().filter_map(header).collect(),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
-    keep(&mut shared.books().requests, recorded);
-    next.run(Request::from_parts(parts, Body::from(body))).await
+    keep(&mut shared.books().requests, recorded.clone());
+    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    repeat(response, &recorded).await
+}
+
+/// An answer with the header [`REPEAT`] has what it names of the request where it says `{repeated}`, as it was and
+/// in base64.
+async fn repeat(mut response: Response, request: &Recorded) -> Response {
+    let Some(name) = response.headers_mut().remove(REPEAT) else { return response };
+    let name = name.to_str().unwrap_or_default();
+    let body = Params::parse(request.body.as_bytes());
+    let query = request.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let header = request.headers.get(name).map(String::as_str);
+    let header = header.map(|value| value.split_once(' ').map_or(value, |(_, value)| value));
+    let value = query.or(header).or(body.get(name)).unwrap_or_default();
+    let repeated = format!("{value} {}", STANDARD.encode(value));
+    let (mut parts, body) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let body = to_bytes(body, LONGEST_BODY).await.unwrap_or_default();
+    let body = String::from_utf8_lossy(&body).replace("{repeated}", &repeated);
+    Response::from_parts(parts, Body::from(body))
 }
 
 fn keep(requests: &mut Vec<Recorded>, recorded: Recorded) {

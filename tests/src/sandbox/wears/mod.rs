@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
-pub use asked::Recorded;
+pub use asked::{REPEAT, Recorded};
 pub use pages::Page;
 
 pub(super) use asked::recorded;
