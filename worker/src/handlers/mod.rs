@@ -17,6 +17,7 @@ mod webhook_due;
 
 pub use webhook_due::REQUEST_TIMEOUT as WEBHOOK_TIMEOUT;
 
+use futures_util::future::BoxFuture;
 use latchkey_shared::credentials::Credentials;
 use latchkey_shared::failpoint;
 use latchkey_shared::messages::{CallbackReceived, Command, CommandKind, GrantRef};
@@ -42,13 +43,15 @@ pub fn terms(kind: CommandKind) -> Terms {
 /// [`Failure`].
 pub async fn handle(context: &Context, command: &Command) -> Result<Outcome, Failure> {
     failpoint::reach("handle", || command.body().to_string()).await;
-    match command {
-        Command::CallbackReceived(message) => callback_received::handle(context, message).await,
-        Command::RefreshDue(message) => refresh_due::handle(context, message).await,
-        Command::CheckDue(message) => check_due::handle(context, message).await,
-        Command::RevocationDue(message) => revocation_due::handle(context, message).await,
-        Command::WebhookDue(message) => webhook_due::handle(context, message).await,
-    }
+    // The largest would be part of every future that calls this one: on the heap it takes no stack.
+    let handling: BoxFuture<'_, _> = match command {
+        Command::CallbackReceived(message) => Box::pin(callback_received::handle(context, message)),
+        Command::RefreshDue(message) => Box::pin(refresh_due::handle(context, message)),
+        Command::CheckDue(message) => Box::pin(check_due::handle(context, message)),
+        Command::RevocationDue(message) => Box::pin(revocation_due::handle(context, message)),
+        Command::WebhookDue(message) => Box::pin(webhook_due::handle(context, message)),
+    };
+    handling.await
 }
 
 /// Ends a connect that nobody finished; for the sweep.
