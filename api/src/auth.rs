@@ -141,9 +141,8 @@ pub(crate) async fn find_written(parts: &Parts, app: &App, key: &str) -> Result<
     Ok(find_key(parts, app, key.map(authorize::hash)).await?.0)
 }
 
-/// The key of a hash, with the hash. Whoever brings none that is valid takes from their address's budget. A valid key
-/// passes all the same, for whatever others at its address do: once the budget is spent keys are looked up a few at
-/// a time.
+/// The key of a hash, with the hash. A request without a valid key takes from its address's budget. A valid key passes
+/// also when that budget is spent: then keys are looked up a few at a time.
 async fn find_key(
     parts: &Parts,
     app: &App,

@@ -75,8 +75,8 @@ fn refused(error: &serde_json::Error, pointer: String) -> Refused {
     Refused::invalid(vec![FieldError::at(pointer, without_value(message))])
 }
 
-/// What stands where it does not belong may be a secret: only its kind is told. `expected` comes from us, and
-/// holds nothing of the body.
+/// An error message without the value that it complains of, which may be a secret in the wrong field. The part after
+/// `expected` lists our own types and words.
 #[must_use]
 pub fn without_value(message: &str) -> String {
     let (told, expected) = match message.rsplit_once(", expected ") {

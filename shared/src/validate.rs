@@ -8,7 +8,7 @@ const NAME_CHARS: usize = 200;
 const CREDENTIAL_CHARS: usize = 1000;
 const MAX_SCOPES: usize = 100;
 const MAX_SCOPE_BYTES: usize = 200;
-/// So many faults are told at once.
+/// How many errors one answer lists.
 const MAX_ERRORS: usize = 20;
 const METADATA_BYTES: usize = 4 * 1024;
 
@@ -19,7 +19,7 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// Notes what is wrong with a field. Of very many faults a caller learns the first.
+    /// Notes what is wrong with a field. Of very many errors the first ones are listed.
     pub fn wrong(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
         if self.errors.len() < MAX_ERRORS {
             self.errors.push(FieldError::at(pointer, message));

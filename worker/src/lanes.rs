@@ -17,7 +17,7 @@ pub const SLOW: Duration = Duration::from_secs(3);
 const LINGERS: Duration = Duration::from_millis(500);
 /// How long room is waited for at most.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Who waits for room looks again so often.
+/// How long a delivery that waits for room pauses between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// The attempts under way in this process.

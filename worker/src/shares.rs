@@ -1,5 +1,5 @@
-//! So many at once for each of those that share something: a producer, a host. Whoever wants more waits for its
-//! own, and for nobody else's.
+//! A limit of concurrent uses for each name, such as a producer or a host. A task that wants more waits for a use
+//! under the same name to end.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ pub(crate) struct Share {
 }
 
 impl Shares {
-    /// So many at once for each, and at least one.
+    /// At most `each` uses at once under one name, and at least one.
     pub(crate) fn new(each: usize) -> Self {
         Self { each: each.max(1), open: Arc::default() }
     }

@@ -8,7 +8,7 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-/// How Rust's library is told: <https://doc.rust-lang.org/std/thread/#stack-size>.
+/// The variable from which Rust's library reads the size: <https://doc.rust-lang.org/std/thread/#stack-size>.
 const VARIABLE: &str = "RUST_MIN_STACK";
 const BYTES: &str = "536870912";
 

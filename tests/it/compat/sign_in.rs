@@ -112,7 +112,7 @@ async fn a_wrong_key_is_told_on_the_form_and_costs_the_address() -> anyhow::Resu
     let foreign = browser.at("https://evil.example").submit("/sign-in", &[("key", &other)]).await?;
     assert_eq!(foreign.status, 403);
     assert_eq!(count(&app, "sessions").await?, 0);
-    // Whoever brings a valid key does not pay for what others at the address tried.
+    // A valid key passes, although the address's budget is spent.
     browser.submit("/sign-in", &[("key", &other)]).await?.expect(200)?;
     assert_eq!(count(&app, "sessions").await?, 1);
     app.finish().await

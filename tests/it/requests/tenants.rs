@@ -27,7 +27,7 @@ fn forbidden(app: &TestApp) -> Vec<String> {
         "amq.rabbitmq.log",
         "amq.gen-",
         "other.replies.x",
-        // RabbitMQ would close the connection of whoever sends it this one.
+        // RabbitMQ closes the connection that publishes to this one.
         "amq.rabbitmq.reply-to.g1h3",
     ];
     ours.iter().map(|queue| app.broker_name(queue)).chain(others.map(ToOwned::to_owned)).collect()

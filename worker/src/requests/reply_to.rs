@@ -1,7 +1,7 @@
 //! Where the answer to a request may go.
 //!
-//! `reply_to` would let whoever may publish requests have us write into any queue of the broker, our own and
-//! other producers' included. So a producer is answered by direct reply-to, in a queue that RabbitMQ named, or in
+//! With `reply_to` a producer could have us publish to any queue of the broker, our own and other producers'
+//! included. So a producer is answered by direct reply-to, in a queue that RabbitMQ named, or in
 //! one that bears its own name as a user of the broker.
 
 use base64::Engine as _;
@@ -11,7 +11,7 @@ use latchkey_shared::broker::consumer::Received;
 use latchkey_shared::code::Code;
 use latchkey_shared::refused::Refused;
 
-/// RabbitMQ's word for answers to whoever asked, and what it makes of it on the way.
+/// The name of RabbitMQ's direct reply-to. The broker appends the producer's channel on the way.
 const DIRECT: &str = "amq.rabbitmq.reply-to";
 /// What the names begin with that RabbitMQ gives to queues.
 const SERVER_NAMED: &str = "amq.gen-";
@@ -35,7 +35,7 @@ pub(super) fn check(
     Err(Refused::new(Code::ReplyToForbidden, detail))
 }
 
-/// A producer without a name has queues only where the operator trusts whoever may publish.
+/// A producer without a `user_id` has reply queues only under `LATCHKEY_TRUST_PRODUCERS`.
 fn may_be_answered(queue: &str, replies: &str, (user, trust): (Option<&str>, bool)) -> bool {
     let rest = |prefix: &str| queue.strip_prefix(prefix).filter(|rest| !rest.is_empty());
     let own = |rest: &str| match user {
@@ -50,7 +50,7 @@ fn may_be_answered(queue: &str, replies: &str, (user, trust): (Option<&str>, boo
         || rest(replies).is_some_and(own)
 }
 
-/// RabbitMQ closes the connection of whoever sends it a direct reply-to that does not decode: the process of a
+/// RabbitMQ closes the connection that publishes to a direct reply-to which does not decode: the process of a
 /// channel in Erlang's external term format (<https://www.erlang.org/doc/apps/erts/erl_ext_dist.html>, `NEW_PID_EXT`
 /// and `PID_EXT`), and a key.
 fn is_a_channel(encoded: &str) -> bool {

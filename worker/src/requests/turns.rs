@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::shares::{Share, Shares};
 
-/// So many more requests than there are turns are received, so that others' stand among those of one producer.
+/// How many times as many requests as turns are received: other producers' requests then stand among those of one.
 const RECEIVED: usize = 4;
 
 /// The turns of this process.
