@@ -103,10 +103,7 @@ impl Lanes {
     /// [`Full`].
     pub fn enter(&self, to: Receiver) -> Result<Lane, Full> {
         let mut open = locked(&self.open);
-        let own = || open.iter().filter(|attempt| attempt.to.endpoint == to.endpoint);
-        // One of its own that hangs says more than how it was before.
-        let cap = if to.pace == Pace::Silent || own().any(Attempt::hangs) { 1 } else { self.cap };
-        if own().count() >= cap {
+        if !has_own_room(&open, &to, self.cap) {
             return Err(Full::Endpoint);
         }
         let to = Receiver { pace: pace(&open, &to), ..to };
@@ -137,11 +134,26 @@ impl Lanes {
         false
     }
 
+    /// Whether an endpoint that had no room may have some again, within the time for which room is waited for.
+    #[must_use]
+    pub fn may_enter(&self, to: &Receiver, begun: Instant) -> bool {
+        let open = locked(&self.open);
+        begun.elapsed() < PATIENCE && has_own_room(&open, to, self.cap)
+    }
+
     fn has_room(&self, open: &[Attempt], to: &Receiver) -> bool {
         let slow = open.iter().filter(|attempt| attempt.is_slow());
         leaves_some(open.iter(), self.turns, &to.organisation)
             && (to.pace == Pace::Prompt || leaves_some(slow, self.turns / 2, &to.organisation))
     }
+}
+
+/// Whether the endpoint has fewer attempts open than it may have.
+fn has_own_room(open: &[Attempt], to: &Receiver, cap: usize) -> bool {
+    let own = || open.iter().filter(|attempt| attempt.to.endpoint == to.endpoint);
+    // One of its own that hangs says more than how it was before.
+    let cap = if to.pace == Pace::Silent || own().any(Attempt::hangs) { 1 } else { cap };
+    own().count() < cap
 }
 
 /// How long its last answer took, or, if that is more, how long one of its organisation at the same host takes.

@@ -42,7 +42,7 @@ const LEASE: TimeDelta = TimeDelta::seconds(30);
 /// this.
 const SLOW_AGAIN: Duration = Duration::from_secs(3);
 
-/// What is to be sent, and the right to do so.
+/// What is to be sent.
 struct Request {
     delivery: Delivery,
     endpoint: Endpoint,
@@ -50,11 +50,10 @@ struct Request {
     /// The newest first; two while one is being rotated out.
     secrets: Vec<SecretString>,
     attempt: i32,
-    _lane: Lane,
 }
 
 enum Prepared {
-    Request(Box<Request>),
+    Request(Box<Request>, Lane),
     Over,
     Full(Full, Receiver),
 }
@@ -68,20 +67,19 @@ pub async fn handle(context: &Context, message: &WebhookDue) -> Result<Outcome, 
         return Ok(Outcome::Stale("no permit: it comes due again"));
     };
     let (begun, mut prepared) = (Instant::now(), prepare(context, message).await?);
-    while let Prepared::Full(Full::Others, to) = &prepared
-        && context.lanes.until_room(to, begun).await
-    {
-        prepared = prepare(context, message).await?;
-    }
-    let request = match prepared {
-        Prepared::Request(request) => request,
-        Prepared::Over => return Ok(Outcome::Stale("not to be delivered now")),
-        Prepared::Full(full, _) => {
-            put_off(context, message, full).await?;
+    while let Prepared::Full(full, to) = &prepared {
+        if !has_room_after_all(context, message, (*full, to), begun).await? {
             return Ok(Outcome::Stale("it waits for others"));
         }
+        prepared = prepare(context, message).await?;
+    }
+    let Prepared::Request(request, lane) = prepared else {
+        return Ok(Outcome::Stale("not to be delivered now"));
     };
     let sent = send::send(context, &request).await;
+    // Before the queue is looked at for the next: a delivery that found no room looks once more after it has
+    // gone back there, and so is seen by one of the two.
+    drop(lane);
     let mut work = context.store.begin().await?;
     finish::write(context, &mut work, &request, &sent).await?;
     work.commit().await?;
@@ -127,8 +125,23 @@ async fn prepare(context: &Context, message: &WebhookDue) -> Result<Prepared, Fa
     let secrets = secrets(context, &mut work, &endpoint).await?;
     work.commit().await?;
     let body = event.map(|event| event.to_string()).unwrap_or_default();
-    let request = Request { delivery, endpoint, body, secrets, attempt, _lane: lane };
-    Ok(Prepared::Request(Box::new(request)))
+    let request = Request { delivery, endpoint, body, secrets, attempt };
+    Ok(Prepared::Request(Box::new(request), lane))
+}
+
+/// Waits for room that others of its organisation may give back in a moment, or goes back into the queue. True:
+/// there is room now.
+async fn has_room_after_all(
+    context: &Context,
+    message: &WebhookDue,
+    (full, to): (Full, &Receiver),
+    begun: Instant,
+) -> Result<bool, DbError> {
+    if full == Full::Others && context.lanes.until_room(to, begun).await {
+        return Ok(true);
+    }
+    put_off(context, message, full).await?;
+    Ok(full == Full::Endpoint && context.lanes.may_enter(to, begun))
 }
 
 /// Costs no attempt, and no time in a slot: at once due again where another's end makes room for it.
