@@ -2,8 +2,11 @@
 //! from elsewhere and keep no key.
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::http::HeaderValue;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::routing::{MethodRouter, get};
+use serde::Serialize;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa_swagger_ui::{Config, SwaggerUi, Url};
 
@@ -20,6 +23,14 @@ const DOCUMENTS: [(&str, &str); 6] = [
     ("WoopSocial", "../compat/woopsocial/openapi.json"),
     ("Ocoya", "../compat/ocoya/openapi.json"),
 ];
+
+/// A route that answers a document. It is written once: many who read slowly hold one copy.
+pub(crate) fn document<S: Clone + Send + Sync + 'static>(
+    document: &impl Serialize,
+) -> MethodRouter<S> {
+    let body = Bytes::from(serde_json::to_vec(document).expect("documents are always JSON"));
+    get(move || async move { ([(CONTENT_TYPE, "application/json")], body) })
+}
 
 /// The routes.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {

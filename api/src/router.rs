@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
@@ -82,13 +81,12 @@ fn open_routes() -> OpenApiRouter<Arc<App>> {
 pub(crate) fn router(app: Arc<App>) -> Router {
     let (keyed_router, _) = keyed_routes().split_for_parts();
     let (open_router, _) = open_routes().split_for_parts();
-    let document = openapi::document();
     let router = keyed_router
         .route_layer(from_fn_with_state(app.clone(), keyed::run))
         .merge(open_router)
         .merge(compat::router(&app))
-        .route("/openapi.json", get(move || async { Json(document) }))
-        .route("/asyncapi.json", get(|| async { Json(asyncapi::document()) }))
+        .route("/openapi.json", reference::document(&openapi::document()))
+        .route("/asyncapi.json", reference::document(&asyncapi::document()))
         .merge(reference::router())
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)

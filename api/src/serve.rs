@@ -111,7 +111,13 @@ pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running>
         running.serve_operators(listener, &app)?;
     }
     running.listen_for_nudges(consuming, &app);
-    let bounds = Bounds { connections: config.max_connections, idle: config.idle_timeout };
+    let bounds = Bounds {
+        connections: config.max_connections,
+        per_address: config.max_connections_per_address,
+        trusted_proxies: config.trusted_proxies,
+        idle: config.idle_timeout,
+        stall: config.stall_timeout,
+    };
     running.serve(listener, router::router(app), bounds);
     tracing::info!(address = %running.addr, public_url = %running.public_url, "serving");
     Ok(running)

@@ -20,8 +20,11 @@ const DB_CONNECTIONS: u32 = 16;
 const RATE_LIMIT: u32 = 30_000;
 const FAILURE_LIMIT: u32 = 600;
 const MAX_CONNECTIONS: usize = 4096;
+/// More than the browsers of a large office have open, and an eighth of all.
+const MAX_CONNECTIONS_PER_ADDRESS: usize = 512;
 /// Longer than proxies keep their connections: whoever closes first should be the proxy.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 const AFTER_HELP: &str = "`latchkey-api serve --help` tells the settings.";
 
@@ -197,9 +200,17 @@ pub struct ServeConfig {
     #[arg(long, env = "LATCHKEY_MAX_CONNECTIONS", default_value_t = MAX_CONNECTIONS, value_parser = parse_connections)]
     pub max_connections: usize,
 
+    /// How many of them from one address, or one IPv6 network of 64 bits; trusted proxies are not counted
+    #[arg(long, env = "LATCHKEY_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = MAX_CONNECTIONS_PER_ADDRESS, value_parser = parse_connections)]
+    pub max_connections_per_address: usize,
+
     /// How many seconds a connection may wait for the head of its next request
     #[arg(long, env = "LATCHKEY_IDLE_TIMEOUT", default_value = "75", value_name = "SECONDS", value_parser = parse_seconds)]
     pub idle_timeout: Duration,
+
+    /// How many seconds a client may take nothing of its answer before its connection is closed
+    #[arg(long, env = "LATCHKEY_STALL_TIMEOUT", default_value = "30", value_name = "SECONDS", value_parser = parse_seconds)]
+    pub stall_timeout: Duration,
 }
 
 impl ServeConfig {
@@ -217,7 +228,9 @@ impl ServeConfig {
             failure_limit: FAILURE_LIMIT,
             trusted_proxies: Vec::new(),
             max_connections: MAX_CONNECTIONS,
+            max_connections_per_address: MAX_CONNECTIONS_PER_ADDRESS,
             idle_timeout: IDLE_TIMEOUT,
+            stall_timeout: STALL_TIMEOUT,
         }
     }
 }
@@ -280,6 +293,7 @@ mod tests {
             assert_eq!(config.callback_wait, CALLBACK_WAIT);
             assert_eq!(config.common.connect_lifetime, CONNECT_LIFETIME);
             assert_eq!(config.idle_timeout, IDLE_TIMEOUT);
+            assert_eq!(config.stall_timeout, STALL_TIMEOUT);
         }
     }
 

@@ -33,6 +33,7 @@ pub mod refused;
 pub mod relay;
 pub mod release;
 pub mod replies;
+pub mod shares;
 pub mod telemetry;
 pub mod timestamp;
 pub mod tls;

@@ -17,7 +17,6 @@ mod receipt;
 pub mod requests;
 mod runtime;
 pub mod settings;
-mod shares;
 mod signature;
 pub mod sweeps;
 pub mod threads;

@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::Request;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::get;
-use axum::{Json, Router};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -82,7 +81,7 @@ impl Dialect {
         openapi::serve_at(&mut document, &app.url(&format!("/compat/{}{}", self.name, self.base)));
         routes
             .merge((self.beside)())
-            .route("/openapi.json", get(move || async { Json(document) }))
+            .route("/openapi.json", crate::reference::document(&document))
             .fallback(move || async { self.unknown_path() })
             .method_not_allowed_fallback(unknown_method)
             .layer(from_fn(move |request, next| self.speak(request, next)))

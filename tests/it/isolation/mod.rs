@@ -6,4 +6,5 @@ mod own_hosts;
 mod raw_amqp;
 mod receivers;
 mod slots;
+mod slow_readers;
 mod unreadable;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use latchkey_shared::net_guard::{NetGuard, Refused};
+use latchkey_shared::shares::{Share, Shares};
 use reqwest::header::HeaderMap;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use url::Url;
 
 use crate::deadline::Deadline;
-use crate::shares::{Share, Shares};
 
 /// How long a host may take that an outsider chose: it holds what all share.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
+use latchkey_shared::shares::{Share, Shares};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use crate::shares::{Share, Shares};
 
 /// How many times as many requests as turns are received: other producers' requests then stand among those of one.
 const RECEIVED: usize = 4;
