@@ -12,6 +12,7 @@ mod extract;
 mod idempotency;
 mod keyed;
 mod listener;
+mod log_watch;
 mod nudge;
 mod openapi;
 mod pagination;

@@ -24,6 +24,7 @@ use url::Url;
 
 use crate::budget::Budget;
 use crate::listener::{self, Bounds};
+use crate::log_watch::{self, LogWatch};
 use crate::nudge::{self, Waiters};
 use crate::settings::ServeConfig;
 use crate::state::{App, Budgets, LATE_LOOKS, Limits};
@@ -93,6 +94,7 @@ pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running>
         },
         backlog: Backlog::new(config.common.outbox_max),
         waiters: Waiters::default(),
+        log_watch: LogWatch::new(),
         check_readiness: readiness::check(health_db, publisher, config.common.outbox_max),
         tasks: tasks.clone(),
         stopping: stopping.clone(),
@@ -111,6 +113,7 @@ pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running>
         running.serve_operators(listener, &app)?;
     }
     running.listen_for_nudges(consuming, &app);
+    running.watch_log(&app);
     let bounds = Bounds {
         connections: config.max_connections,
         per_address: config.max_connections_per_address,
@@ -144,6 +147,11 @@ impl Running {
         let (clock, waiters) = (app.clock().clone(), app.waiters.clone());
         let listening = nudge::listen(supervisor, clock, waiters, self.broker.clone());
         tokio::spawn(listening);
+    }
+
+    fn watch_log(&self, app: &App) {
+        let stop = self.stopping.clone();
+        tokio::spawn(log_watch::run(app.store.clone(), app.log_watch.clone(), stop));
     }
 
     /// Takes no new connections, lets requests under way end, and waits until what they committed

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::budget::Budget;
+use crate::log_watch::LogWatch;
 use crate::nudge::Waiters;
 
 /// What handlers share.
@@ -39,6 +40,8 @@ pub(crate) struct App {
     pub(crate) backlog: Backlog,
     /// Callbacks that wait for their connect to end.
     pub(crate) waiters: Waiters,
+    /// Requests that wait for events of the log.
+    pub(crate) log_watch: LogWatch,
     /// Whether this process should get work.
     pub(crate) check_readiness: CheckReadiness,
     /// Requests and publishing under way.

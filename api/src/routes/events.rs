@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::auth::{Caller, Viewer};
 use crate::extract::Params;
+use crate::log_watch::Wanted;
 use crate::pagination::{self, Limit};
 use crate::problem::Problem;
 use crate::state::App;
@@ -22,7 +23,6 @@ use crate::state::App;
 /// In place of a cursor: behind everything that there is.
 const NOW: &str = "now";
 const MAX_WAIT_SECONDS: u64 = 30;
-const REREAD_EVERY: Duration = Duration::from_millis(250);
 
 /// Which part of the log is wanted.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -113,7 +113,8 @@ struct Reading {
     account: Option<AccountId>,
     types: Vec<String>,
     limit: i64,
-    until: Instant,
+    /// `None`: whatever there is now is the answer.
+    until: Option<Instant>,
 }
 
 impl EventsQuery {
@@ -137,24 +138,48 @@ impl EventsQuery {
             account: self.account_id,
             types: types(self.types.as_deref())?,
             limit: Limit::or_default(self.limit),
-            until: Instant::now() + Duration::from_secs(self.wait),
+            until: (self.wait > 0).then(|| Instant::now() + Duration::from_secs(self.wait)),
         })
     }
 }
 
 async fn read(app: &App, caller: &Caller, query: EventsQuery) -> Result<EventList, Problem> {
     let mut reading = query.check(caller)?;
-    loop {
-        let (events, next) = read_once(app, caller, &reading).await?;
-        if !events.is_empty() || Instant::now() >= reading.until || app.stopping.is_cancelled() {
-            let data = events.iter().map(LoggedEvent::body).collect();
-            return Ok(EventList { data, next_cursor: encode(&next) });
-        }
+    let (events, next) = match reading.until {
+        None => read_once(app, caller, &reading).await?,
+        Some(until) => read_until(app, caller, &mut reading, until).await?,
+    };
+    let data = events.iter().map(LoggedEvent::body).collect();
+    Ok(EventList { data, next_cursor: encode(&next) })
+}
+
+/// The first events that there are, or none when the time is up or this process is to end.
+async fn read_until(
+    app: &App,
+    caller: &Caller,
+    reading: &mut Reading,
+    until: Instant,
+) -> Result<(Vec<LoggedEvent>, LogPosition), Problem> {
+    let wanted = Wanted {
+        organisation: caller.organisation_id.clone(),
+        workspace: reading.workspace.clone(),
+        account: reading.account.clone(),
+        types: reading.types.clone(),
+    };
+    // Before the first look: what is written after that look wakes.
+    let watcher = app.log_watch.enter(caller, wanted)?;
+    let (mut events, mut next) = read_once(app, caller, reading).await?;
+    while events.is_empty() && Instant::now() < until && !app.stopping.is_cancelled() {
         // What was looked at once is not looked at again.
         reading.after = Some(next);
-        let pause = tokio::time::sleep(REREAD_EVERY);
-        app.stopping.run_until_cancelled(pause).await;
+        let _turn = tokio::select! {
+            turn = watcher.woken() => Some(turn),
+            () = tokio::time::sleep_until(until) => None,
+            () = app.stopping.cancelled() => None,
+        };
+        (events, next) = read_once(app, caller, reading).await?;
     }
+    Ok((events, next))
 }
 
 /// Some events, and where to go on. Holds no connection longer than two queries take.

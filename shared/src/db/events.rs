@@ -1,11 +1,15 @@
 //! The event log.
 
+mod heads;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Integer, Interval, Jsonb, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
+
+pub use heads::{EventHead, heads};
 
 use super::DbError;
 use crate::clock::Clock;

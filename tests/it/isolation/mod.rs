@@ -2,6 +2,7 @@
 
 mod deep;
 mod full_queues;
+mod long_polls;
 mod own_hosts;
 mod raw_amqp;
 mod receivers;
