@@ -1,13 +1,21 @@
 //! The brake of a platform app: when its calls fail in a row, or its platform refuses our client, only probes
 //! call, and no account expires. The first good answer takes it off.
 //!
+//! Where organisations share an app, the accounts of one alone put no brake on it: what befalls them may be of its
+//! own making.
+//!
 //! A brake that was on for hours while probes were refused in clear words is taken off as well: then the
 //! refusals are true.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_shared::db::app_health::{Announcement, AppHealth, Cause};
+use latchkey_shared::ids::OrganisationId;
 use serde_json::{Map, Value};
 
+/// Between the organisation and the grant in the name of a failing one.
+const OF: char = '/';
 /// How many failing grants a row remembers: enough to brake.
 const MAX_FAILING: usize = 32;
 /// Refusals in clear words for so long are true.
@@ -74,13 +82,16 @@ pub fn probe_interval(health: &AppHealth, now: DateTime<Utc>) -> TimeDelta {
     (lasted / 10).clamp(FIRST_PROBE, LAST_PROBE)
 }
 
-/// Notes a failure; `brake_after` grants that fail in a row put the brake on.
+/// Notes a failure; `brake_after` grants that fail in a row put the brake on. `organisation`: the grant's, if
+/// others have accounts through the app, too.
 pub fn after_failure(
     health: &mut AppHealth,
     failed: &Failed<'_>,
-    brake_after: usize,
+    (brake_after, organisation): (usize, Option<&OrganisationId>),
     now: DateTime<Utc>,
 ) -> Option<Change> {
+    let name = organisation.map(|own| format!("{own}{OF}{}", failed.subject));
+    let failed = &Failed { subject: name.as_deref().unwrap_or(failed.subject), ..*failed };
     count_recent(health, now);
     // Refused before, while others were refreshed since, or spent unread: that is this grant's own affair.
     let own_affair =
@@ -111,7 +122,8 @@ pub fn after_failure(
     }
     let in_a_row = failing(health).len() >= brake_after && failed.cause != Cause::Client;
     let doubted = failed.cause != Cause::Refusals || !health.refusals_believed;
-    if !(clients_fault || (in_a_row && doubted)) {
+    let widespread = organisation.is_none() || organisations(health).len() > 1;
+    if !(widespread && (clients_fault || (in_a_row && doubted))) {
         return None;
     }
     health.braked_since = Some(now);
@@ -196,6 +208,11 @@ fn remember(health: &mut AppHealth, failed: &Failed<'_>, now: DateTime<Utc>) {
     }
 }
 
+/// Whose grants fail.
+fn organisations(health: &AppHealth) -> BTreeSet<&str> {
+    failing(health).keys().filter_map(|name| Some(name.split_once(OF)?.0)).collect()
+}
+
 fn failing(health: &AppHealth) -> &Map<String, Value> {
     static NONE: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
     health.failing.as_object().unwrap_or(&NONE)
@@ -241,7 +258,7 @@ mod tests {
                 refused_since: None,
                 in_doubt: false,
             };
-            after_failure(&mut self.health, &failed, AFTER, self.now)
+            after_failure(&mut self.health, &failed, (AFTER, None), self.now)
         }
 
         fn succeeds(&mut self) -> Option<Change> {
@@ -269,7 +286,7 @@ mod tests {
             let (cause, reason) = (Cause::Refusals, "invalid_grant");
             let subject = grant.as_str();
             let failed = Failed { cause, reason, subject, refused_since, in_doubt: false };
-            assert_eq!(after_failure(&mut app.health, &failed, AFTER, app.now), None);
+            assert_eq!(after_failure(&mut app.health, &failed, (AFTER, None), app.now), None);
         }
     }
 
@@ -306,6 +323,29 @@ mod tests {
             quiet.succeeds();
         }
         assert!(later <= TimeDelta::minutes(20), "{later}");
+    }
+
+    #[test]
+    fn one_of_several_organisations_puts_no_brake_on() {
+        let clock = Clock::system();
+        let (own, other) = (OrganisationId::new(&clock), OrganisationId::new(&clock));
+        for (cause, reason) in [
+            (Cause::Refusals, "invalid_grant"),
+            (Cause::Failures, "http_503"),
+            (Cause::Client, "invalid_client"),
+        ] {
+            let mut app = App::new();
+            let refused_since = (cause == Cause::Client).then_some(app.now);
+            let fails = |app: &mut App, grant: usize, whose| {
+                let subject = app.grants[grant].as_str();
+                let failed = Failed { cause, reason, subject, refused_since, in_doubt: false };
+                after_failure(&mut app.health, &failed, (AFTER, Some(whose)), app.now)
+            };
+            for grant in 0..7 {
+                assert_eq!(fails(&mut app, grant, &own), None, "{reason}");
+            }
+            assert_eq!(fails(&mut app, 7, &other), Some(Change::Braked), "{reason}");
+        }
     }
 
     #[test]
@@ -346,7 +386,7 @@ mod tests {
             let (cause, subject) = (Cause::Refusals, grant.as_str());
             let reason = "invalid_grant";
             let failed = Failed { cause, reason, subject, refused_since: None, in_doubt: true };
-            assert_eq!(after_failure(&mut app.health, &failed, AFTER, app.now), None);
+            assert_eq!(after_failure(&mut app.health, &failed, (AFTER, None), app.now), None);
         }
         assert_eq!(app.health.failing, serde_json::json!({}));
         assert!(!is_suspicious(&app.health));
@@ -398,7 +438,7 @@ mod tests {
                 refused_since: Some(first),
                 in_doubt: false,
             };
-            after_failure(&mut app.health, &failed, AFTER, app.now)
+            after_failure(&mut app.health, &failed, (AFTER, None), app.now)
         };
         app.later(TimeDelta::seconds(5));
         app.succeeds();

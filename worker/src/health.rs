@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_shared::db::app_health::{self, AppHealth, AppKey, Cause};
 use latchkey_shared::db::{self, DbError};
+use latchkey_shared::ids::WorkspaceId;
 use latchkey_shared::work::Work;
 
 use crate::brake::{self, Change, Failed, Succeeded};
@@ -27,12 +28,14 @@ pub struct Changed {
 pub async fn note_failure(
     context: &Context,
     work: &mut Work,
-    key: &AppKey,
+    (key, workspace): (&AppKey, &WorkspaceId),
     failed: &Failed<'_>,
 ) -> Result<(AppHealth, Option<Changed>), DbError> {
+    let sharer = app_health::sharer(work, key, workspace).await?;
     let mut health = app_health::lock(work, key).await?;
     let now = db::read_clock(work, context.clock()).await?;
-    let change = brake::after_failure(&mut health, failed, context.brake_after, now);
+    let limits = (context.brake_after, sharer.as_ref());
+    let change = brake::after_failure(&mut health, failed, limits, now);
     app_health::save(work, &health).await?;
     let changed = change.map(|change| Changed { health: health.clone(), change });
     Ok((health, changed))

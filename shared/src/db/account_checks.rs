@@ -151,7 +151,9 @@ pub async fn take_due(
         "WITH due AS (
              SELECT id FROM accounts WHERE status = 'connected' AND next_check_at <= moment($1)
                AND NOT EXISTS (SELECT FROM app_pauses pause WHERE pause.platform = accounts.platform
-                   AND pause.app_id = coalesce(accounts.app_id, '') AND pause.until > moment($1))
+                   AND pause.until > moment($1) AND (pause.app_id = coalesce(accounts.app_id, '')
+                       OR (accounts.app_id IS NULL AND pause.app_id = (
+                           SELECT organisation_id FROM workspaces WHERE workspaces.id = accounts.workspace_id))))
                AND NOT EXISTS (SELECT FROM app_health health WHERE health.platform = accounts.platform
                    AND health.app_id = coalesce(accounts.app_id, '') AND health.probe_at > moment($1))
              ORDER BY next_check_at LIMIT $2 FOR UPDATE SKIP LOCKED)

@@ -11,14 +11,15 @@ use serde_json::Value;
 use super::schema::app_health;
 use super::{DbError, now, now_plus, text_enum};
 use crate::clock::Clock;
-use crate::ids::{AppId, OrganisationId};
+use crate::ids::{AppId, OrganisationId, WorkspaceId};
 
 /// A platform app: what shares a client, a budget and a fate.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct AppKey {
     /// Which platform.
     pub platform: String,
-    /// The customer's own app; empty: the installation's; `@host`: a person's own host.
+    /// The customer's own app; empty: the installation's; `@host`: a person's own host; `org_…`: the installation's,
+    /// for one organisation.
     pub app: String,
 }
 
@@ -35,10 +36,23 @@ impl AppKey {
         Self { platform: platform.to_owned(), app: format!("@{host}") }
     }
 
+    /// The installation's app as far as one organisation uses it.
+    #[must_use]
+    pub fn of_organisation(platform: &str, organisation: &OrganisationId) -> Self {
+        Self { platform: platform.to_owned(), app: organisation.to_string() }
+    }
+
+    /// The one organisation that it is limited to.
+    #[must_use]
+    pub fn organisation(&self) -> Option<OrganisationId> {
+        self.app.parse().ok()
+    }
+
     /// The app in logs and metrics.
     #[must_use]
     pub fn label(&self) -> &str {
-        if self.app.is_empty() { "installation" } else { &self.app }
+        let installation = self.app.is_empty() || self.organisation().is_some();
+        if installation { "installation" } else { &self.app }
     }
 }
 
@@ -259,6 +273,32 @@ pub async fn lock_announcements(
         .for_update()
         .skip_locked();
     Ok(rows.load(conn).await?)
+}
+
+/// The organisation of a workspace, if others have accounts through the app, too.
+///
+/// # Errors
+/// When the query fails.
+pub async fn sharer(
+    conn: &mut AsyncPgConnection,
+    key: &AppKey,
+    workspace: &WorkspaceId,
+) -> Result<Option<OrganisationId>, DbError> {
+    // Only the installation's app serves several.
+    if !key.app.is_empty() {
+        return Ok(None);
+    }
+    let query = sql_query(
+        "SELECT own.organisation_id AS id FROM workspaces own WHERE own.id = $2 AND EXISTS (
+             SELECT FROM organisations o WHERE o.id <> own.organisation_id AND EXISTS (
+                 SELECT FROM workspaces w JOIN accounts a ON a.workspace_id = w.id
+                 WHERE w.organisation_id = o.id AND a.platform = $1 AND a.app_id IS NULL
+                   AND a.status = 'connected'))",
+    )
+    .bind::<Text, _>(&key.platform)
+    .bind::<Text, _>(workspace);
+    let row: Option<Concerned> = query.get_result(conn).await.optional()?;
+    Ok(row.map(|row| row.id))
 }
 
 #[derive(QueryableByName)]

@@ -1,7 +1,8 @@
-//! Platform apps that are left alone for a while, because the platform asked for it. A pause holds back
-//! refreshes and checks, never a person in front of a browser.
+//! Platform apps that are left alone for a while, because the platform asked for it, as a whole or for one
+//! organisation. A pause holds back refreshes and checks, never a person in front of a browser.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Interval, Text, Timestamptz};
@@ -11,6 +12,7 @@ use super::app_health::AppKey;
 use super::schema::app_pauses;
 use super::{DbError, now};
 use crate::clock::Clock;
+use crate::ids::{OrganisationId, WorkspaceId};
 
 #[derive(QueryableByName)]
 struct Paused {
@@ -42,11 +44,51 @@ pub async fn pause(
     Ok(paused.map(|paused| paused.until))
 }
 
-/// Until when an app is left alone, if it is.
+/// Until when an app is left alone for a workspace, if it is.
 ///
 /// # Errors
 /// When the query fails.
 pub async fn until(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    app: &AppKey,
+    workspace: &WorkspaceId,
+) -> Result<Option<DateTime<Utc>>, DbError> {
+    let query = sql_query(
+        "SELECT until FROM app_pauses WHERE platform = $1 AND until > moment($4)
+           AND (app_id = $2 OR ($2 = '' AND app_id = (SELECT organisation_id FROM workspaces WHERE id = $3)))
+         ORDER BY until DESC LIMIT 1",
+    )
+    .bind::<Text, _>(&app.platform)
+    .bind::<Text, _>(&app.app)
+    .bind::<Text, _>(workspace)
+    .bind::<Interval, _>(clock.offset());
+    let paused: Option<Paused> = query.get_result(conn).await.optional()?;
+    Ok(paused.map(|paused| paused.until))
+}
+
+/// Whether the installation's app is left alone for an organisation other than this one.
+///
+/// # Errors
+/// When the query fails.
+pub async fn others_wait(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    platform: &str,
+    own: &OrganisationId,
+) -> Result<bool, DbError> {
+    let others = app_pauses::table
+        .filter(app_pauses::platform.eq(platform))
+        .filter(app_pauses::app_id.like("org\\_%").and(app_pauses::app_id.ne(own.as_str())))
+        .filter(app_pauses::until.gt(now(clock)));
+    Ok(diesel::select(exists(others)).get_result(conn).await?)
+}
+
+/// Until when just this is left alone, if it is.
+///
+/// # Errors
+/// When the query fails.
+pub async fn of_app(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
     app: &AppKey,

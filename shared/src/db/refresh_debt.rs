@@ -106,8 +106,11 @@ pub async fn list(
              JOIN workspaces w ON w.id = g.workspace_id
              WHERE ($2 IS NULL OR w.organisation_id = $2) AND ($3 IS NULL OR w.id = $3)) AS trouble
          LEFT JOIN app_health h ON h.platform = apps.platform AND h.app_id = apps.app
-         LEFT JOIN app_pauses pause ON pause.platform = apps.platform AND pause.app_id = apps.app
-             AND pause.until > moment($1)
+         LEFT JOIN LATERAL (
+             SELECT until, reason FROM app_pauses
+             WHERE app_pauses.platform = apps.platform AND until > moment($1)
+               AND (app_id = apps.app OR (apps.app = '' AND app_id = $2))
+             ORDER BY until DESC LIMIT 1) AS pause ON true
          WHERE $2 IS NULL OR EXISTS (
              SELECT FROM workspaces w JOIN accounts a ON a.workspace_id = w.id AND a.platform = apps.platform
              WHERE w.organisation_id = $2 AND ($3 IS NULL OR w.id = $3) AND coalesce(a.app_id, '') = apps.app)

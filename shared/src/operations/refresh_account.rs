@@ -18,7 +18,9 @@ use crate::work::Work;
 pub struct Prepared {
     account: Account,
     grant: Grant,
-    /// The spacing of the platform's refreshes allows none before.
+    /// The spacing of the platform's refreshes.
+    spacing: TimeDelta,
+    /// It allows none before, since the last that brought tokens.
     not_before: Option<DateTime<Utc>>,
 }
 
@@ -43,10 +45,12 @@ pub async fn prepare(
     }
     let not_before = platform
         .and_then(|platform| platform.next_refresh_after(grant.issued_at, grant.access_expires_at));
-    Ok(Prepared { account, grant, not_before })
+    let spacing = platform.map(|platform| platform.refresh_spacing).unwrap_or_default();
+    let spacing = TimeDelta::from_std(spacing).unwrap_or(TimeDelta::zero());
+    Ok(Prepared { account, grant, spacing, not_before })
 }
 
-/// Makes the refresh due. A worker that calls for the grant already makes the same refresh, and a token in
+/// Makes the refresh due; the planner dispatches one that is due later. A worker that calls for the grant already makes the same refresh, and a token in
 /// doubt is left until its time has come.
 ///
 /// # Errors
@@ -55,7 +59,7 @@ pub async fn write(
     work: &mut Work,
     prepared: Prepared,
 ) -> Result<(Account, Option<Grant>), Unable> {
-    let Prepared { account, grant, not_before } = prepared;
+    let Prepared { account, grant, spacing, not_before } = prepared;
     let (workspace, clock) = (&account.workspace_id, work.store().clock().clone());
     let grant = grants::lock(work, workspace, &grant.id).await?;
     let grant = grant.filter(is_renewable).ok_or_else(nothing_to_refresh)?;
@@ -64,10 +68,15 @@ pub async fn write(
         CallState::InDoubt(next) => return Err(in_doubt(next).into()),
         CallState::UnderWay => {}
         CallState::Free => {
-            grants::make_due(work, &grant, not_before.map_or(now, |at| at.max(now))).await?;
-            let due = GrantRef { workspace_id: workspace.clone(), grant_id: grant.id };
-            let command = RefreshDue { platform: account.platform.clone(), grants: vec![due] };
-            work.send(&Command::RefreshDue(command)).await?;
+            // A call that failed was one, too: asking again and again spends what all share at the platform.
+            let after_failure = grant.last_error_at.map(|failed| failed + spacing);
+            let at = not_before.max(after_failure).map_or(now, |at| at.max(now));
+            grants::make_due(work, &grant, at).await?;
+            if at <= now {
+                let due = GrantRef { workspace_id: workspace.clone(), grant_id: grant.id };
+                let command = RefreshDue { platform: account.platform.clone(), grants: vec![due] };
+                work.send(&Command::RefreshDue(command)).await?;
+            }
         }
     }
     find_account(work, workspace, &account.id).await

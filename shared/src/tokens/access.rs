@@ -299,7 +299,7 @@ async fn paused_until(
     grant: &Grant,
 ) -> Result<Option<DateTime<Utc>>, DbError> {
     let app = grant.app_key();
-    if let Some(until) = app_pauses::until(conn, clock, &app).await? {
+    if let Some(until) = app_pauses::until(conn, clock, &app, &grant.workspace_id).await? {
         return Ok(Some(until));
     }
     let health = app_health::find(conn, &app).await?;

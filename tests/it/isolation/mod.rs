@@ -6,6 +6,7 @@ mod long_polls;
 mod own_hosts;
 mod raw_amqp;
 mod receivers;
+mod shared_clients;
 mod slots;
 mod slow_readers;
 mod unreadable;

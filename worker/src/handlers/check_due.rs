@@ -245,7 +245,10 @@ impl FailedCheck {
         }
         let key = check.health.key();
         let pause = match self.asked {
-            Some(wait) => pause_app(&mut work, clock, &key, (wait, &self.refusal.code)).await?,
+            Some(wait) => {
+                let of = (&key, &account.workspace_id);
+                pause_app(&mut work, clock, of, (wait, &self.refusal.code)).await?
+            }
             None => None,
         };
         work.commit().await?;
@@ -253,7 +256,7 @@ impl FailedCheck {
             health::tell(context, changed).await;
         }
         if let Some(pause) = &pause {
-            pause.tell(&key);
+            pause.tell();
         }
         let error = &self.refusal.code;
         if dies {
@@ -278,7 +281,8 @@ impl FailedCheck {
             refused_since: check.account.check_refused_since,
             in_doubt: false,
         };
-        health::note_failure(context, work, &check.health.key(), &failed).await
+        let key = (&check.health.key(), &check.account.workspace_id);
+        health::note_failure(context, work, key, &failed).await
     }
 
     async fn put_off(

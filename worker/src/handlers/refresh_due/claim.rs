@@ -11,6 +11,7 @@ use latchkey_shared::db::{self, DbError, app_pauses, workers};
 use latchkey_shared::keyring::{DataKey, Owner};
 use latchkey_shared::messages::GrantRef;
 use latchkey_shared::platforms::Platform;
+use latchkey_shared::random;
 use latchkey_shared::tokens::TokenSet;
 use latchkey_shared::work::Work;
 use secrecy::SecretString;
@@ -22,6 +23,9 @@ use crate::liveness;
 use crate::oauth::refusal::Doubt;
 use crate::oauth::{refresh, schedule};
 use crate::outcome::Failure;
+
+/// Over how long the calls of an organisation are spread after a pause of its own.
+const AFTER_OWN_PAUSE: Duration = Duration::from_secs(10);
 
 /// Whether this worker may call.
 pub enum Claim {
@@ -98,7 +102,6 @@ pub async fn claim(
     let health = health.unwrap_or_else(|| AppHealth::good(&app));
     if let Some(why) = app_waits(context, &mut work, &grant, &health).await? {
         work.commit().await?;
-        slow_down(context, &grant, &app);
         return Ok(Claim::Stale(why));
     }
     let Some(token) = refresh::presented(platform, &tokens).cloned() else {
@@ -197,13 +200,23 @@ async fn app_waits(
     health: &AppHealth,
 ) -> Result<Option<&'static str>, DbError> {
     let key = health.key();
-    if let Some(until) = app_pauses::until(work, context.clock(), &key).await? {
-        put_back(work, context, grant, Some(until)).await?;
-        return Ok(Some("its app is left alone for a while"));
+    if let Some(until) = app_pauses::until(work, context.clock(), &key, &grant.workspace_id).await?
+    {
+        if app_pauses::of_app(work, context.clock(), &key).await?.is_some() {
+            slow_down(context, grant, &key);
+            put_back(work, context, grant, Some(until)).await?;
+            return Ok(Some("its app is left alone for a while"));
+        }
+        // Others go on meanwhile, as fast as before: its own calls do not come all at once.
+        let spread = AFTER_OWN_PAUSE.mul_f64(random::unit());
+        let later = until + TimeDelta::from_std(spread).unwrap_or_default();
+        put_back(work, context, grant, Some(later)).await?;
+        return Ok(Some("its app is left alone for its organisation"));
     }
     if health::may_call(context, work, health).await? {
         return Ok(None);
     }
+    slow_down(context, grant, &key);
     // Of a person's own host the planner knows nothing.
     let own_host = key != grant.app_key();
     put_back(work, context, grant, health.probe_at.filter(|_| own_host)).await?;

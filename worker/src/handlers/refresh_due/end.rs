@@ -63,8 +63,8 @@ impl FailedRefresh<'_> {
             health::tell(context, changed).await;
         }
         if let Some(pause) = &ending.pause {
-            slow_down(context, grant, &self.claimed.app);
-            pause.tell(&self.claimed.app);
+            slow_down(context, grant, pause.app());
+            pause.tell();
         }
         if matches!(self.class, FailureClass::InDoubt(_)) && grant.in_doubt_since.is_none() {
             count_in_doubt(grant);
@@ -104,9 +104,8 @@ impl FailedRefresh<'_> {
         }
         // What a person's own host says of rates, it says of this person alone.
         if let Some(wait) = self.asked_patience().filter(|_| !self.platform.quirks.own_host) {
-            let code = self.error.code();
-            ending.pause =
-                pause_app(&mut work, context.clock(), &self.claimed.app, (wait, &code)).await?;
+            let (code, of) = (self.error.code(), (&self.claimed.app, &grant.workspace_id));
+            ending.pause = pause_app(&mut work, context.clock(), of, (wait, &code)).await?;
         }
         work.commit().await?;
         Ok(ending)
@@ -138,7 +137,8 @@ impl FailedRefresh<'_> {
             refused_since: current.refused_since,
             in_doubt: current.in_doubt_since.is_some(),
         };
-        health::note_failure(context, work, &self.claimed.app, &failed).await
+        let key = (&self.claimed.app, &current.workspace_id);
+        health::note_failure(context, work, key, &failed).await
     }
 
     fn judge(
