@@ -3,11 +3,14 @@
 use std::io;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use latchkey_shared::telemetry;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 
-/// Our own code in full, the libraries at the level that operators turn to in trouble.
-const FILTER: &str = "debug,latchkey_shared=trace,latchkey_api=trace,latchkey_worker=trace,latchkey_tests=off,lapin=off";
+/// As loud as an operator can have it.
+const FILTER: &str =
+    "trace,lapin=trace,lapin::channels=trace,tokio_postgres=trace,latchkey_tests=off";
 
 static LOGS: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
@@ -36,7 +39,8 @@ pub(super) fn capture() {
             .with_env_filter(EnvFilter::new(FILTER))
             .with_ansi(false)
             .with_writer(Keep)
-            .finish();
+            .finish()
+            .with(telemetry::discretion());
         tracing::subscriber::set_global_default(subscriber)
             .expect("nothing else in a test keeps logs");
     });
