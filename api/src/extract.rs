@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use latchkey_shared::body;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use url::form_urlencoded;
 
 use crate::code::Code;
 use crate::problem::Problem;
@@ -100,11 +101,24 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        refuse_nul(parts.uri.query().unwrap_or_default())?;
         let Query(params) = Query::try_from_uri(&parts.uri).map_err(|rejection| {
             let text = rejection.body_text();
             wrong_query(text.rsplit_once("query string: ").map_or(text.as_str(), |(_, what)| what))
         })?;
         Ok(Self(params))
+    }
+}
+
+/// PostgreSQL keeps no NUL, and no parameter of ours means anything with one in it.
+fn refuse_nul(query: &str) -> Result<(), Problem> {
+    let mut parameters = form_urlencoded::parse(query.as_bytes());
+    match parameters.find(|(name, value)| name.contains('\0') || value.contains('\0')) {
+        None => Ok(()),
+        Some((name, _)) if name.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            Err(Problem::invalid_query(&name, "must not contain the character NUL"))
+        }
+        Some(_) => Err(wrong_query("the character NUL is in it")),
     }
 }
 

@@ -16,6 +16,8 @@ struct Operation {
     least_role: String,
     /// The schema of its body, if it takes one.
     body: Option<Value>,
+    /// The names of what may be in its query.
+    query: Vec<String>,
 }
 
 async fn operations(http: &Http) -> anyhow::Result<Vec<Operation>> {
@@ -30,10 +32,17 @@ async fn operations(http: &Http) -> anyhow::Result<Vec<Operation>> {
                 path: path.clone(),
                 least_role: role.to_owned(),
                 body: (!schema.is_null()).then(|| resolve(&document, schema)),
+                query: query_of(operation),
             });
         }
     }
     Ok(operations)
+}
+
+fn query_of(operation: &Value) -> Vec<String> {
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let of_query = parameters.filter(|parameter| parameter["in"] == "query");
+    of_query.filter_map(|parameter| Some(parameter["name"].as_str()?.to_owned())).collect()
 }
 
 /// The schema that is meant: behind references, and the one of two that is not `null`.
@@ -69,7 +78,8 @@ fn wrong_values(schema: &Value) -> Vec<Value> {
         wrong.extend([json!("no_such_word"), json!("")]);
     }
     if is_a(schema, "string") {
-        wrong.extend([json!(7), json!({ "a": 1 }), json!(["a"])]);
+        // PostgreSQL keeps no NUL.
+        wrong.extend([json!(7), json!({ "a": 1 }), json!(["a"]), json!("a\0b")]);
         if let Some(most) = schema["maxLength"].as_u64().and_then(|most| usize::try_from(most).ok())
         {
             wrong.push(json!("x".repeat(most + 1)));
@@ -79,7 +89,7 @@ fn wrong_values(schema: &Value) -> Vec<Value> {
         }
     }
     if is_a(schema, "array") {
-        wrong.extend([json!("a"), json!({ "a": 1 }), json!([7])]);
+        wrong.extend([json!("a"), json!({ "a": 1 }), json!([7]), json!(["a\0b"])]);
         if let Some(most) = schema["maxItems"].as_u64() {
             let many: Vec<String> = (0..=most).map(|number| format!("x{number}")).collect();
             wrong.push(json!(many));
@@ -195,5 +205,47 @@ async fn a_body_says_what_is_wrong_with_it_on_every_operation() -> anyhow::Resul
         }
     }
     assert!(fields > 60, "{fields} wrong fields");
+    app.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nul_in_a_query_is_refused() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let theirs = Theirs::make(&app).await?;
+    let mut parameters = 0;
+    for operation in operations(&app.http).await? {
+        for name in &operation.query {
+            for value in ["%00", "a%00b", "a,%00"] {
+                let path = format!("{}?{name}={value}", theirs.fill(&operation.path));
+                let answer = send(&app.http, &operation, &path, &json!({})).await?;
+                assert_eq!(answer.status, 400, "{path}: {}", answer.text);
+                assert_eq!(answer.json()["errors"][0]["parameter"], name.as_str(), "{path}");
+                parameters += 1;
+            }
+        }
+    }
+    assert!(parameters > 60, "{parameters} parameters");
+    for product in ["postbreeze", "postato", "postpeer", "woopsocial", "ocoya"] {
+        let document = format!("/compat/{product}/openapi.json");
+        let document = app.http.get(&document).await?.expect(200)?.json();
+        let base = document["servers"][0]["url"].as_str().unwrap_or_default();
+        let base = base.trim_start_matches(app.http.base());
+        for (path, item) in document["paths"].as_object().into_iter().flatten() {
+            for name in query_of(&item["get"]) {
+                let path = format!("{base}{}?{name}=%00", theirs.fill(path));
+                let answer = app
+                    .http
+                    .request(Method::GET, &path)
+                    .header("x-api-key", app.owner.expose_key());
+                let answer = app.http.send(answer).await?;
+                assert!(
+                    (400..500).contains(&answer.status),
+                    "{path}: {} {}",
+                    answer.status,
+                    answer.text
+                );
+            }
+        }
+    }
     app.finish().await
 }
