@@ -30,12 +30,25 @@ pub enum Refused {
         "{0} is not a public address; the operator can allow its network (LATCHKEY_OUTBOUND_ALLOW)"
     )]
     NotPublic(IpAddr),
+    /// A name that leads to such an address. Where it leads is not told: that would map the inner network for
+    /// outsiders.
+    #[error("{NO_PUBLIC_ADDRESS}")]
+    LeadsInside,
     /// A port for something else than what is called.
     #[error(
         "port {0} is not one that is called; the operator can allow it (LATCHKEY_OUTBOUND_PORTS)"
     )]
     Port(u16),
 }
+
+const NO_PUBLIC_ADDRESS: &str = "the host's name leads to no public address; the operator can allow the network \
+                                 of the one that it leads to (LATCHKEY_OUTBOUND_ALLOW)";
+
+/// A name that nobody could resolve. To outsiders it reads like one that leads inside: which names there are inside
+/// is not theirs to know.
+#[derive(Debug, thiserror::Error)]
+#[error("{NO_PUBLIC_ADDRESS}")]
+struct Unresolved;
 
 impl Refused {
     /// Why a guarded client's call failed, if it was for the address that its name resolved to.
@@ -216,11 +229,15 @@ impl Resolve for NetGuard {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.clone();
         Box::pin(async move {
-            let found = guard.resolver.resolve(name).await?;
+            let found = guard.resolver.resolve(name).await.map_err(|error| {
+                tracing::debug!("a host's name was not resolved: {error}");
+                Unresolved
+            })?;
             let mut permitted = Vec::new();
             for address in found {
                 if !guard.permits(address.ip()) {
-                    return Err(Refused::NotPublic(address.ip()).into());
+                    tracing::debug!("a host's name leads to {}, which is not public", address.ip());
+                    return Err(Refused::LeadsInside.into());
                 }
                 permitted.push(address);
             }
@@ -264,10 +281,20 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
         || a == 0
         || a >= 240
         || (a == 100 && (64..128).contains(&b))
+        || is_a_cloud_s_own(ip)
         || (a == 192 && b == 0 && c == 0)
         || (a == 192 && b == 88 && c == 99)
         || (a == 198 && (b == 18 || b == 19));
     !reserved
+}
+
+/// Addresses that look public and answer inside a cloud alone: Azure's platform (learn.microsoft.com, "What is IP
+/// address 168.63.129.16?") and IBM Cloud's service network (cloud.ibm.com, "IBM Cloud IP ranges").
+fn is_a_cloud_s_own(ip: Ipv4Addr) -> bool {
+    let [a, b, ..] = ip.octets();
+    ip == Ipv4Addr::new(168, 63, 129, 16)
+        || (a == 161 && b == 26)
+        || (a == 166 && (8..12).contains(&b))
 }
 
 /// Global unicast (2000::/3) without documentation (2001:db8::/32, 3fff::/20) and 2001::/23, where Teredo,
@@ -304,6 +331,10 @@ mod tests {
             "http://[fe80::1]/",
             "http://255.255.255.255/",
             "http://198.18.0.1/",
+            "http://168.63.129.16/",
+            "http://[64:ff9b::a83f:8110]/",
+            "http://161.26.0.10/",
+            "http://166.9.14.5/",
             "http://[2001:db8::1]/",
             "http://[3fff::1]/",
             "http://[2001::7f00:1]/",
@@ -331,6 +362,8 @@ mod tests {
         for url in [
             "https://1.1.1.1/",
             "https://192.31.196.1/",
+            "https://168.63.129.17/",
+            "https://166.12.0.1/",
             "https://[64:ff9b::101:101]/",
             "https://[2606:4700::1111]/",
             "http://127.0.0.1:8080/",
@@ -362,7 +395,7 @@ mod tests {
     async fn a_name_that_leads_inside_is_refused_when_it_resolves() {
         let client = NetGuard::default().client(Duration::from_secs(2)).unwrap();
         let error = client.get("http://localhost:80/").send().await.unwrap_err();
-        assert!(matches!(Refused::inside(&error), Some(Refused::NotPublic(_))), "{error:?}");
+        assert!(matches!(Refused::inside(&error), Some(Refused::LeadsInside)), "{error:?}");
     }
 
     #[test]

@@ -1,18 +1,20 @@
 //! Where the application wants the browser back, with what became of the connect.
 
 use latchkey_shared::db::connects::{Connect, ConnectStatus, ResultFormat};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use crate::compat::words;
 
-/// The redirect URL with the result in the words of the door that the connect came through; its own
-/// query parameters are kept. `None` where the connect has none.
+/// The redirect URL with the result in the words of the door that the connect came through. Its own query
+/// parameters are kept, except those with a name that a result may have: readers take the first of two. `None` where
+/// the connect has none.
 ///
 /// `claim` is what the application's backend must bring back while the connect is `claiming`.
 pub(crate) fn url(connect: &Connect, claim: Option<&str>) -> Option<Url> {
     let mut url = Url::parse(connect.redirect_url.as_deref()?).ok()?;
     let words = Words::of(connect.result_format);
     let ids = connect.account_ids.join(",");
+    remove(&mut url, &words);
     {
         let mut query = url.query_pairs_mut();
         let mut tell = |name: &str, value: &str| {
@@ -37,6 +39,20 @@ pub(crate) fn url(connect: &Connect, claim: Option<&str>) -> Option<Url> {
         }
     }
     Some(url)
+}
+
+/// Removes the parameters that have a name of ours, and leaves the others as they were written.
+fn remove(url: &mut Url, words: &Words) {
+    let names =
+        ["status", "platform", "claim", "error", words.connect, words.workspace, words.accounts];
+    let is_ours = |part: &&str| {
+        let name = form_urlencoded::parse(part.as_bytes()).next().map(|(name, _)| name);
+        name.is_some_and(|name| names.contains(&name.as_ref()))
+    };
+    let Some(query) = url.query() else { return };
+    let kept: Vec<&str> = query.split('&').filter(|part| !is_ours(part)).collect();
+    let kept = kept.join("&");
+    url.set_query(Some(kept.as_str()).filter(|kept| !kept.is_empty()));
 }
 
 /// What the parameters are called; those without a name are not sent.
@@ -137,6 +153,18 @@ pub(crate) mod tests {
 
     fn shown(connect: &Connect) -> String {
         url(connect, None).unwrap().to_string()
+    }
+
+    #[test]
+    fn what_the_url_says_already_is_no_result() {
+        let forged = "https://app.example/done?status=success&tab=a%20b&accountIds=acc_9&%73tatus=success\
+                      &connectId=&error&claim=x&platform=X&workspaceId=1&a=1";
+        let connect = connect(ConnectStatus::Cancelled, Some(forged));
+        let expected = format!(
+            "https://app.example/done?tab=a%20b&a=1&status=error&connectId=con_{ULID}\
+             &workspaceId=ws_{ULID}&platform=SANDBOX&error=cancelled"
+        );
+        assert_eq!(shown(&connect), expected);
     }
 
     #[test]
