@@ -1,7 +1,8 @@
 //! The keyring together with the data keys in the database.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
 use zeroize::Zeroizing;
@@ -64,9 +65,18 @@ impl<'a> Owner<'a> {
 #[derive(Clone, Debug)]
 pub struct Vault {
     keyring: Arc<Keyring>,
-    known: Arc<RwLock<HashMap<DataKeyId, Arc<DataKey>>>>,
+    known: Arc<RwLock<HashMap<DataKeyId, Known>>>,
 }
 
+/// A data key that was unwrapped a moment ago.
+#[derive(Debug)]
+struct Known {
+    owner: String,
+    key: Arc<DataKey>,
+}
+
+/// How long a data key is remembered: that of a workspace which another process destroyed is gone by then.
+const REMEMBERED: Duration = Duration::from_secs(300);
 const CANARY: &[u8] = b"latchkey canary";
 
 impl Vault {
@@ -150,23 +160,80 @@ impl Vault {
         Ok(())
     }
 
+    /// Forgets the data keys of an owner that is being destroyed.
+    pub fn forget(&self, owner: Owner<'_>) {
+        self.known().retain(|_, known| known.owner != owner.name());
+    }
+
     fn unwrap(&self, owner: Owner<'_>, row: &WrappedKey) -> Result<Arc<DataKey>, SealError> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&row.id).cloned();
-        if let Some(key) = known {
-            return Ok(key);
+        if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&row.id)
+            && known.owner == owner.name()
+        {
+            return Ok(known.key.clone());
         }
         let plain =
             self.keyring.unwrap(&row.kek_id, &wrapping_aad(owner, &row.id), &row.wrapped)?;
         let key = <[u8; 32]>::try_from(plain.as_slice()).map_err(|_| SealError::UnknownFormat)?;
         let key = Arc::new(DataKey::new(row.id.clone(), Zeroizing::new(key)));
-        self.known
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(row.id.clone(), key.clone());
+        self.remember(owner, &key, REMEMBERED);
         Ok(key)
+    }
+
+    fn remember(&self, owner: Owner<'_>, key: &Arc<DataKey>, length: Duration) {
+        let id = key.id().clone();
+        let known = Known { owner: owner.name().to_owned(), key: key.clone() };
+        self.known().insert(id.clone(), known);
+        let vault = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(length).await;
+            vault.known().remove(&id);
+        });
+    }
+
+    fn known(&self) -> RwLockWriteGuard<'_, HashMap<DataKeyId, Known>> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn wrapping_aad(owner: Owner<'_>, id: &DataKeyId) -> Vec<u8> {
     aad(&[b"data_keys.wrapped", owner.name().as_bytes(), id.as_str().as_bytes()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A vault, and the row of a workspace's key.
+    fn vault(workspace: &WorkspaceId) -> (Vault, WrappedKey) {
+        let vault = Vault::new(Keyring::parse(&format!("a:{}", "A".repeat(43) + "=")).unwrap());
+        let (id, owner) = (DataKeyId::new(&Clock::system()), Owner::workspace(workspace));
+        let wrapped = vault.keyring.wrap("a", &wrapping_aad(owner, &id), &[7; 32]).unwrap();
+        (vault, WrappedKey { id, kek_id: "a".to_owned(), wrapped })
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_remembered_is_its_owner_s_alone() {
+        let (own, other) = (WorkspaceId::new(&Clock::system()), WorkspaceId::new(&Clock::system()));
+        let (vault, row) = vault(&own);
+        for _ in 0..2 {
+            assert!(vault.unwrap(Owner::workspace(&own), &row).is_ok());
+            // As if somebody had moved the row.
+            assert!(vault.unwrap(Owner::workspace(&other), &row).is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_forgotten_with_its_owner_and_after_a_while() {
+        let own = WorkspaceId::new(&Clock::system());
+        let (vault, row) = vault(&own);
+        let key = vault.unwrap(Owner::workspace(&own), &row).unwrap();
+        vault.forget(Owner::workspace(&WorkspaceId::new(&Clock::system())));
+        assert_eq!(vault.known().len(), 1, "another's");
+        vault.forget(Owner::workspace(&own));
+        assert!(vault.known().is_empty());
+        vault.remember(Owner::workspace(&own), &key, Duration::ZERO);
+        while !vault.known().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
 }

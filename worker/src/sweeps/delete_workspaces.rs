@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use latchkey_shared::db::workspace_deletion as deletion;
 use latchkey_shared::events::DisconnectedBy;
 use latchkey_shared::ids::WorkspaceId;
+use latchkey_shared::keyring::Owner;
 use latchkey_shared::release;
 
 use super::each;
@@ -76,6 +77,7 @@ async fn destroy(context: &Context, workspace: &WorkspaceId) -> Result<usize, Fa
         return Ok(0);
     }
     deletion::destroy_keys(&mut conn, workspace).await?;
+    context.store.vault().forget(Owner::workspace(workspace));
     drop(conn);
     for _ in 0..BATCHES {
         let mut conn = context.store.conn().await?;
