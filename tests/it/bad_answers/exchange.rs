@@ -89,6 +89,35 @@ async fn fewer_scopes_than_asked_for_are_told() -> anyhow::Result<()> {
     app.finish().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn scopes_without_end_and_without_sense_are_left_out() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let many: Vec<String> = (0..5_000).map(|number| format!("s{number}")).collect();
+    let scope = format!("profile a\0b ü {} {}", "x".repeat(5000), many.join(" "));
+    let account = connect_with(&app, Fault::ChangedScope { scope }).await?;
+    let scopes = account["scopes"].as_array().map_or(&[][..], Vec::as_slice);
+    assert_eq!(scopes.len(), 200);
+    assert_eq!(scopes[..3], [json!("profile"), json!("s0"), json!("s1")]);
+    app.finish().await
+}
+
+/// Whatever the platform says with a NUL in it is stored without: PostgreSQL takes none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nul_in_an_answer_ends_the_connect_with_its_reason() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let body = json!({ "error": "invalid\0_grant", "error_description": "no\0 such code",
+                       "error_subtype": "a\0b" });
+    let refused = Fault::Answer { status: 400, headers: [].into(), body: body.to_string() };
+    strike(&app, "sam", &FaultRule::new(Endpoint::TokenCode, refused));
+    let started = app.start_connect(json!({})).await?;
+    app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
+    let ended = app.ended(started["connectId"].as_str().unwrap_or_default()).await?;
+    assert_eq!(ended["status"], "failed", "{ended}");
+    assert_eq!(ended["platformError"]["error"], "invalid\u{fffd}_grant", "{ended}");
+    assert!(!ended.to_string().contains("\\u0000"), "{ended}");
+    app.finish().await
+}
+
 /// Without a refresh token nothing can be renewed, and its known end is the account's.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_without_a_refresh_token_lives_as_long_as_its_access_token() -> anyhow::Result<()>

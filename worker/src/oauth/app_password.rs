@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::refusal::{Refusal, TokenError};
 use super::revoke::Revoked;
-use super::{Answer, CallError, PlatformHttp};
+use super::{Answer, CallError, PlatformHttp, wire};
 use crate::atproto::session::{self, Said, Session, SessionError};
 use crate::atproto::{Directory, ResolveError};
 
@@ -125,7 +125,7 @@ fn answer(session: Session) -> Answer {
         access_lifetime: session.access_expires_in,
         refresh_lifetime: session.refresh_expires_in,
         refresh_token_stayed: false,
-        scopes: session.scope.map(|scope| vec![scope]),
+        scopes: session.scope.map(|scope| wire::sound_scopes([scope.as_str()].into_iter())),
         unfit,
     }
 }

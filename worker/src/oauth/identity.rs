@@ -3,14 +3,17 @@
 use latchkey_shared::platforms::{Endpoints, IdentityMapping, Platform};
 use latchkey_shared::tokens::TokenSet;
 use serde_json::Value;
+use url::Url;
 
 use super::PlatformHttp;
 use super::ask::{AskError, Question, ask, lacks};
 use super::secrets::REDACTED;
 use super::wire;
 
-/// Names and addresses longer than this are cut.
+/// Names longer than this are cut.
 const MAX_TEXT: usize = 500;
+/// Addresses of pictures that are longer are left out.
+const MAX_URL: usize = 2048;
 
 /// Who somebody is at a platform.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,6 +61,10 @@ pub(super) fn read<S: AsRef<str>>(
         let text = wire::text(body.pointer(pointer.as_ref())?)?;
         Some(text.chars().take(MAX_TEXT).collect::<String>())
     };
+    let picture = |pointer: &S| {
+        let url = body.pointer(pointer.as_ref())?.as_str()?;
+        is_picture(url).then(|| url.to_owned())
+    };
     let id = match mapping.id.as_ref() {
         "" => subject.map(str::to_owned),
         _ => text(&mapping.id),
@@ -68,10 +75,64 @@ pub(super) fn read<S: AsRef<str>>(
         // Some write handles with the sign that belongs before them, some without.
         username: mapping.username.as_ref().and_then(text).map(without_sign),
         display_name: mapping.display_name.as_ref().and_then(text),
-        avatar_url: mapping.avatar_url.as_ref().and_then(text),
+        avatar_url: mapping.avatar_url.as_ref().and_then(picture),
     })
+}
+
+/// An address that a browser may load a picture from. A longer one is left out: a part of it leads nowhere.
+fn is_picture(url: &str) -> bool {
+    let scheme = Url::parse(url).map(|url| url.scheme().to_owned());
+    let of_the_web = scheme.is_ok_and(|scheme| matches!(scheme.as_str(), "https" | "http"));
+    of_the_web && url.len() <= MAX_URL && !url.contains('\0')
 }
 
 fn without_sign(handle: String) -> String {
     handle.strip_prefix('@').map(str::to_owned).unwrap_or(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read_of(id: &Value, name: &Value, picture: &Value) -> Option<Identity> {
+        let mapping = IdentityMapping {
+            id: "/id",
+            username: Some("/name"),
+            display_name: Some("/name"),
+            avatar_url: Some("/picture"),
+        };
+        read(&mapping, &json!({ "id": id, "name": name, "picture": picture }), None)
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_replaced() {
+        let identity = read_of(&json!("a\0b"), &json!("@ann\0"), &Value::Null).unwrap();
+        assert_eq!(identity.id, "a\u{fffd}b");
+        assert_eq!(identity.username.as_deref(), Some("ann\u{fffd}"));
+        assert_eq!(identity.display_name.as_deref(), Some("@ann\u{fffd}"));
+    }
+
+    #[test]
+    fn a_picture_is_an_address_of_the_web() {
+        let shown = |url: &str| read_of(&json!("1"), &Value::Null, &json!(url)).unwrap().avatar_url;
+        let long = format!("https://cdn.example/{}", "x".repeat(1500));
+        for url in ["https://cdn.example/a.png?s=1", "http://cdn.example/a.png", &long] {
+            assert_eq!(shown(url).as_deref(), Some(url));
+        }
+        let longer = format!("https://cdn.example/{}", "x".repeat(3000));
+        for url in [
+            "javascript:alert(1)",
+            "data:image/svg+xml,<svg onload=alert(1)>",
+            " JaVaScRiPt:alert(1)",
+            "//cdn.example/a.png",
+            "https://cdn.example/\0",
+            "nonsense",
+            "",
+            &longer,
+        ] {
+            assert_eq!(shown(url), None, "{url}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ use url::Url;
 use super::PlatformHttp;
 use super::ask::{AskError, Question, ask, lacks};
 use super::refusal::Refusal;
+use super::wire;
 
 const BY_QUERY: Ask = Ask { token: TokenPlace::Query("access_token"), ..Ask::STANDARD };
 
@@ -71,7 +72,7 @@ fn read(body: &Value) -> Option<Inspected> {
             .filter_map(|end| data[end].as_i64().filter(|end| *end > 0));
         let reauth_at = ends.min().and_then(|end| DateTime::from_timestamp(end, 0));
         let listed = data["scopes"].as_array().map(|list| list.iter().filter_map(Value::as_str));
-        let scopes = listed.map(|scopes| scopes.map(str::to_owned).collect());
+        let scopes = listed.map(wire::sound_scopes);
         return Some(Inspected::Valid { reauth_at, scopes });
     }
     let said = super::errors::read(data);

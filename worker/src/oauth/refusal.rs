@@ -64,7 +64,8 @@ impl Refusal {
     /// The same, narrowed down.
     #[must_use]
     pub fn with_subcode(self, subcode: Option<String>) -> Self {
-        let subcode = subcode.map(|text| text.chars().take(MAX_CODE).collect());
+        let subcode =
+            subcode.map(|text| text.chars().filter(|c| !c.is_control()).take(MAX_CODE).collect());
         Self { subcode, ..self }
     }
 

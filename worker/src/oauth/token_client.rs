@@ -114,11 +114,9 @@ pub(super) fn answer(platform: &Platform, response: &TokenAnswer) -> Result<Answ
     }
     let refresh_token = response.refresh_token().map(|token| token.secret());
     let refresh_token = refresh_token.filter(|_| platform.refresh != RefreshModel::ReconsentOnly);
-    let scopes: Vec<String> = (response.scopes().into_iter().flatten())
-        .flat_map(|scope| scope.split(platform.scope_separator.as_ref()))
-        .map(str::to_owned)
-        .filter(|scope| !scope.is_empty())
-        .collect();
+    let scopes = (response.scopes().into_iter().flatten())
+        .flat_map(|scope| scope.split(platform.scope_separator.as_ref()));
+    let scopes = wire::sound_scopes(scopes);
     Ok(Answer {
         tokens: TokenSet {
             access_token: access_token.clone().into(),

@@ -167,10 +167,25 @@ fn scopes(platform: &Platform, value: &Value) -> Option<String> {
     Some(if platform.quirks.scopes_by_comma { text.replace(',', " ") } else { text })
 }
 
-/// Ids may be numbers beyond what a double holds: they are kept to the digit.
+/// How many scopes of an answer are kept.
+const MAX_SCOPES: usize = 200;
+/// And of which length.
+const MAX_SCOPE: usize = 200;
+
+/// The scopes of an answer that can be scopes: RFC 6749 §3.3 gives their characters, and no platform has as many as
+/// these.
+pub(super) fn sound_scopes<'a>(scopes: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let sound = |scope: &&str| {
+        let may_be = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+        (1..=MAX_SCOPE).contains(&scope.len()) && scope.bytes().all(may_be)
+    };
+    scopes.filter(sound).take(MAX_SCOPES).map(str::to_owned).collect()
+}
+
+/// Ids may be numbers beyond what a double holds: they are kept to the digit. No NUL is kept: PostgreSQL takes none.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => Some(text.clone()),
+        Value::String(text) => Some(text.replace('\0', "\u{fffd}")),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
