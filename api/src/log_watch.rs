@@ -46,10 +46,12 @@ impl Wanted {
     }
 }
 
+type Waiting = BTreeMap<u64, (Wanted, Arc<Notify>)>;
+
 /// The requests that wait.
 #[derive(Clone, Debug)]
 pub(crate) struct LogWatch {
-    waiting: Arc<Mutex<BTreeMap<u64, (Wanted, Arc<Notify>)>>>,
+    waiting: Arc<Mutex<Waiting>>,
     /// Somebody waits again.
     begun: Arc<Notify>,
     keys: Shares,
@@ -110,7 +112,7 @@ impl LogWatch {
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<u64, (Wanted, Arc<Notify>)>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -114,16 +114,19 @@ pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running>
     }
     running.listen_for_nudges(consuming, &app);
     running.watch_log(&app);
-    let bounds = Bounds {
+    running.serve(listener, router::router(app), bounds(config));
+    tracing::info!(address = %running.addr, public_url = %running.public_url, "serving");
+    Ok(running)
+}
+
+fn bounds(config: ServeConfig) -> Bounds {
+    Bounds {
         connections: config.max_connections,
         per_address: config.max_connections_per_address,
         trusted_proxies: config.trusted_proxies,
         idle: config.idle_timeout,
         stall: config.stall_timeout,
-    };
-    running.serve(listener, router::router(app), bounds);
-    tracing::info!(address = %running.addr, public_url = %running.public_url, "serving");
-    Ok(running)
+    }
 }
 
 impl Running {
