@@ -19,7 +19,7 @@ use latchkey_worker::sweeps::Sweep;
 const README: &str = "README.md";
 const MAP: &str = "docs/ARCHITECTURE.md";
 const PLATFORMS: &str = "docs/PLATFORMS.md";
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 12] = [
     README,
     MAP,
     "docs/CONTRIBUTING.md",
@@ -30,6 +30,8 @@ const DOCUMENTS: [&str; 10] = [
     "docs/MESSAGING.md",
     "docs/examples/README.md",
     "docs/WEBHOOKS.md",
+    "SECURITY.md",
+    "docs/SECURITY.md",
 ];
 
 fn path(inside: &str) -> PathBuf {
