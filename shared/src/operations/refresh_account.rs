@@ -50,8 +50,8 @@ pub async fn prepare(
     Ok(Prepared { account, grant, spacing, not_before })
 }
 
-/// Makes the refresh due; the planner dispatches one that is due later. A worker that calls for the grant already makes the same refresh, and a token in
-/// doubt is left until its time has come.
+/// Makes the refresh due; the planner dispatches one that is due later. A worker that calls for the grant already
+/// makes the same refresh, and a token in doubt is left until its time has come.
 ///
 /// # Errors
 /// When the grant can no longer be refreshed, or its token is in doubt.

@@ -13,7 +13,7 @@ use crate::ids::{AccountId, OrganisationId, WorkspaceId};
 /// What an event is about.
 #[derive(Clone, Debug, QueryableByName)]
 pub struct EventHead {
-    /// Whose it is.
+    /// The organisation that the event belongs to.
     #[diesel(sql_type = Text)]
     pub organisation_id: OrganisationId,
     /// Where it happened; `None`: to the organisation.
