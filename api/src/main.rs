@@ -8,7 +8,7 @@ use latchkey_api::{
     Subcommand,
 };
 use latchkey_shared::clock::Clock;
-use latchkey_shared::db::{Db, Server, migrate};
+use latchkey_shared::db::{Db, Server, migrate, role};
 use latchkey_shared::keyring::Vault;
 use latchkey_shared::platforms::Platforms;
 use latchkey_shared::{boot, telemetry};
@@ -23,7 +23,9 @@ async fn main() -> ExitCode {
     };
     let done = match cli.command {
         Subcommand::Serve(config) => serve(config).await,
-        Subcommand::Migrate(settings) => bring_up_to_date(&settings).await,
+        Subcommand::Migrate { database, grant_to } => {
+            bring_up_to_date(&database, grant_to.as_deref()).await
+        }
         Subcommand::Bootstrap { database, names } => bootstrap(&database, &names).await,
         Subcommand::Producers(command) => producers(&command).await,
         Subcommand::Platforms(settings) => print_platforms(&settings),
@@ -38,7 +40,10 @@ async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     boot::run(latchkey_api::start(config, Clock::of_process()), Running::stop).await
 }
 
-async fn bring_up_to_date(settings: &DatabaseSettings) -> anyhow::Result<()> {
+async fn bring_up_to_date(
+    settings: &DatabaseSettings,
+    grant_to: Option<&str>,
+) -> anyhow::Result<()> {
     telemetry::init_logs(&settings.log, settings.log_format)?;
     let vault = Vault::new(settings.read_keyring()?);
     let server = server(settings)?;
@@ -48,6 +53,10 @@ async fn bring_up_to_date(settings: &DatabaseSettings) -> anyhow::Result<()> {
     }
     if ran.is_empty() {
         println!("the schema was up to date");
+    }
+    if let Some(role) = grant_to {
+        role::grant(&server, role).await?;
+        println!("`{role}` may read and write rows");
     }
     boot::prove(&vault, &Db::new(&server, 1, Clock::of_process())).await?;
     println!("the keyring fits the database");

@@ -45,7 +45,14 @@ pub enum Subcommand {
     #[command(after_help = EXIT_CODES)]
     Serve(ServeConfig),
     /// Bring the database's schema up to date and check the keyring
-    Migrate(DatabaseSettings),
+    Migrate {
+        /// Which database, by its owner's name.
+        #[command(flatten)]
+        database: DatabaseSettings,
+        /// A role that may then read and write rows, and no more: for `serve` and for workers
+        #[arg(long, value_name = "ROLE")]
+        grant_to: Option<String>,
+    },
     /// Make an organisation, its first workspace and an owner's API key
     Bootstrap {
         /// Which database.
@@ -90,7 +97,7 @@ impl Check for Cli {
     fn problems(&self) -> Vec<Problem> {
         match &self.command {
             Subcommand::Serve(config) => config.problems(),
-            Subcommand::Migrate(database) | Subcommand::Bootstrap { database, .. } => {
+            Subcommand::Migrate { database, .. } | Subcommand::Bootstrap { database, .. } => {
                 database.problems()
             }
             Subcommand::Producers(command) => command.database().problems(),
@@ -300,7 +307,7 @@ mod tests {
     #[test]
     fn migrating_needs_the_database_alone() {
         let cli = read(&["migrate", "--database-url=postgres://u@h/d"]);
-        assert!(matches!(cli.command, Subcommand::Migrate(_)));
+        assert!(matches!(cli.command, Subcommand::Migrate { .. }));
     }
 
     #[test]

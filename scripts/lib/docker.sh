@@ -1,20 +1,45 @@
 # shellcheck shell=bash
-# The last resort: the servers of compose.yaml, published on loopback under free ports.
+# The last resort: servers in containers, published on loopback under free ports.
 
 docker_answers() {
   command -v docker >/dev/null && docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1
 }
 
-# Compose project of this checkout; compose.yaml itself publishes no server port.
+# Compose project of this checkout.
 docker_compose() {
-  local name=$1 port=5432
+  local name=$1
   shift
-  if [ "$name" = rabbitmq ]; then port=5672; fi
-  printf 'services: { %s: { ports: ["127.0.0.1::%s"] } }\n' "$name" "$port" >"$SVC/$name.compose.yaml"
-  LATCHKEY_POSTGRES_PASSWORD=$(<"$SVC/docker.password") \
-    LATCHKEY_RABBITMQ_PASSWORD=$(<"$SVC/docker.password") \
-    docker compose --project-name "$(docker_project)" --project-directory "$ROOT" \
-    -f "$ROOT/compose.yaml" -f "$SVC/$name.compose.yaml" "$@"
+  "${name}_service" >"$SVC/$name.compose.yaml"
+  LATCHKEY_PASSWORD=$(<"$SVC/docker.password") docker compose --project-name "$(docker_project)" \
+    --project-directory "$ROOT" -f "$SVC/$name.compose.yaml" "$@"
+}
+
+postgres_service() {
+  cat <<'SERVICE'
+services:
+  postgres:
+    image: postgres:16
+    command: postgres -c max_connections=300
+    environment: { POSTGRES_USER: latchkey, POSTGRES_DB: latchkey, POSTGRES_PASSWORD: "${LATCHKEY_PASSWORD}" }
+    ports: ["127.0.0.1::5432"]
+    volumes: ["postgres-data:/var/lib/postgresql/data"]
+    healthcheck: { test: pg_isready --quiet --host 127.0.0.1, interval: 2s, retries: 30 }
+volumes: { postgres-data: {} }
+SERVICE
+}
+
+rabbitmq_service() {
+  cat <<'SERVICE'
+services:
+  rabbitmq:
+    image: rabbitmq:4
+    hostname: rabbitmq
+    environment: { RABBITMQ_DEFAULT_USER: latchkey, RABBITMQ_DEFAULT_PASS: "${LATCHKEY_PASSWORD}" }
+    ports: ["127.0.0.1::5672"]
+    volumes: ["rabbitmq-data:/var/lib/rabbitmq"]
+    healthcheck: { test: rabbitmq-diagnostics --quiet check_port_connectivity, interval: 5s, retries: 24 }
+volumes: { rabbitmq-data: {} }
+SERVICE
 }
 
 docker_project() { echo "latchkey-$(printf %s "$ROOT" | cksum | cut -d ' ' -f 1)"; }
@@ -26,10 +51,17 @@ docker_up() {
   say "$1 is not installed: starting it with docker compose"
   touch "$SVC/$1.docker"
   docker_compose "$1" up --detach --wait "$1" >"$LOGS/$1.log" 2>&1 || fail_to_start "$1"
+  if [ "$1" = postgres ]; then docker_rows_role; fi
   port=$(docker_compose "$1" port "$1" "$([ "$1" = rabbitmq ] && echo 5672 || echo 5432)")
   echo "${port##*:}" >"$SVC/$1.port"
   echo "$scheme://latchkey:$(<"$SVC/docker.password")@127.0.0.1:${port##*:}/$path" | write_private "$SVC/$1.url"
   say "$1 ready on 127.0.0.1:${port##*:} (docker)"
+}
+
+# It refuses to make what is there.
+docker_rows_role() {
+  docker_compose postgres exec -T postgres psql --username latchkey \
+    -c "CREATE ROLE latchkey_rows LOGIN PASSWORD '$(<"$SVC/docker.password")'" >>"$LOGS/postgres.log" 2>&1 || true
 }
 
 docker_password() {

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # A private PostgreSQL: loopback only, a password of its own, data below .run.
-# The superuser is `postgres`; Latchkey is an ordinary role, as it should be in production.
+# As it should be in production, Latchkey has no superuser: `latchkey` owns the schema, `latchkey_rows` reads and writes rows.
 
 OLDEST_POSTGRES=15
 
@@ -36,6 +36,7 @@ postgres_start() {
   local port
   if ! "${RUN_AS[@]}" test -d "$HOME_DIR/data"; then make_cluster; fi
   bury_postmaster
+  if [ ! -f "$SVC/postgres.rows" ]; then make_rows_role; fi
   port=$(remembered_port postgres)
   write_postgres_url "$port"
   launch postgres "$LOGS/postgres.log" "$POSTGRES_BIN/postgres" -D "$HOME_DIR/data" -p "$port" \
@@ -70,16 +71,30 @@ make_cluster() {
   "${RUN_AS[@]}" mv "$new" "$HOME_DIR/data"
 }
 
+# The role of API and workers. Data of earlier versions lacks it.
+make_rows_role() {
+  alone "$HOME_DIR/data" \
+    "CREATE ROLE latchkey_rows LOGIN PASSWORD '$(<"$SVC/postgres.password")'" \
+    "GRANT latchkey_rows TO latchkey" >"$LOGS/postgres-roles.log" 2>&1
+  touch "$SVC/postgres.rows"
+}
+
+# alone FOLDER STATEMENT...: in single-user mode, in which a statement ends with its line.
+# A failed one is found when a URL is tried.
+alone() {
+  local folder=$1
+  shift
+  printf '%s\n' "$@" | "${RUN_AS[@]}" "$POSTGRES_BIN/postgres" --single -D "$folder" postgres
+}
+
 # fill_cluster FOLDER PASSWORD
 fill_cluster() {
   "${RUN_AS[@]}" "$POSTGRES_BIN/initdb" -D "$1" -U postgres --auth=scram-sha-256 \
     --pwfile="$HOME_DIR/password" --encoding=UTF8 --locale=C --no-instructions || return 1
-  # In single-user mode a statement ends with its line. A failed one is found when the URL is tried.
-  printf '%s\n' \
+  alone "$1" \
     "CREATE ROLE latchkey LOGIN CREATEDB PASSWORD '$2'" \
     "GRANT pg_signal_backend TO latchkey" \
-    "CREATE DATABASE latchkey OWNER latchkey" |
-    "${RUN_AS[@]}" "$POSTGRES_BIN/postgres" --single -D "$1" postgres
+    "CREATE DATABASE latchkey OWNER latchkey"
 }
 
 write_postgres_url() {
@@ -106,5 +121,5 @@ postgres_down() { server_down postgres INT 30; }
 postgres_wipe() {
   server_wipe postgres
   # The key that run keeps was for the data that is gone.
-  rm -f "$SVC/postgres.version" "$RUN/bootstrap.json" "$RUN/env"
+  rm -f "$SVC/postgres.version" "$SVC/postgres.rows" "$RUN/bootstrap.json" "$RUN/env"
 }

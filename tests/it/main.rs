@@ -43,6 +43,7 @@ mod refresh_failures;
 mod refresh_race;
 mod requests;
 mod revocation;
+mod rows_role;
 mod sample_programs;
 mod selection;
 mod settings;

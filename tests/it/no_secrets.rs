@@ -10,7 +10,6 @@ use latchkey_tests::app::{Answer, Options, eventually, logs, worn};
 use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule, REPEAT};
 use latchkey_tests::{Person, TestApp};
 use reqwest::Method;
-use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::compat::sign_in::{cookie, sign_in};
@@ -255,10 +254,7 @@ fn text(value: &Value) -> &str {
 
 /// The whole database as text; what is binary stands there in hex.
 pub(crate) fn dump(app: &TestApp) -> anyhow::Result<String> {
-    let dump = Command::new("pg_dump")
-        .arg("--dbname")
-        .arg(app.common().database_url.expose_secret())
-        .output()?;
+    let dump = Command::new("pg_dump").arg("--dbname").arg(app.owner_url()).output()?;
     anyhow::ensure!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     Ok(String::from_utf8(dump.stdout)?)
 }

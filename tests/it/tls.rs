@@ -252,7 +252,8 @@ async fn processes_of_their_own(app: &TestApp) -> anyhow::Result<()> {
         (Some(stranger.file()), Exit::Database, "UnknownIssuer"),
     ] {
         let mut migrate = app.command("latchkey-api")?;
-        let migrate = migrate.arg("migrate").env("LATCHKEY_CA_FILE", file.unwrap_or_default());
+        let migrate = migrate.arg("migrate").env("DATABASE_URL", app.owner_url());
+        let migrate = migrate.env("LATCHKEY_CA_FILE", file.unwrap_or_default());
         let output = migrate.output().await?;
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);

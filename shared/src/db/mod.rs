@@ -26,6 +26,7 @@ pub mod producers;
 pub mod profiles;
 pub mod refresh_debt;
 pub mod requests;
+pub mod role;
 mod schema;
 mod server;
 pub mod sessions;
@@ -57,6 +58,16 @@ pub(crate) use text_enum::text_enum;
 /// session, when an operator asks for it (SQLSTATE 57P01, 57P02). The client keeps the code to itself. A
 /// server whose `lc_messages` is not English says it otherwise, and then it counts as a failed query.
 const SESSION_ENDED: &str = "terminating connection";
+
+/// How the server begins what it says of values that it will never take (SQLSTATE class 22, and 54 of limits).
+const NEVER_TAKEN: [&str; 6] = [
+    "invalid byte sequence",
+    "unsupported Unicode escape",
+    "value too long",
+    "invalid input syntax",
+    "integer out of range",
+    "index row",
+];
 
 /// How long a borrower waits for a connection.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
@@ -92,6 +103,23 @@ impl DbError {
                 _ => false,
             },
             Self::Query(error) => matches!(error, Error::BrokenTransactionManager),
+        }
+    }
+
+    /// Whether the same statement with the same values is refused every time.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        use diesel::result::{DatabaseErrorKind, Error};
+        match self {
+            Self::Query(Error::DatabaseError(kind, said)) => match kind {
+                DatabaseErrorKind::NotNullViolation | DatabaseErrorKind::CheckViolation => true,
+                DatabaseErrorKind::Unknown => {
+                    NEVER_TAKEN.iter().any(|begin| said.message().starts_with(begin))
+                }
+                _ => false,
+            },
+            Self::Query(error) => matches!(error, Error::SerializationError(_)),
+            Self::Unavailable(_) => false,
         }
     }
 

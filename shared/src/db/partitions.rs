@@ -1,9 +1,10 @@
-//! Days of `events`, `account_history` and `outbox`: made ahead, dropped whole.
+//! Days of `events`, `account_history` and `outbox`: made ahead, dropped whole. The schema's functions do both,
+//! since the role that a process has may not.
 
 use chrono::{Days, NaiveDate};
-use diesel::sql_types::Text;
+use diesel::sql_types::{Date, Text};
 use diesel::{QueryableByName, sql_query};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::{DbError, Yes, read_now};
 use crate::clock::Clock;
@@ -30,36 +31,17 @@ pub async fn ensure(conn: &mut AsyncPgConnection, clock: &Clock) -> Result<usize
     let mut made = 0;
     for table in TABLES {
         for ahead in 0..=DAYS_AHEAD {
-            made += usize::from(ensure_day(conn, table, today + Days::new(ahead)).await?);
+            let day = today + Days::new(ahead);
+            let make = sql_query("SELECT make_partition($1, $2) AS yes");
+            let row = make.bind::<Text, _>(table).bind::<Date, _>(day).get_result::<Yes>(conn);
+            made += usize::from(row.await?.yes);
         }
     }
     Ok(made)
 }
 
-async fn ensure_day(
-    conn: &mut AsyncPgConnection,
-    table: &str,
-    day: NaiveDate,
-) -> Result<bool, DbError> {
-    let name = format!("{table}_{}", day.format("%Y%m%d"));
-    let (from, to) =
-        (format!("'{day} 00:00:00+00'"), format!("'{} 00:00:00+00'", day + Days::new(1)));
-    let check = format!(
-        "SELECT to_regclass('{name}') IS NULL AND NOT EXISTS \
-         (SELECT 1 FROM {table}_default WHERE created_at >= {from} AND created_at < {to}) AS yes"
-    );
-    if !sql_query(check).get_result::<Yes>(conn).await?.yes {
-        return Ok(false);
-    }
-    let make = format!(
-        "CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} FOR VALUES FROM ({from}) TO ({to});"
-    );
-    in_turn(conn, &make).await?;
-    Ok(true)
-}
-
-/// Drops the partitions of `table` that end before `keep_from`, except where `still_needed` (an SQL
-/// condition on a row) holds for one of their rows. Answers the names of those dropped.
+/// Drops the partitions of `table` that end before `keep_from`, except where a message is still to be sent.
+/// Answers the names of those dropped.
 ///
 /// # Errors
 /// When a statement fails.
@@ -67,38 +49,19 @@ pub async fn drop_before(
     conn: &mut AsyncPgConnection,
     table: &'static str,
     keep_from: NaiveDate,
-    still_needed: &'static str,
 ) -> Result<Vec<String>, DbError> {
     let list = "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::regclass ORDER BY 1";
     let partitions: Vec<Name> = sql_query(list).bind::<Text, _>(table).load(conn).await?;
     let mut dropped = Vec::new();
     for Name { name } in partitions {
-        if day_of(&name, table).is_none_or(|day| day >= keep_from) {
-            continue;
-        }
-        let drop = format!(
-            "IF to_regclass('{name}') IS NOT NULL THEN
-                 IF NOT EXISTS (SELECT 1 FROM {name} WHERE {still_needed}) THEN
-                     DROP TABLE {name};
-                 END IF;
-             END IF;"
-        );
-        in_turn(conn, &drop).await?;
-        let gone = format!("SELECT to_regclass('{name}') IS NULL AS yes");
-        if sql_query(gone).get_result::<Yes>(conn).await?.yes {
+        let Some(day) = day_of(&name, table).filter(|day| *day < keep_from) else { continue };
+        let drop = sql_query("SELECT drop_partition($1, $2) AS yes");
+        let row = drop.bind::<Text, _>(table).bind::<Date, _>(day).get_result::<Yes>(conn);
+        if row.await?.yes {
             dropped.push(name);
         }
     }
     Ok(dropped)
-}
-
-/// Several processes may look at the same day at once: they make and drop one after the other, each
-/// looking again once it is its turn. `IF NOT EXISTS` alone does not keep two from colliding.
-async fn in_turn(conn: &mut AsyncPgConnection, statements: &str) -> Result<(), DbError> {
-    let block = format!(
-        "DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtext('partitions')); {statements} END $$"
-    );
-    Ok(conn.batch_execute(&block).await?)
 }
 
 fn day_of(partition: &str, table: &str) -> Option<NaiveDate> {

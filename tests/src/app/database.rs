@@ -8,7 +8,7 @@ use diesel::sql_types::{BigInt, Jsonb, Text};
 use diesel::{OptionalExtension as _, QueryableByName};
 use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use latchkey_shared::clock::Clock;
-use latchkey_shared::db::{Conn, Db, Server, migrate};
+use latchkey_shared::db::{Conn, Db, Server, migrate, role};
 use latchkey_shared::random;
 use latchkey_shared::tls::Trust;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -27,6 +27,8 @@ pub(super) struct TestDatabase {
     db: Db,
 }
 
+/// The second role of the test server. It has the owner's password.
+pub const ROWS_ROLE: &str = "latchkey_rows";
 /// How many looks at once have a connection.
 const LOOKS: u32 = 4;
 /// One test at a time looks whether the template is there.
@@ -59,6 +61,14 @@ impl TestDatabase {
 
     pub(super) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The URL for API and workers, by the role that may read and write rows and no more.
+    pub(super) fn rows_url(&self) -> anyhow::Result<String> {
+        let mut url: Url = self.url.parse()?;
+        let named = url.set_username(ROWS_ROLE);
+        named.map_err(|()| anyhow::anyhow!("the server's URL takes no user"))?;
+        Ok(url.into())
     }
 
     pub(super) async fn row(&self, query: &str) -> anyhow::Result<Value> {
@@ -94,7 +104,7 @@ async fn open(url: &str, trust: &Trust) -> anyhow::Result<Conn> {
 
 /// The template of these very migrations, made by whoever comes first.
 async fn ensure_template(server: &Url, trust: &Trust) -> anyhow::Result<String> {
-    let name = format!("latchkey_template_{}", hash_of_migrations()?);
+    let name = format!("latchkey_template_{}_rows", hash_of_migrations()?);
     let mut admin = open(server.as_str(), trust).await?;
     sql_query("SELECT pg_advisory_lock($1)")
         .bind::<BigInt, _>(TEMPLATE_LOCK)
@@ -110,7 +120,9 @@ async fn ensure_template(server: &Url, trust: &Trust) -> anyhow::Result<String> 
         let draft = format!("{name}_draft");
         admin.batch_execute(&format!("DROP DATABASE IF EXISTS {draft} WITH (FORCE)")).await?;
         admin.batch_execute(&format!("CREATE DATABASE {draft}")).await?;
-        migrate::run(&reach(&at(server, &draft), trust)?, &Clock::system()).await?;
+        let reached = reach(&at(server, &draft), trust)?;
+        migrate::run(&reached, &Clock::system()).await?;
+        role::grant(&reached, ROWS_ROLE).await?;
         wait_until_unused(&mut admin, &draft).await?;
         admin.batch_execute(&format!("ALTER DATABASE {draft} RENAME TO {name}")).await?;
     }

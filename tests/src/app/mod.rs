@@ -25,6 +25,7 @@ mod wardrobe;
 pub use broker::Tap;
 pub use browser::Browser;
 pub use crowd::{Crowd, Seen};
+pub use database::ROWS_ROLE;
 pub use flows::Connected;
 pub use http::{Answer, Http};
 pub use logs::logs;
@@ -141,7 +142,7 @@ impl TestApp {
         let database = database::TestDatabase::create(&database_url, trust).await?;
         let platforms_file = write_platforms(&sandbox, &options, &files.0)?;
         let common = CommonSettings {
-            database_url: SecretString::from(database.url().to_owned()),
+            database_url: SecretString::from(database.rows_url()?),
             amqp_url,
             ca_file: options.ca_file.clone(),
             broker_prefix: (options.broker_prefix.clone())
@@ -271,7 +272,13 @@ impl TestApp {
         &self.common
     }
 
-    /// A connection pool to this app's database.
+    /// The URL of this app's database for its owner, as `migrate` needs it.
+    #[must_use]
+    pub fn owner_url(&self) -> &str {
+        self.database.url()
+    }
+
+    /// A connection pool to this app's database, by the role that API and workers have.
     ///
     /// # Errors
     /// Never, as long as the database's address can be read.

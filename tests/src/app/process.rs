@@ -61,12 +61,20 @@ impl Process {
         self.ended().await
     }
 
+    /// Its id.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn id(&self) -> anyhow::Result<u32> {
+        self.child.id().context("it runs no more")
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors
     /// When it does not run.
     pub async fn signal(&self, signal: &str) -> anyhow::Result<()> {
-        let pid = self.child.id().context("it runs")?.to_string();
+        let pid = self.id()?.to_string();
         let sent = Command::new("kill").args(["-s", signal, &pid]).status().await?;
         ensure!(sent.success(), "the signal was not sent");
         Ok(())

@@ -27,6 +27,9 @@ const INCIDENTAL: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// What passes as soon as nothing is refused any more.
+const PASSING: &str = "terminating connection for a test";
+
 impl TestApp {
     /// Has the database refuse to update a column of the rows for which `when` holds, as if it went away.
     ///
@@ -37,7 +40,8 @@ impl TestApp {
         (table, column): (&str, &str),
         when: &str,
     ) -> anyhow::Result<()> {
-        self.refuse(&format!("UPDATE OF {column} ON {table} FOR EACH ROW WHEN ({when})")).await
+        let what = format!("UPDATE OF {column} ON {table} FOR EACH ROW WHEN ({when})");
+        self.refuse(&what, PASSING).await
     }
 
     /// Has the database refuse every new row of a table.
@@ -45,7 +49,16 @@ impl TestApp {
     /// # Errors
     /// When a statement fails.
     pub async fn refuse_inserts(&self, table: &str) -> anyhow::Result<()> {
-        self.refuse(&format!("INSERT ON {table} FOR EACH ROW")).await
+        self.refuse(&format!("INSERT ON {table} FOR EACH ROW"), PASSING).await
+    }
+
+    /// The same in words of values that it never takes.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn refuse_inserts_for_good(&self, table: &str) -> anyhow::Result<()> {
+        let never = "invalid byte sequence for encoding \"UTF8\": 0x00";
+        self.refuse(&format!("INSERT ON {table} FOR EACH ROW"), never).await
     }
 
     /// Ends what [`Self::refuse_inserts`] began.
@@ -56,11 +69,11 @@ impl TestApp {
         self.execute(&format!("DROP TRIGGER refuse ON {table}")).await
     }
 
-    async fn refuse(&self, what: &str) -> anyhow::Result<()> {
-        self.execute(
-            "CREATE SEQUENCE refused; CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
-             $$ BEGIN PERFORM nextval('refused'); RAISE EXCEPTION 'terminating connection for a test'; END $$",
-        )
+    async fn refuse(&self, what: &str, words: &str) -> anyhow::Result<()> {
+        self.execute(&format!(
+            "CREATE SEQUENCE refused; CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS \
+             $$ BEGIN PERFORM nextval('refused'); RAISE EXCEPTION '{words}'; END $$"
+        ))
         .await?;
         self.execute(&format!("CREATE TRIGGER refuse BEFORE {what} EXECUTE FUNCTION refuse()"))
             .await

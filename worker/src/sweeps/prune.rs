@@ -20,16 +20,10 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     let mut conn = context.store.conn().await?;
     let today = db::read_now(&mut conn, context.clock()).await?.date_naive();
     let event_days = u64::from(context.event_days);
-    let days = [
-        ("events", event_days, "false"),
-        ("account_history", event_days, "false"),
-        ("outbox", OUTBOX_DAYS, "done_at IS NULL"),
-    ];
+    let days = [("events", event_days), ("account_history", event_days), ("outbox", OUTBOX_DAYS)];
     let mut pruned = 0;
-    for (table, keep, still_needed) in days {
-        let dropped =
-            partitions::drop_before(&mut conn, table, today - Days::new(keep), still_needed)
-                .await?;
+    for (table, keep) in days {
+        let dropped = partitions::drop_before(&mut conn, table, today - Days::new(keep)).await?;
         for name in &dropped {
             tracing::info!(partition = name, "dropped");
         }

@@ -1,0 +1,2 @@
+DROP FUNCTION make_partition;
+DROP FUNCTION drop_partition;
