@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -204,6 +207,18 @@ pub async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpLis
     TcpListener::bind(address).await.map_err(|error| Fatal::Listen(setting, address, error))
 }
 
+/// A core dump holds every token that was open just then.
+fn forbid_core_dumps() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let forbidden = setrlimit(Resource::Core, none);
+    // The limit holds for files. A core that the kernel pipes to a program (core(5)) is forbidden by this.
+    #[cfg(target_os = "linux")]
+    let forbidden = forbidden.and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    if let Err(error) = forbidden {
+        tracing::warn!("a crash may write a core dump, which holds secrets: {error}");
+    }
+}
+
 /// Starts, serves until SIGTERM or SIGINT, and stops.
 ///
 /// # Errors
@@ -212,6 +227,7 @@ pub async fn run<R, F: Future<Output = bool>>(
     start: impl Future<Output = anyhow::Result<R>>,
     stop: impl FnOnce(R) -> F,
 ) -> anyhow::Result<()> {
+    forbid_core_dumps();
     let mut signals = Signals::listen()?;
     let running = tokio::select! {
         running = start => running?,

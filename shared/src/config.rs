@@ -121,7 +121,8 @@ pub fn read_keyring(
     match (keyring, file) {
         (Some(keyring), _) => Keyring::parse(keyring.expose_secret()),
         (None, Some(path)) => {
-            Keyring::parse(read_file(path).map_err(SealError::Malformed)?.expose_secret())
+            let read = read_file(path).and_then(|text| check_mode(path).map(|()| text));
+            Keyring::parse(read.map_err(SealError::Malformed)?.expose_secret())
         }
         (None, None) => Err(SealError::Malformed(
             "there is none: set LATCHKEY_KEYRING or LATCHKEY_KEYRING_FILE".to_owned(),
@@ -207,6 +208,23 @@ impl SecretRef {
 #[expect(clippy::disallowed_methods, reason = "this is the home of the environment")]
 fn is_empty(variable: &OsStr) -> bool {
     std::env::var(variable).is_ok_and(|value| value.is_empty())
+}
+
+/// Keys that others may read are theirs, and a file that others may write is not ours.
+fn check_mode(path: &Path) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    const OTHERS: u32 = 0o027;
+    let read = std::fs::metadata(path);
+    let mode = read.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let mode = mode.permissions().mode() & 0o777;
+    if mode & OTHERS == 0 {
+        return Ok(());
+    }
+    Err(format!(
+        "{} has mode {mode:03o}: nobody but its owner may write it, and its owner and group alone may read it \
+         (chmod 600, or 640)",
+        path.display()
+    ))
 }
 
 fn read_file(path: &Path) -> Result<SecretString, String> {

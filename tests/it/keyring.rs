@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use latchkey_shared::clock::Clock;
 use latchkey_tests::TestApp;
+use latchkey_tests::app::Options;
 use latchkey_tests::sandbox::Kind;
 use latchkey_worker::settings::Pool;
 use serde_json::json;
@@ -52,5 +53,48 @@ async fn tokens_moved_to_another_row_are_never_presented() -> anyhow::Result<()>
         .await?;
     assert_eq!(account["status"], "connected", "whose fault it is is not the person's");
     assert!(app.sandbox.ledger().iter().all(|entry| entry.kind != Kind::Refreshed));
+    app.finish().await
+}
+
+#[test]
+fn a_keyring_that_others_may_read_is_refused() -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = std::env::temp_dir().join(format!("latchkey-keyring-{}", std::process::id()));
+    std::fs::write(&file, keyring("test", 7))?;
+    for (mode, is_good) in [
+        (0o600, true),
+        (0o400, true),
+        (0o640, true),
+        (0o644, false),
+        (0o604, false),
+        (0o620, false),
+        (0o602, false),
+        (0o666, false),
+    ] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode))?;
+        let read = latchkey_shared::config::read_keyring(None, Some(&file));
+        assert_eq!(read.is_ok(), is_good, "{mode:o}");
+        if let Err(error) = read {
+            let told = error.to_string();
+            assert!(
+                told.contains(&format!("mode {mode:o}")) && told.contains("chmod 600"),
+                "{told}"
+            );
+        }
+    }
+    Ok(std::fs::remove_file(&file)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_process_writes_a_core_dump() -> anyhow::Result<()> {
+    let app = TestApp::start_with(Options { worker: false, ..Options::default() }).await?;
+    let (api, _) = app.spawn_api(app.amqp_url()).await?;
+    let worker = app.spawn_worker("webhook").await?;
+    for process in [&api, &worker] {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.id()?))?;
+        let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+        let core: Vec<&str> = core.unwrap_or_default().split_whitespace().collect();
+        assert_eq!(core[4..6], ["0", "0"], "{limits}");
+    }
     app.finish().await
 }
