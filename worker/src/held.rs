@@ -30,7 +30,7 @@ impl HeldAnswers {
     /// itself against having been committed by an earlier try. `what` names the row in logs.
     ///
     /// # Errors
-    /// When the database is there and refuses the work again and again: repeating it helps nobody.
+    /// When the database is there and refuses the work for good, or again and again: repeating it helps nobody.
     pub async fn until_stored<T, F, Fut>(&self, what: &str, work: F) -> Result<T, DbError>
     where
         F: Fn() -> Fut,
@@ -44,7 +44,7 @@ impl HeldAnswers {
             };
             failures += 1;
             refusals = if error.is_unavailable() { 0 } else { refusals + 1 };
-            if refusals > MAX_REFUSALS {
+            if error.is_permanent() || refusals > MAX_REFUSALS {
                 tracing::error!(row = what, "the database refuses an answer for good: {error}");
                 return Err(error);
             }

@@ -118,6 +118,23 @@ async fn a_nul_in_an_answer_ends_the_connect_with_its_reason() -> anyhow::Result
     app.finish().await
 }
 
+/// What the database never takes is not tried again and again, and its tokens live nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_cannot_be_stored_are_revoked() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    app.refuse_inserts_for_good("grants").await?;
+    let started = app.start_connect(json!({})).await?;
+    app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
+    let ended = app.ended(text(&started["connectId"])).await?;
+    assert_eq!(ended["reasonCode"], FAILED, "{ended}");
+    assert_eq!(ended["platformError"]["cause"], "not_storable", "{ended}");
+    assert!(app.sandbox.families().iter().all(|family| !family.alive));
+    assert_eq!(app.row("SELECT last_value AS n FROM refused").await?["n"], 1, "tried once");
+    app.refuse_no_more("grants").await?;
+    app.connect("sam").await?;
+    app.finish().await
+}
+
 /// Without a refresh token nothing can be renewed, and its known end is the account's.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_without_a_refresh_token_lives_as_long_as_its_access_token() -> anyhow::Result<()>

@@ -15,7 +15,7 @@ use latchkey_shared::failpoint;
 use latchkey_shared::ids::GrantId;
 use latchkey_shared::keyring::{DataKey, Owner, Place, SealError};
 use latchkey_shared::messages::{Command, RevocationDue};
-use latchkey_shared::platforms::{Endpoints, Flow, Platform};
+use latchkey_shared::platforms::{Endpoints, Flow, Platform, Reach};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 
@@ -27,6 +27,7 @@ use crate::health;
 use crate::oauth::app_password::{self, AppPassword};
 use crate::oauth::exchange::{CodeExchange, exchange};
 use crate::oauth::refusal::{FailureClass, TokenError};
+use crate::oauth::revoke::revoke;
 use crate::oauth::{Answer, CallError};
 use crate::outcome::Failure;
 
@@ -51,8 +52,7 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Option<Connect>
             let app = AppKey::new(&connect.platform, connect.app_id.as_ref());
             let (own, called_at) = (context.clone(), prepared.called_at);
             context.tasks.spawn(async move { health::note_answered(&own, &app, called_at).await });
-            let stored = (answer, prepared.called_at);
-            store(context, connect, (platform, &prepared.key), stored).await
+            store(context, connect, (platform, &prepared), &answer).await
         }
         Err(TokenError::Call(
             error @ (CallError::NotSent(_) | CallError::Undiscovered(_) | CallError::Unresolved(_)),
@@ -162,18 +162,40 @@ async fn open(
 async fn store(
     context: &Context,
     connect: &Connect,
-    (platform, key): (&Platform, &DataKey),
-    (answer, called_at): (Answer, DateTime<Utc>),
+    (platform, prepared): (&Platform, &Prepared<'_>),
+    answer: &Answer,
 ) -> Result<Option<Connect>, Failure> {
     let id = GrantId::new(context.clock());
     let place = grants::tokens_place(&connect.workspace_id, &id, 1);
-    let sealed = answer.tokens.seal(key, place)?;
+    let sealed = answer.tokens.seal(&prepared.key, place)?;
+    let called_at = prepared.called_at;
     let origin = Origin { called_at, scopes: &connect.scopes, refresh_end: None };
-    let tokens = new_tokens(platform, &id, (&answer, sealed), &origin);
+    let tokens = new_tokens(platform, &id, (answer, sealed), &origin);
     let unfit = answer.unfit;
     let what = connect.id.as_str();
     let insert = || insert(context, connect, platform, (&id, &tokens, unfit));
-    Ok(context.held.until_stored(what, insert).await?)
+    match context.held.until_stored(what, insert).await {
+        Err(error) if error.is_permanent() => {
+            dispose(context, platform, prepared, answer).await;
+            let cause = serde_json::json!({ "cause": "not_storable" });
+            let reason = Reason { code: "EXCHANGE_FAILED", platform_error: Some(cause) };
+            give_up(context, connect, &reason).await.map(|_| None)
+        }
+        stored => Ok(stored?),
+    }
+}
+
+/// Tokens that cannot be kept must not live on at the platform. Where a revocation reaches further than the token it
+/// would end what others live by: there they end by themselves.
+async fn dispose(context: &Context, platform: &Platform, prepared: &Prepared<'_>, answer: &Answer) {
+    let url = prepared.endpoints.revoke_url.as_ref();
+    let Some(url) = url.filter(|_| platform.reach == Reach::Token) else { return };
+    match revoke(&context.http, platform, (url, &prepared.client), &answer.tokens).await {
+        Ok(said) => tracing::debug!("tokens that cannot be stored were revoked: {said:?}"),
+        Err(error) => {
+            tracing::error!("tokens that cannot be stored live on at {}: {error}", platform.name);
+        }
+    }
 }
 
 async fn insert(
