@@ -1,6 +1,7 @@
 //! What docs/MESSAGING.md gives a producer and a subscriber in the broker, by its very commands: enough
 //! for what they are there for, and nothing else.
 
+mod processes;
 mod tries;
 
 use anyhow::{Context as _, ensure};

@@ -161,12 +161,7 @@ impl Supervise {
             .configure_backoff(|backoff| backoff.with_max_times(0));
         let connecting = self.server.connect(properties);
         let connection = tokio::time::timeout(CALL_TIMEOUT, connecting).await??;
-        let declare = async {
-            let channel = connection.create_channel().await?;
-            self.topology.declare(&channel).await?;
-            channel.close(200, "declared".into()).await
-        };
-        tokio::time::timeout(CALL_TIMEOUT * 2, declare).await??;
+        tokio::time::timeout(CALL_TIMEOUT * 2, self.topology.ensure(&connection)).await??;
         Ok(connection)
     }
 

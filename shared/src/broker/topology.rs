@@ -1,8 +1,9 @@
-//! Every exchange, queue and binding, in one table, declared alike by every process.
+//! Every exchange, queue and binding, in one table, declared alike by every process that may.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{Channel, ExchangeKind};
+use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 
 use crate::messages::CommandKind;
 
@@ -80,6 +81,41 @@ impl Topology {
     /// The full names of all exchanges.
     pub fn exchanges(&self) -> impl Iterator<Item = String> + '_ {
         [COMMANDS, EVENTS, REQUESTS, DEAD].iter().map(|exchange| self.name(exchange))
+    }
+
+    /// Declares everything, or looks that it is there where this process may not declare it.
+    ///
+    /// # Errors
+    /// When the broker refuses, or a part is missing that another process has to declare.
+    pub async fn ensure(&self, connection: &Connection) -> lapin::Result<()> {
+        let channel = connection.create_channel().await?;
+        match self.declare(&channel).await {
+            // The refusal has closed the channel.
+            Err(refusal) if is_access_refused(&refusal) => {
+                let channel = connection.create_channel().await?;
+                self.look(&channel).await?;
+                channel.close(200, "seen".into()).await
+            }
+            declared => {
+                declared?;
+                channel.close(200, "declared".into()).await
+            }
+        }
+    }
+
+    /// Bindings cannot be seen: a message that misses one comes back, and whoever may declare binds again.
+    async fn look(&self, channel: &Channel) -> lapin::Result<()> {
+        for exchange in self.exchanges() {
+            let options =
+                ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+            let (kind, arguments) = (ExchangeKind::Direct, FieldTable::default());
+            channel.exchange_declare(exchange.into(), kind, options, arguments).await?;
+        }
+        for queue in self.queues() {
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
+        }
+        Ok(())
     }
 
     /// Declares everything. Declaring what stands already changes nothing.
@@ -164,6 +200,11 @@ impl Topology {
             ("x-dead-letter-routing-key", text(&self.name(UNREADABLE))),
         ])
     }
+}
+
+fn is_access_refused(error: &lapin::Error) -> bool {
+    let kind = AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED);
+    matches!(error.kind(), ErrorKind::ProtocolError(said) if *said.kind() == kind)
 }
 
 /// Dead letters must not get lost on their way: at-least-once needs all of a quorum queue,
