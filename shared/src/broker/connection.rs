@@ -93,6 +93,19 @@ impl Supervisor {
     }
 }
 
+impl Supervisor {
+    /// Waits until this connection, which is broken, is handed out no more.
+    pub(super) async fn lost(&self, broken: &Arc<Connection>) {
+        let is_gone = |state: &BrokerState| match state {
+            BrokerState::Up(current) | BrokerState::Blocked(current) => {
+                !Arc::ptr_eq(current, broken)
+            }
+            BrokerState::Down => true,
+        };
+        drop(self.state.clone().wait_for(is_gone).await.map(drop));
+    }
+}
+
 struct Supervise {
     server: Server,
     name: String,

@@ -150,6 +150,7 @@ pub async fn consume<R: Receive>(
         }
         // Of a broker that is away its connection has told.
         tracing::debug!(queue, "consumer ended with its connection: {error:#}");
+        stop.run_until_cancelled(supervisor.lost(&connection)).await;
         breaks += 1;
         if breaks == SUSPICIOUS_BREAKS {
             tracing::warn!(

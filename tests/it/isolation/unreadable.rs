@@ -52,6 +52,9 @@ async fn a_message_that_cannot_be_parsed_stops_nobody() -> anyhow::Result<()> {
     assert_eq!(kept["n"], 0, "no innocent one ran over its limit");
     let lines = |what: &str| logs().lines().filter(|line| line.contains(what)).count();
     assert_eq!(lines("taking one at a time"), 2, "one line for each queue");
+    // At two queues, each message as often as the broker's limit says: nobody turns on a connection that is gone.
+    let deaths = lines("consumer ended with its connection");
+    assert!((2..=100).contains(&deaths), "{deaths}");
     assert!(
         !logs().lines().any(|line| line.contains("consume") && line.contains("lost the broker"))
     );
