@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
 use diesel::pg::{Pg, PgValue};
@@ -130,6 +131,13 @@ pub(crate) fn is_id(text: &str) -> bool {
     text.split_once('_').is_some_and(|(kind, rest)| prefix(kind) && is_ulid(rest))
 }
 
+/// When an id was made, by the clock of the process that made it; `None` of a text that is no id.
+pub(crate) fn made_at(id: &str) -> Option<DateTime<Utc>> {
+    let (_, ulid) = id.split_once('_')?;
+    let millis = Ulid::from_string(ulid).ok()?.timestamp_ms();
+    DateTime::from_timestamp_millis(i64::try_from(millis).ok()?)
+}
+
 fn is_ulid(text: &str) -> bool {
     Ulid::from_string(text).is_ok_and(|ulid| ulid.to_string() == text)
 }
@@ -153,6 +161,16 @@ mod tests {
         assert!(id.as_str().to_lowercase().parse::<ConnectId>().is_err());
         assert!("con_".parse::<ConnectId>().is_err());
         assert!("con_'; drop table connects".parse::<ConnectId>().is_err());
+    }
+
+    #[test]
+    fn an_id_tells_when_it_was_made() {
+        let clock = Clock::system();
+        let made = made_at(EventId::new(&clock).as_str()).unwrap();
+        assert!((clock.now() - made).abs() < chrono::TimeDelta::minutes(1), "{made}");
+        for other in ["", "evt", "evt_", "evt_none", "01KAN7"] {
+            assert_eq!(made_at(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod examples;
 mod exclusive;
 mod faults;
 mod generic;
+mod growth;
 mod history;
 mod idempotency;
 mod isolation;

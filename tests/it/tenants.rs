@@ -54,7 +54,7 @@ impl Theirs {
 }
 
 /// Every operation of the published document that needs a key.
-async fn operations(http: &Http) -> anyhow::Result<Vec<(Method, String)>> {
+pub(crate) async fn operations(http: &Http) -> anyhow::Result<Vec<(Method, String)>> {
     let document = http.get("/openapi.json").await?.expect(200)?.json();
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().into_iter().flatten() {
@@ -86,7 +86,7 @@ pub(crate) fn body_for(path: &str) -> Value {
     }
 }
 
-async fn call(
+pub(crate) async fn call(
     http: &Http,
     method: &Method,
     path: &str,

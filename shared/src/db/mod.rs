@@ -50,6 +50,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::FutureExt as _;
 
 use crate::clock::Clock;
+use crate::ids::made_at;
 
 pub use server::Server;
 pub(crate) use text_enum::text_enum;
@@ -249,6 +250,13 @@ pub async fn read_clock(
 struct Yes {
     #[diesel(sql_type = Bool)]
     yes: bool,
+}
+
+/// Around the time of an id: leads to the partitions that may have its row. Of a text that is no id: all of time.
+fn around(id: &str, skew: TimeDelta) -> (DateTime<Utc>, DateTime<Utc>) {
+    const CENTURIES: TimeDelta = TimeDelta::days(365 * 1000);
+    let (made, skew) = made_at(id).map_or((DateTime::UNIX_EPOCH, CENTURIES), |made| (made, skew));
+    (made - skew, made + skew)
 }
 
 /// A page of rows, newest last: those after `after`, at most `limit`.

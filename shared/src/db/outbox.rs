@@ -8,9 +8,9 @@ use diesel::sql_types::{BigInt, Bool, Integer, Interval, Jsonb, Nullable, Text, 
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::schema::outbox;
-use super::{DbError, now, now_plus};
+use super::{DbError, around, now, now_plus};
 use crate::clock::Clock;
-use crate::ids::OrganisationId;
+use crate::ids::{OrganisationId, made_at};
 
 /// The kind of rows that are events.
 pub const EVENT: &str = "event";
@@ -21,6 +21,9 @@ pub const REPLY: &str = "reply";
 const FIRST_CHANCE: TimeDelta = TimeDelta::seconds(5);
 /// A message that the broker confirmed is published again when its handler has not ended by then.
 const CONFIRMED_PATIENCE: TimeDelta = TimeDelta::minutes(2);
+
+/// Between the clock of the process that made an id and the database's, by which earlier versions dated rows.
+const SKEW: TimeDelta = TimeDelta::hours(1);
 
 /// After so many publications, about half an hour, Latchkey gives up an event that a subscriber's queue refuses.
 const EVENT_PUBLICATIONS: i32 = 12;
@@ -58,6 +61,13 @@ pub struct Waiting {
     pub available_at: DateTime<Utc>,
 }
 
+/// Leads to the partition of a message. A row has the time of its id, and had that of its insertion in earlier versions.
+#[diesel::dsl::auto_type]
+fn is_day_of(id: &str) -> _ {
+    let (from, to): (DateTime<Utc>, DateTime<Utc>) = around(id, SKEW);
+    outbox::created_at.between(from, to)
+}
+
 /// Adds a message.
 ///
 /// # Errors
@@ -75,7 +85,7 @@ pub async fn insert(
             outbox::body.eq(sql::<Jsonb>("").bind::<Text, _>(&message.body).sql("::jsonb")),
             outbox::organisation_id.eq(&message.organisation),
             outbox::available_at.eq(now_plus(clock, FIRST_CHANCE)),
-            outbox::created_at.eq(now(clock)),
+            outbox::created_at.eq(made_at(&message.id).unwrap_or_else(|| clock.now())),
         ))
         .returning(outbox::available_at);
     let available_at = row.get_result(conn).await?;
@@ -120,8 +130,9 @@ pub async fn confirmed(
     if matches!(waiting.message.kind.as_str(), EVENT | REPLY) {
         return done(conn, clock, &waiting.message.id, "published").await;
     }
+    let id = &waiting.message.id;
     diesel::update(outbox::table)
-        .filter(outbox::id.eq(&waiting.message.id))
+        .filter(outbox::id.eq(id).and(is_day_of(id)))
         .filter(outbox::done_at.is_null())
         .filter(outbox::available_at.eq(waiting.available_at))
         .set(outbox::available_at.eq(now_plus(clock, CONFIRMED_PATIENCE)))
@@ -140,7 +151,7 @@ pub async fn publishing_failed(
     error: &str,
 ) -> Result<(), DbError> {
     diesel::update(outbox::table)
-        .filter(outbox::id.eq(id))
+        .filter(outbox::id.eq(id).and(is_day_of(id)))
         .set(outbox::last_error.eq(error))
         .execute(conn)
         .await?;
@@ -159,13 +170,15 @@ pub async fn refused(
 ) -> Result<bool, DbError> {
     let query = sql_query(
         "UPDATE outbox SET done_at = moment($1), ending = 'refused'
-         WHERE id = $2 AND done_at IS NULL
+         WHERE id = $2 AND done_at IS NULL AND created_at BETWEEN $5 AND $6
            AND CASE kind WHEN 'event' THEN publications >= $3 ELSE created_at <= moment($1) - $4 END",
     )
     .bind::<Interval, _>(clock.offset())
     .bind::<Text, _>(&message.id)
     .bind::<Integer, _>(EVENT_PUBLICATIONS)
-    .bind::<Interval, _>(REPLY_LIFETIME);
+    .bind::<Interval, _>(REPLY_LIFETIME)
+    .bind::<Timestamptz, _>(around(&message.id, SKEW).0)
+    .bind::<Timestamptz, _>(around(&message.id, SKEW).1);
     let done = query.execute(conn).await?;
     Ok(done > 0)
 }
@@ -190,11 +203,13 @@ pub async fn begin_attempt(
     let query = sql_query(
         "UPDATE outbox SET attempts = attempts + 1, unfinished = unfinished + 1,
              available_at = moment($1) + $2
-         WHERE id = $3 AND done_at IS NULL RETURNING attempts",
+         WHERE id = $3 AND done_at IS NULL AND created_at BETWEEN $4 AND $5 RETURNING attempts",
     )
     .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(at_most)
-    .bind::<Text, _>(id);
+    .bind::<Text, _>(id)
+    .bind::<Timestamptz, _>(around(id, SKEW).0)
+    .bind::<Timestamptz, _>(around(id, SKEW).1);
     let row: Option<Attempts> = query.get_result(conn).await.optional()?;
     Ok(row.map(|row| row.attempts))
 }
@@ -204,7 +219,8 @@ pub async fn begin_attempt(
 /// # Errors
 /// When the query fails.
 pub async fn unfinished(conn: &mut AsyncPgConnection, id: &str) -> Result<i32, DbError> {
-    let found = outbox::table.filter(outbox::id.eq(id)).select(outbox::unfinished);
+    let found =
+        outbox::table.filter(outbox::id.eq(id).and(is_day_of(id))).select(outbox::unfinished);
     Ok(found.first(conn).await.optional()?.unwrap_or(0))
 }
 
@@ -213,7 +229,7 @@ pub async fn unfinished(conn: &mut AsyncPgConnection, id: &str) -> Result<i32, D
 /// # Errors
 /// When the query fails.
 pub async fn ending(conn: &mut AsyncPgConnection, id: &str) -> Result<Option<String>, DbError> {
-    let found = outbox::table.filter(outbox::id.eq(id)).select(outbox::ending);
+    let found = outbox::table.filter(outbox::id.eq(id).and(is_day_of(id))).select(outbox::ending);
     Ok(found.first(conn).await.optional()?.flatten())
 }
 
@@ -228,7 +244,7 @@ pub async fn done(
     ending: &str,
 ) -> Result<(), DbError> {
     diesel::update(outbox::table)
-        .filter(outbox::id.eq(id))
+        .filter(outbox::id.eq(id).and(is_day_of(id)))
         .filter(outbox::done_at.is_null())
         .set((
             outbox::done_at.eq(now(clock).nullable()),
@@ -262,7 +278,7 @@ pub async fn later(
     later: &Later<'_>,
 ) -> Result<(), DbError> {
     diesel::update(outbox::table)
-        .filter(outbox::id.eq(id))
+        .filter(outbox::id.eq(id).and(is_day_of(id)))
         .filter(outbox::done_at.is_null())
         .filter(outbox::unfinished.gt(0))
         .set((
@@ -274,6 +290,12 @@ pub async fn later(
         .execute(conn)
         .await?;
     Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    n: i64,
 }
 
 #[derive(QueryableByName)]
@@ -308,10 +330,12 @@ pub async fn is_beyond(
     Ok(found.beyond)
 }
 
-/// How many messages are not done. Across tenants: for readiness and metrics.
+/// How many messages are not done, counted up to `at_most`. Across tenants: for readiness.
 ///
 /// # Errors
 /// When the query fails.
-pub async fn count_open(conn: &mut AsyncPgConnection) -> Result<i64, DbError> {
-    Ok(outbox::table.filter(outbox::done_at.is_null()).count().get_result(conn).await?)
+pub async fn count_open(conn: &mut AsyncPgConnection, at_most: i64) -> Result<i64, DbError> {
+    let open =
+        "SELECT count(*) AS n FROM (SELECT 1 FROM outbox WHERE done_at IS NULL LIMIT $1) AS open";
+    Ok(sql_query(open).bind::<BigInt, _>(at_most).get_result::<Count>(conn).await?.n)
 }

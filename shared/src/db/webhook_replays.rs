@@ -126,15 +126,19 @@ pub async fn next_events(
     limit: i64,
 ) -> Result<Vec<Replayed>, DbError> {
     let query = sql_query(
-        "SELECT e.id, e.epoch, e.xid, e.created_at
-         FROM webhook_replays r JOIN events e ON e.organisation_id = r.organisation_id
+        "SELECT event.* FROM webhook_replays r
+         CROSS JOIN generate_series(r.after_epoch, r.epoch) AS era (epoch) CROSS JOIN LATERAL (
+             SELECT e.id, e.epoch, e.xid, e.created_at FROM events e
+             WHERE e.organisation_id = r.organisation_id AND e.epoch = era.epoch
+               AND (e.xid, e.id) > (CASE WHEN era.epoch = r.after_epoch THEN r.after_xid ELSE 0 END,
+                   CASE WHEN era.epoch = r.after_epoch THEN r.after_id ELSE '' END)
+               AND (e.epoch < r.epoch OR e.xid < pg_snapshot_xmax(r.existing::pg_snapshot)::text::bigint)
+               AND (e.epoch < r.epoch OR pg_visible_in_snapshot(e.xid::text::xid8, r.existing::pg_snapshot))
+               AND ($3::text IS NULL OR e.workspace_id = $3)
+               AND (cardinality($4::text[]) = 0 OR e.type = ANY ($4))
+             ORDER BY e.xid, e.id LIMIT $5) AS event
          WHERE r.organisation_id = $1 AND r.endpoint_id = $2
-           AND (e.epoch, e.xid, e.id) > (r.after_epoch, r.after_xid, r.after_id)
-           AND (e.epoch, e.xid) < (r.epoch, pg_snapshot_xmax(r.existing::pg_snapshot)::text::bigint)
-           AND (e.epoch < r.epoch OR pg_visible_in_snapshot(e.xid::text::xid8, r.existing::pg_snapshot))
-           AND ($3::text IS NULL OR e.workspace_id = $3)
-           AND (cardinality($4::text[]) = 0 OR e.type = ANY ($4))
-         ORDER BY e.epoch, e.xid, e.id LIMIT $5",
+         ORDER BY event.epoch, event.xid, event.id LIMIT $5",
     )
     .bind::<Text, _>(&replay.organisation_id)
     .bind::<Text, _>(&replay.endpoint_id)
@@ -229,7 +233,7 @@ pub async fn is_far_ahead(
         "UPDATE webhook_replays SET worked_at = moment($3)
          WHERE organisation_id = $1 AND endpoint_id = $2
          RETURNING (SELECT count(*) FROM (SELECT FROM webhook_deliveries
-             WHERE endpoint_id = $2 AND status = 'pending' LIMIT $4) AS queue) >= $4 AS yes",
+             WHERE endpoint_id = $2 AND next_attempt_at IS NOT NULL LIMIT $4) AS queue) >= $4 AS yes",
     )
     .bind::<Text, _>(&replay.organisation_id)
     .bind::<Text, _>(&replay.endpoint_id)

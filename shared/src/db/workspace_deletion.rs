@@ -165,9 +165,9 @@ pub async fn is_settled(
            AND NOT EXISTS (SELECT FROM connects WHERE workspace_id = $1
                AND status IN ('pending', 'authorized', 'exchanging', 'selecting', 'claiming'))
            AND NOT EXISTS (SELECT FROM accounts WHERE workspace_id = $1 AND status <> 'disconnected')
-           AND NOT EXISTS (SELECT FROM grants WHERE workspace_id = $1 AND status NOT IN ('revoked', 'superseded'))
+           AND NOT EXISTS (SELECT FROM grants WHERE workspace_id = $1 AND status IN ('pending', 'active', 'expired', 'releasing'))
            AND NOT EXISTS (SELECT FROM webhook_deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint_id
-               WHERE e.workspace_id = $1 AND d.status = 'pending') AS yes",
+               WHERE e.workspace_id = $1 AND d.next_attempt_at IS NOT NULL) AS yes",
     )
     .bind::<Text, _>(workspace)
     .bind::<Interval, _>(clock.offset())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use latchkey_shared::failpoint::cut_at;
+use latchkey_shared::ids::EventId;
 use latchkey_tests::TestApp;
 use latchkey_tests::app::{Options, eventually};
 use latchkey_worker::settings::Pool;
@@ -79,15 +80,18 @@ async fn a_replay_that_is_killed_in_the_middle_goes_on_where_it_was() -> anyhow:
     let pools = vec![Pool::Connect];
     let app = TestApp::start_with(Options { pools, ..Options::default() }).await?;
     let endpoint = Endpoint::make(&app, "https://example.com/", &["connect.expired"]).await?;
-    app.execute(
+    // The beginning of an id says when it was made.
+    let now = EventId::new(&app.clock);
+    let now = now.as_str().split_at("evt_".len() + 10).0;
+    app.execute(&format!(
         "INSERT INTO events (id, organisation_id, workspace_id, type, data, created_at)
-         SELECT 'evt_' || lpad(n::text, 26, '0'), w.organisation_id, w.id,
+         SELECT '{now}' || lpad(n::text, 16, '0'), w.organisation_id, w.id,
              CASE n WHEN 1 THEN 'connect.started' ELSE 'connect.expired' END,
-             jsonb_build_object('connectId', 'con_x', 'platform', 'SANDBOX', 'metadata', '{}'::jsonb), now()
-         FROM workspaces w, generate_series(1, 1201) n",
-    )
+             jsonb_build_object('connectId', 'con_x', 'platform', 'SANDBOX', 'metadata', '{{}}'::jsonb), now()
+         FROM workspaces w, generate_series(1, 1201) n"
+    ))
     .await?;
-    let first = format!("evt_{:026}", 1);
+    let first = format!("{now}{:016}", 1);
     let path = format!("{}/replay", endpoint.path);
     app.http.post(&path, &json!({ "after": first })).await?.expect(202)?;
     let context = app.worker_context();

@@ -43,7 +43,13 @@ async fn empty(context: &Context, workspace: &WorkspaceId) -> Result<usize, Fail
         let mut conn = context.store.conn().await?;
         let connects = deletion::connects_to_cancel(&mut conn, clock, workspace, BATCH).await?;
         let accounts = deletion::accounts_to_disconnect(&mut conn, workspace, BATCH).await?;
-        (connects, accounts, deletion::grants_to_release(&mut conn, workspace, BATCH).await?)
+        // Until then they are looked through in vain.
+        let grants = if accounts.is_empty() {
+            deletion::grants_to_release(&mut conn, workspace, BATCH).await?
+        } else {
+            Vec::new()
+        };
+        (connects, accounts, grants)
     };
     for connect in &connects {
         let mut work = context.store.begin().await?;

@@ -386,18 +386,22 @@ pub async fn somebody_came_back(
     Ok(diesel::select(diesel::dsl::exists(came_back)).get_result(conn).await?)
 }
 
-/// How many connects of a workspace are open: not ended, and still in time.
+/// Whether fewer than `max` connects of a workspace are open: not ended, and still in time.
 ///
 /// # Errors
 /// When the query fails.
-pub async fn count_open(
+pub async fn has_room(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
     workspace: &WorkspaceId,
-) -> Result<i64, DbError> {
-    let open = connects::table
+    max: i64,
+) -> Result<bool, DbError> {
+    let last = connects::table
         .filter(connects::workspace_id.eq(workspace))
         .filter(connects::status.eq_any(ConnectStatus::OPEN))
-        .filter(connects::expires_at.gt(now(clock)));
-    Ok(open.count().get_result(conn).await?)
+        .filter(connects::expires_at.gt(now(clock)))
+        .offset((max - 1).max(0))
+        .limit(1);
+    let is_full: bool = diesel::select(diesel::dsl::exists(last)).get_result(conn).await?;
+    Ok(max > 0 && !is_full)
 }

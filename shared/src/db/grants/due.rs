@@ -143,9 +143,10 @@ pub async fn ended(
     let query = sql_query(
         "SELECT '' AS platform, '' AS app, workspace_id, id FROM grants
          WHERE status = 'active'
+           AND CASE WHEN renewable THEN refresh_expires_at ELSE access_expires_at END IS NOT NULL
            AND CASE WHEN renewable THEN refresh_expires_at ELSE access_expires_at END <= moment($1)
            AND (lease_until IS NULL OR lease_until < moment($1))
-         LIMIT $2",
+         ORDER BY CASE WHEN renewable THEN refresh_expires_at ELSE access_expires_at END LIMIT $2",
     )
     .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limit);

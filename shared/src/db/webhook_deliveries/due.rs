@@ -13,8 +13,21 @@ use crate::db::DbError;
 use crate::db::webhook_endpoints::Endpoint;
 use crate::messages::WebhookDue;
 
+/// The endpoints with something in their queues, as the first part of a recursive query: from one to the next, so that what is
+/// read does not grow with how long the queues are.
+const QUEUES: &str = "queues AS (
+    (SELECT endpoint_id FROM webhook_deliveries WHERE next_attempt_at IS NOT NULL ORDER BY endpoint_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT d.endpoint_id FROM webhook_deliveries d
+            WHERE d.next_attempt_at IS NOT NULL AND d.endpoint_id > q.endpoint_id ORDER BY d.endpoint_id LIMIT 1)
+    FROM queues q WHERE q.endpoint_id IS NOT NULL)";
+
+/// To so many endpoints of an organisation that are not known to be prompt one round dispatches. Most find no room,
+/// and what they cost would keep other organisations' deliveries waiting.
+const NOT_PROMPT: i64 = 16;
+
 /// Takes due deliveries for dispatch, each moved 2 min ahead: a lost message comes due again. Of each
-/// endpoint as many as it has room for below `cap` (one, while it is silent), the first of every queue
+/// endpoint as many as it has room for below `cap` (one, while it is not prompt), the first of every queue
 /// before the second of any. Across tenants: for the sweep.
 ///
 /// # Errors
@@ -24,17 +37,12 @@ pub async fn take_due(
     clock: &Clock,
     (cap, limit): (i32, i64),
 ) -> Result<Vec<WebhookDue>, DbError> {
-    // From one endpoint with a queue to the next: what is read does not grow with how long they are.
-    let query = sql_query(
-        "WITH RECURSIVE queues AS (
-             (SELECT endpoint_id FROM webhook_deliveries WHERE status = 'pending' ORDER BY endpoint_id LIMIT 1)
-             UNION ALL
-             SELECT (SELECT d.endpoint_id FROM webhook_deliveries d
-                     WHERE d.status = 'pending' AND d.endpoint_id > q.endpoint_id ORDER BY d.endpoint_id LIMIT 1)
-             FROM queues q WHERE q.endpoint_id IS NOT NULL),
-         room AS (
-             SELECT e.id, CASE e.pace WHEN 'silent' THEN 1 ELSE $2 END
-                 - (SELECT count(*) FROM webhook_deliveries d
+    // What is due is looked at again behind the lock, in words that only a look at the row can answer.
+    let query = sql_query(format!(
+        "WITH RECURSIVE {QUEUES}, room AS (
+             SELECT e.id, e.pace = 'prompt' AS is_prompt,
+                 row_number() OVER (PARTITION BY e.organisation_id, e.pace = 'prompt' ORDER BY random()) AS turn,
+                 CASE e.pace WHEN 'prompt' THEN $2 ELSE 1 END - (SELECT count(*) FROM webhook_deliveries d
                     WHERE d.endpoint_id = e.id AND d.attempt_until > moment($1)) AS free
              FROM queues JOIN webhook_endpoints e ON e.id = queues.endpoint_id
              WHERE e.disabled_at IS NULL),
@@ -42,19 +50,21 @@ pub async fn take_due(
              SELECT first.id FROM room CROSS JOIN LATERAL (
                  SELECT d.id, d.next_attempt_at, row_number() OVER (ORDER BY d.next_attempt_at, d.id) AS place
                  FROM webhook_deliveries d
-                 WHERE d.endpoint_id = room.id AND d.status = 'pending' AND d.next_attempt_at <= moment($1)
+                 WHERE d.endpoint_id = room.id AND d.next_attempt_at <= moment($1)
                  ORDER BY d.next_attempt_at, d.id LIMIT greatest(room.free, 0)) first
+             WHERE room.is_prompt OR room.turn <= $4
              ORDER BY first.place, first.next_attempt_at LIMIT $3)
          UPDATE webhook_deliveries SET next_attempt_at = moment($1) + interval '2 min'
          WHERE id IN (
              SELECT id FROM webhook_deliveries WHERE id IN (SELECT id FROM fair)
-                 AND status = 'pending' AND next_attempt_at <= moment($1) FOR UPDATE SKIP LOCKED)
+                 AND coalesce(next_attempt_at, 'infinity') <= moment($1) FOR UPDATE SKIP LOCKED)
            AND status = 'pending'
          RETURNING organisation_id, id",
-    )
+    ))
     .bind::<Interval, _>(clock.offset())
     .bind::<Integer, _>(cap)
-    .bind::<BigInt, _>(limit);
+    .bind::<BigInt, _>(limit)
+    .bind::<BigInt, _>(NOT_PROMPT);
     Ok(query.load::<Due>(conn).await?.into_iter().map(WebhookDue::from).collect())
 }
 
@@ -71,7 +81,7 @@ pub async fn take_next(
         "UPDATE webhook_deliveries SET next_attempt_at = moment($3) + interval '2 min'
          WHERE status = 'pending' AND id = (
              SELECT id FROM webhook_deliveries
-             WHERE organisation_id = $1 AND endpoint_id = $2 AND status = 'pending' AND next_attempt_at <= moment($3)
+             WHERE organisation_id = $1 AND endpoint_id = $2 AND next_attempt_at <= moment($3)
              ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED)
          RETURNING organisation_id, id",
     )
@@ -105,7 +115,7 @@ pub async fn put_off(
     Ok(())
 }
 
-/// Ends what waits for endpoints that are disabled; answers how many. Across tenants: for the sweep.
+/// Ends what waits for endpoints that are disabled or were deleted; answers how many. Across tenants: for the sweep.
 ///
 /// # Errors
 /// When the query fails.
@@ -114,15 +124,19 @@ pub async fn fail_disabled(
     clock: &Clock,
     limit: i64,
 ) -> Result<usize, DbError> {
-    let query = sql_query(
-        "UPDATE webhook_deliveries SET status = 'failed', next_attempt_at = NULL, attempt_until = NULL,
+    let query = sql_query(format!(
+        "WITH RECURSIVE {QUEUES}
+         UPDATE webhook_deliveries SET status = 'failed', next_attempt_at = NULL, attempt_until = NULL,
              last_error = $3, ended_at = moment($1)
          WHERE status = 'pending' AND id IN (
-             SELECT d.id FROM webhook_endpoints e JOIN webhook_deliveries d ON d.endpoint_id = e.id
-             WHERE e.disabled_at IS NOT NULL AND d.status = 'pending'
-               AND (d.attempt_until IS NULL OR d.attempt_until < moment($1))
-             LIMIT $2 FOR UPDATE OF d SKIP LOCKED)",
-    )
+             SELECT waiting.id FROM queues LEFT JOIN webhook_endpoints e ON e.id = queues.endpoint_id
+             CROSS JOIN LATERAL (
+                 SELECT d.id FROM webhook_deliveries d
+                 WHERE d.endpoint_id = queues.endpoint_id AND d.next_attempt_at IS NOT NULL
+                   AND (d.attempt_until IS NULL OR d.attempt_until < moment($1))
+                 LIMIT $2 FOR UPDATE SKIP LOCKED) AS waiting
+             WHERE e.id IS NULL OR e.disabled_at IS NOT NULL LIMIT $2)",
+    ))
     .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limit)
     .bind::<Text, _>(super::ENDPOINT_DISABLED);

@@ -197,9 +197,8 @@ async fn check_room(
     conn: &mut AsyncPgConnection,
     workspace: &Workspace,
 ) -> Result<(), Unable> {
-    let open = connects::count_open(conn, means.clock(), &workspace.id).await?;
     let max = means.max_open_connects;
-    if open < max {
+    if connects::has_room(conn, means.clock(), &workspace.id, max).await? {
         return Ok(());
     }
     let detail = format!("{max} are open: wait until some end or expire, or cancel some.");
