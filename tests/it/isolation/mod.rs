@@ -9,4 +9,5 @@ mod receivers;
 mod shared_clients;
 mod slots;
 mod slow_readers;
+mod together;
 mod unreadable;

@@ -9,6 +9,8 @@ use tokio::time::{Duration, Instant};
 use crate::strange::{Manner, Strange, says};
 
 const LATE: usize = 40;
+/// So many in each round, each to all of them: more than a worker gets through meanwhile, one by one.
+const EVENTS: usize = 8;
 const TYPES: [&str; 1] = ["connect.started"];
 
 async fn endpoint(http: &Http, url: &str) -> anyhow::Result<String> {
@@ -52,7 +54,9 @@ async fn many_late_receivers_with_new_urls_delay_no_other_organisation() -> anyh
     let endpoints = try_join_all(making).await?;
     let mut beside = Vec::new();
     for round in 0..5 {
-        app.start_connect(json!({})).await?;
+        for _ in 0..EVENTS {
+            app.start_connect(json!({})).await?;
+        }
         for (number, path) in endpoints.iter().enumerate() {
             let body = json!({ "url": format!("{url}?{number}-{round}") });
             app.http.patch(path, &body).await?.expect(200)?;

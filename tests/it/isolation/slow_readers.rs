@@ -15,7 +15,7 @@ const ATTACKER: &str = "127.0.0.2:0";
 const VICTIM: &str = "127.0.0.3:0";
 
 /// A connection from another address of this machine that asks for a large document again and again.
-async fn ask_without_reading(app: &TestApp) -> anyhow::Result<TcpStream> {
+pub(super) async fn ask_without_reading(app: &TestApp) -> anyhow::Result<TcpStream> {
     let mut stream = connect(app, ATTACKER).await?;
     let requests = "GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n".repeat(REQUESTS);
     // One that is refused is closed before that.

@@ -9,6 +9,7 @@ pub use due::{fail_disabled, put_off, take_due, take_next};
 pub use log::{AttemptLog, LogFilter, LoggedAttempt, LoggedDelivery, list, logged};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Interval, Text};
@@ -17,7 +18,7 @@ use serde_json::Value;
 
 use super::events::LoggedEvent;
 use super::schema::{events, webhook_deliveries, webhook_endpoints};
-use super::webhook_endpoints::Endpoint;
+use super::webhook_endpoints::{Endpoint, Pace};
 use super::{DbError, now, now_plus, text_enum};
 use crate::clock::Clock;
 use crate::events::Envelope;
@@ -82,7 +83,11 @@ impl From<Due> for WebhookDue {
     }
 }
 
-/// Writes a delivery of `event` for every endpoint that wants to hear of it.
+/// Where so many wait at an endpoint that is not prompt, the sweep dispatches the next: how much of that goes through
+/// the broker must not depend on how many events there are.
+const AT_ONCE: i64 = 4;
+
+/// Writes a delivery of `event` for every endpoint that wants to hear of it. Answers those to dispatch at once.
 ///
 /// # Errors
 /// When the query fails.
@@ -91,7 +96,12 @@ pub async fn insert_for(
     clock: &Clock,
     event: &LoggedEvent,
 ) -> Result<Vec<WebhookDue>, DbError> {
-    let endpoints: Vec<EndpointId> = webhook_endpoints::table
+    let waiting = webhook_deliveries::table
+        .filter(webhook_deliveries::endpoint_id.eq(webhook_endpoints::id))
+        .filter(webhook_deliveries::next_attempt_at.is_not_null())
+        .offset(AT_ONCE - 1);
+    let is_at_once = webhook_endpoints::pace.eq(Pace::Prompt).or(not(exists(waiting)));
+    let endpoints: Vec<(EndpointId, bool)> = webhook_endpoints::table
         .filter(webhook_endpoints::organisation_id.eq(&event.organisation_id))
         .filter(webhook_endpoints::disabled_at.is_null())
         .filter(
@@ -104,20 +114,26 @@ pub async fn insert_for(
                 .eq(Vec::<String>::new())
                 .or(webhook_endpoints::event_types.contains(vec![event.kind.as_str()])),
         )
-        .select(webhook_endpoints::id)
+        .select((webhook_endpoints::id, is_at_once))
         .load(conn)
         .await?;
+    let mut at_once = Vec::new();
     let rows: Vec<_> = endpoints
         .into_iter()
-        .map(|endpoint| {
+        .map(|(endpoint, is_at_once)| {
+            let id = DeliveryId::new(clock);
+            if is_at_once {
+                at_once.push(id.clone());
+            }
+            let patience = if is_at_once { FIRST_CHANCE } else { TimeDelta::zero() };
             (
-                webhook_deliveries::id.eq(DeliveryId::new(clock)),
+                webhook_deliveries::id.eq(id),
                 webhook_deliveries::organisation_id.eq(&event.organisation_id),
                 webhook_deliveries::endpoint_id.eq(endpoint),
                 webhook_deliveries::event_id.eq(&event.id),
                 webhook_deliveries::event_at.eq(event.created_at),
                 webhook_deliveries::status.eq(DeliveryStatus::Pending),
-                webhook_deliveries::next_attempt_at.eq(now_plus(clock, FIRST_CHANCE).nullable()),
+                webhook_deliveries::next_attempt_at.eq(now_plus(clock, patience).nullable()),
                 webhook_deliveries::created_at.eq(now(clock)),
             )
         })
@@ -125,13 +141,9 @@ pub async fn insert_for(
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let ids: Vec<DeliveryId> = diesel::insert_into(webhook_deliveries::table)
-        .values(rows)
-        .returning(webhook_deliveries::id)
-        .get_results(conn)
-        .await?;
+    diesel::insert_into(webhook_deliveries::table).values(rows).execute(conn).await?;
     let due = |id| WebhookDue { organisation_id: event.organisation_id.clone(), delivery_id: id };
-    Ok(ids.into_iter().map(due).collect())
+    Ok(at_once.into_iter().map(due).collect())
 }
 
 /// Writes the delivery of a body that is no event of the log, to one endpoint alone.
