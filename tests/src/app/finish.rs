@@ -28,8 +28,8 @@ impl TestApp {
         self.stop_api().await;
         self.stop_workers().await?;
         // What was delivered and not begun is put back by a worker that stops, which is right: then
-        // another one does it.
-        for _ in 0..3 {
+        // another one does it. It may be stopped as soon: that its queue is empty does not say that it has begun.
+        for _ in 0..10 {
             if waiting().await?.is_empty() {
                 break;
             }
