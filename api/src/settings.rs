@@ -49,7 +49,7 @@ pub enum Subcommand {
         /// Which database, by its owner's name.
         #[command(flatten)]
         database: DatabaseSettings,
-        /// A role that may then read and write rows, and no more: for `serve` and for workers
+        /// A role that may then read and write rows, and nothing else: for `serve` and for workers
         #[arg(long, value_name = "ROLE")]
         grant_to: Option<String>,
     },

@@ -94,7 +94,7 @@ impl Supervisor {
 }
 
 impl Supervisor {
-    /// Waits until this connection, which is broken, is handed out no more.
+    /// Waits until the supervisor has noticed that this connection is broken.
     pub(super) async fn lost(&self, broken: &Arc<Connection>) {
         let is_gone = |state: &BrokerState| match state {
             BrokerState::Up(current) | BrokerState::Blocked(current) => {

@@ -103,7 +103,7 @@ impl Topology {
         }
     }
 
-    /// Bindings cannot be seen: a message that misses one comes back, and whoever may declare binds again.
+    /// Bindings cannot be seen: a message that misses one comes back, and a process that may declare binds again.
     async fn look(&self, channel: &Channel) -> lapin::Result<()> {
         for exchange in self.exchanges() {
             let options =

@@ -1,4 +1,4 @@
-//! What a process may do that only reads and writes rows: so that whoever takes it over cannot change the schema,
+//! What a process may do that only reads and writes rows: so that an attacker who takes it over cannot change the schema,
 //! read files, or make roles.
 
 use diesel::sql_types::Text;

@@ -63,7 +63,7 @@ impl TestDatabase {
         &self.url
     }
 
-    /// The URL for API and workers, by the role that may read and write rows and no more.
+    /// The URL for API and workers, by the role that may only read and write rows.
     pub(super) fn rows_url(&self) -> anyhow::Result<String> {
         let mut url: Url = self.url.parse()?;
         let named = url.set_username(ROWS_ROLE);

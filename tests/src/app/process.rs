@@ -66,7 +66,7 @@ impl Process {
     /// # Errors
     /// When it does not run.
     pub fn id(&self) -> anyhow::Result<u32> {
-        self.child.id().context("it runs no more")
+        self.child.id().context("it has ended")
     }
 
     /// Sends it a signal.
