@@ -9,6 +9,7 @@ mod budget;
 mod client_address;
 mod compat;
 mod extract;
+mod horizon_watch;
 mod idempotency;
 mod keyed;
 mod listener;

@@ -10,17 +10,28 @@ use latchkey_shared::db::{Db, DbError, outbox};
 use latchkey_shared::ops::{CheckReadiness, Readiness};
 use serde_json::json;
 
+use crate::horizon_watch::HorizonWatch;
+
 /// An orchestrator gives up sooner than PostgreSQL does.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The check. `db` should be a pool of its own: a busy API is not an absent database.
-pub(crate) fn check(db: Db, publisher: Publisher, outbox_max: i64) -> CheckReadiness {
-    Arc::new(move || run(db.clone(), publisher.clone(), outbox_max).boxed())
+pub(crate) fn check(
+    db: Db,
+    publisher: Publisher,
+    outbox_max: i64,
+    horizon: HorizonWatch,
+) -> CheckReadiness {
+    Arc::new(move || run(db.clone(), publisher.clone(), outbox_max, horizon.clone()).boxed())
 }
 
-async fn run(db: Db, publisher: Publisher, outbox_max: i64) -> Readiness {
+async fn run(db: Db, publisher: Publisher, outbox_max: i64, horizon: HorizonWatch) -> Readiness {
+    let watch = horizon.clone();
     // In a task of its own: giving up on the answer must not cut a query short.
-    let counting = tokio::spawn(async move { count(&db, outbox_max + 1).await });
+    let counting = tokio::spawn(async move {
+        watch.look(&db).await?;
+        count(&db, outbox_max + 1).await
+    });
     let open = match tokio::time::timeout(PATIENCE, counting).await {
         Ok(Ok(Ok(open))) => Some(open),
         Ok(Ok(Err(error))) => {
@@ -35,6 +46,7 @@ async fn run(db: Db, publisher: Publisher, outbox_max: i64) -> Readiness {
             "database": if open.is_some() { "up" } else { "down" },
             "broker": publisher.state().as_str(),
             "outbox": open,
+            "eventLog": horizon.note(),
         }),
     }
 }

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::budget::Budget;
+use crate::horizon_watch::HorizonWatch;
 use crate::listener::{self, Bounds};
 use crate::log_watch::{self, LogWatch};
 use crate::nudge::{self, Waiters};
@@ -76,6 +77,8 @@ pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running>
     let publisher = Publisher::new(supervise("latchkey-api publishing"));
     let consuming = supervise("latchkey-api consuming");
     let health_db = Db::new(&database, 1, clock.clone());
+    let horizon = HorizonWatch::default();
+    tokio::spawn(horizon.clone().run(health_db.clone(), stopping.clone()));
     let app = Arc::new(App {
         store: Store::new(db, vault, publisher.clone(), tasks.clone()),
         platforms,
@@ -95,7 +98,7 @@ pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running>
         backlog: Backlog::new(config.common.outbox_max),
         waiters: Waiters::default(),
         log_watch: LogWatch::new(),
-        check_readiness: readiness::check(health_db, publisher, config.common.outbox_max),
+        check_readiness: readiness::check(health_db, publisher, config.common.outbox_max, horizon),
         tasks: tasks.clone(),
         stopping: stopping.clone(),
     });

@@ -19,3 +19,8 @@ ALTER ROLE latchkey_rows PASSWORD :'rows_password';
 ALTER DATABASE latchkey OWNER TO latchkey;
 REVOKE ALL ON DATABASE latchkey FROM PUBLIC;
 GRANT CONNECT ON DATABASE latchkey TO latchkey_rows;
+
+-- The limits that each of our sessions begins with. Where a pooler such as PgBouncer leaves those out, these hold.
+ALTER ROLE latchkey_rows SET statement_timeout = '8s';
+ALTER ROLE latchkey_rows SET lock_timeout = '5s';
+ALTER ROLE latchkey_rows SET idle_in_transaction_session_timeout = '10s';

@@ -23,7 +23,7 @@ hold_back_servers() {
 #!/bin/sh
 # latchkey-policy: in place only while Latchkey's scripts install packages
 for word; do
-  case "\$word" in postgresql* | rabbitmq-server* | epmd*) exit 101 ;; esac
+  case "\$word" in postgresql* | pgbouncer* | rabbitmq-server* | epmd*) exit 101 ;; esac
 done
 if [ -x "$SAVED" ]; then exec "$SAVED" "\$@"; fi
 exit 0

@@ -32,6 +32,9 @@ pub enum Fatal {
     /// PostgreSQL stayed away.
     #[error("gave up after {} s", DATABASE_PATIENCE.as_secs())]
     Database(#[source] DbError),
+    /// A pooler in front of PostgreSQL is not set up for us.
+    #[error("DATABASE_URL leads to a pooler")]
+    Pooler(#[source] DbError),
     /// The keyring is another one than the database was sealed with.
     #[error("the keyring does not fit the database")]
     Keyring(#[source] SealError),
@@ -95,6 +98,7 @@ impl Exit {
     fn of(error: &anyhow::Error) -> Self {
         match (error.downcast_ref(), error.downcast_ref(), error.downcast_ref()) {
             (Some(Fatal::Database(_)), _, _) => Self::Database,
+            (Some(Fatal::Pooler(_)), _, _) => Self::Settings,
             (Some(Fatal::Keyring(_)), _, _) => Self::Keyring,
             (Some(Fatal::Schema(_)), _, _) => Self::Schema,
             (Some(Fatal::Listen(..)), _, _) => Self::Listen,
@@ -180,6 +184,7 @@ pub async fn prove(vault: &Vault, db: &Db) -> Result<(), Fatal> {
     let deadline = Instant::now() + DATABASE_PATIENCE;
     loop {
         let checking = async {
+            db.prove().await?;
             let mut conn = db.conn().await?;
             vault.check(&mut conn, db.clock()).await?;
             Ok(events::begin_epoch(&mut conn, db.clock()).await?)
@@ -193,6 +198,7 @@ pub async fn prove(vault: &Vault, db: &Db) -> Result<(), Fatal> {
                 tracing::warn!("waiting for the database: {error}");
                 tokio::time::sleep(DATABASE_RETRY).await;
             }
+            Err(SealError::Db(error @ DbError::Unfit(_))) => return Err(Fatal::Pooler(error)),
             Err(SealError::Db(error)) => return Err(Fatal::Schema(error)),
             Err(error) => return Err(Fatal::Keyring(error)),
         }

@@ -201,8 +201,8 @@ pub fn is_this_machine(host: &str) -> bool {
 }
 
 /// What every outbound client has in common: no redirects, no proxy from the environment, and
-/// connections that are not kept long (a stale one leaves in doubt whether a request arrived). The caller
-/// sets how long a call may take.
+/// connections that are not kept long (a stale one leaves in doubt whether a request arrived). One that went
+/// silent takes no further calls with it. The caller sets how long a call may take.
 pub fn outbound_client() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -210,6 +210,8 @@ pub fn outbound_client() -> reqwest::ClientBuilder {
         .retry(reqwest::retry::never())
         .connect_timeout(Duration::from_secs(10))
         .pool_idle_timeout(Duration::from_secs(5))
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .http2_keep_alive_timeout(Duration::from_secs(10))
         .user_agent(concat!("latchkey/", env!("CARGO_PKG_VERSION")))
 }
 

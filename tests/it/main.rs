@@ -31,6 +31,7 @@ mod limits;
 mod lists;
 mod main_job;
 mod migrations;
+mod networks;
 mod no_secrets;
 mod outages;
 mod outbound;

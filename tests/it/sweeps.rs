@@ -135,3 +135,46 @@ async fn partitions_are_made_ahead_and_dropped_when_old() -> anyhow::Result<()> 
     assert_eq!(app.row("SELECT count(*) AS n FROM events").await?["n"], 0);
     app.finish().await
 }
+
+/// Of days that had no partition when they were written: by a clock that was set wrong, or after a long downtime.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_in_a_default_partition_are_pruned_like_the_others() -> anyhow::Result<()> {
+    let app =
+        TestApp::start_with(Options { pools: vec![Pool::Webhook], ..Options::default() }).await?;
+    let (org, ws) = (&app.owner.organisation_id, &app.owner.workspace_id);
+    for (days, name) in [(200, "old"), (20, "young")] {
+        let at = format!("now() - interval '{days} days'");
+        for row in [
+            format!(
+                "INSERT INTO events (id, organisation_id, workspace_id, type, data, xid, created_at)
+                 VALUES ('evt_{name}', '{org}', '{ws}', 'connect.expired', '{{}}', 1, {at})"
+            ),
+            format!(
+                "INSERT INTO account_history (workspace_id, account_id, type, data, created_at)
+                 VALUES ('{ws}', 'acc_{name}', 'account.connected', '{{}}', {at})"
+            ),
+        ] {
+            app.execute(&row).await?;
+        }
+    }
+    for (done, name) in
+        [(format!("now(), '{}'", "published"), "done"), ("NULL, NULL".to_owned(), "open")]
+    {
+        app.execute(&format!(
+            "INSERT INTO outbox (id, kind, routing_key, body, available_at, done_at, ending, created_at)
+             VALUES ('msg_{name}', 'reply', 'k', '{{}}', now() + interval '1 day', {done}, now() - interval '8 days')"
+        ))
+        .await?;
+    }
+    let left = "SELECT (SELECT json_agg(id) FROM events_default) AS events,
+                       (SELECT json_agg(account_id) FROM account_history_default) AS history,
+                       (SELECT json_agg(id) FROM outbox_default) AS outbox";
+    assert_eq!(Sweep::Prune.run(app.worker_context()).await?, 3);
+    let left = app.row(left).await?;
+    assert_eq!(
+        left,
+        json!({"events": ["evt_young"], "history": ["acc_young"], "outbox": ["msg_open"]})
+    );
+    app.execute("DELETE FROM outbox_default; DELETE FROM events_default").await?;
+    app.finish().await
+}

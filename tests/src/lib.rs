@@ -6,6 +6,7 @@ pub mod app;
 mod loopback;
 pub mod person;
 pub mod receiver;
+mod relay;
 pub mod sandbox;
 pub mod walk;
 
@@ -13,4 +14,5 @@ pub mod walk;
 pub use app::TestApp;
 pub use person::Person;
 pub use receiver::{Delivery, Receiver};
+pub use relay::Relay;
 pub use sandbox::{Sandbox, SandboxConfig};

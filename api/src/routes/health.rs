@@ -22,8 +22,8 @@ pub(crate) async fn healthz() -> &'static str {
 #[utoipa::path(
     get, path = "/readyz", tag = "health", operation_id = "readyz", security(()),
     responses(
-        (status = OK, description = "It should; a broker that is away or blocked only delays work", body = Object, example = json!({"database": "up", "broker": "up", "outbox": 0})),
-        (status = SERVICE_UNAVAILABLE, description = "PostgreSQL is away, or too many messages wait", body = Object, example = json!({"database": "down", "broker": "up", "outbox": null})),
+        (status = OK, description = "It should; a broker that is away or blocked only delays work", body = Object, example = json!({"database": "up", "broker": "up", "outbox": 0, "eventLog": "up"})),
+        (status = SERVICE_UNAVAILABLE, description = "PostgreSQL is away, or too many messages wait", body = Object, example = json!({"database": "down", "broker": "up", "outbox": null, "eventLog": "up"})),
     ),
 )]
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {

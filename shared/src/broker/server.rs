@@ -12,7 +12,7 @@ use crate::net_guard::is_this_machine;
 use crate::tls::Trust;
 
 /// A frozen broker is noticed after twice this; the server's own suggestion would take minutes.
-const HEARTBEAT_SECONDS: u16 = 10;
+const HEARTBEAT_SECONDS: u16 = 5;
 const SHAPE: &str = "must be amqp://user:password@host:port/vhost, or amqps:// for TLS";
 
 /// A RabbitMQ server.

@@ -1,6 +1,7 @@
 //! The event log.
 
 mod heads;
+mod horizon;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
@@ -10,6 +11,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
 pub use heads::{EventHead, heads};
+pub use horizon::{OpenWriter, horizon, oldest_writer};
 
 use super::{DbError, around};
 use crate::clock::Clock;
@@ -171,28 +173,6 @@ pub struct LogFilter<'a> {
     pub types: &'a [String],
     /// How many at most.
     pub limit: i64,
-}
-
-#[derive(QueryableByName)]
-struct Horizon {
-    #[diesel(sql_type = Integer)]
-    epoch: i32,
-    #[diesel(sql_type = BigInt)]
-    xid: i64,
-}
-
-/// How far the log can be read: nothing will ever be written before this place, since every
-/// transaction before it has ended.
-///
-/// # Errors
-/// When the query fails.
-pub async fn horizon(conn: &mut AsyncPgConnection) -> Result<LogPosition, DbError> {
-    let query = sql_query(
-        "SELECT (SELECT max(epoch) FROM event_epochs) AS epoch,
-                pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xid",
-    );
-    let Horizon { epoch, xid } = query.get_result(conn).await?;
-    Ok(LogPosition { epoch, xid, id: String::new() })
 }
 
 /// The events behind a place and before the [`horizon`], in the log's order, in which no late commit is

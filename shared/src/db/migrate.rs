@@ -17,7 +17,7 @@ const LOCK: i64 = 0x6c61_7463_686b_6579;
 /// # Errors
 /// When the server is away or a migration fails (which leaves the ones before it in place).
 pub async fn run(server: &Server, clock: &Clock) -> anyhow::Result<Vec<String>> {
-    let opened = server.connect().await;
+    let opened = server.connect_patiently().await;
     let mut conn = opened.map_err(|error| DbError::Unavailable(error.to_string()))?;
     conn.batch_execute(&format!("SET statement_timeout = 0; SELECT pg_advisory_lock({LOCK})"))
         .await?;

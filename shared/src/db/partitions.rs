@@ -2,7 +2,7 @@
 //! since the role that a process has may not.
 
 use chrono::{Days, NaiveDate};
-use diesel::sql_types::{Date, Text};
+use diesel::sql_types::{BigInt, Date, Text};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -62,6 +62,26 @@ pub async fn drop_before(
         }
     }
     Ok(dropped)
+}
+
+/// Deletes at most `limit` rows of before `keep_from` from the default partition of `table`, except messages that are
+/// still to be sent. Answers how many.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn prune_default(
+    conn: &mut AsyncPgConnection,
+    table: &'static str,
+    keep_from: NaiveDate,
+    limit: i64,
+) -> Result<usize, DbError> {
+    let done = if table == "outbox" { "AND done_at IS NOT NULL" } else { "" };
+    let delete = sql_query(format!(
+        "DELETE FROM {table}_default WHERE ctid = ANY (ARRAY (
+             SELECT ctid FROM {table}_default WHERE created_at < $1::timestamp AT TIME ZONE 'UTC' {done}
+             ORDER BY created_at LIMIT $2))"
+    ));
+    Ok(delete.bind::<Date, _>(keep_from).bind::<BigInt, _>(limit).execute(conn).await?)
 }
 
 fn day_of(partition: &str, table: &str) -> Option<NaiveDate> {

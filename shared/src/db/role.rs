@@ -27,7 +27,7 @@ struct Statements {
 /// # Errors
 /// When the server is away, or there is no such role, or it is not ours to give.
 pub async fn grant(server: &Server, role: &str) -> anyhow::Result<()> {
-    let opened = server.connect().await;
+    let opened = server.connect_patiently().await;
     let mut conn = opened.map_err(|error| DbError::Unavailable(error.to_string()))?;
     anyhow::ensure!(
         exists(&mut conn, role).await?,

@@ -4,18 +4,37 @@
 use std::fmt;
 use std::time::Duration;
 
-use diesel::{ConnectionError, ConnectionResult};
-use diesel_async::AsyncPgConnection;
+use diesel::{ConnectionError, ConnectionResult, sql_query};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::sync::CancellationToken;
 
+use super::Yes;
+use super::wire::{Watch, open};
 use crate::net_guard::is_this_machine;
 use crate::tls::Trust;
 
-/// Limits that no statement of ours may pass: a stuck query must not hold locks for ever.
-const SESSION_LIMITS: &str =
-    "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=10s";
+/// Limits that no statement of ours may pass: a stuck query must not hold locks for ever. And the server ends a session
+/// whose client went silent.
+const SESSION_LIMITS: &str = "-c statement_timeout=8s -c lock_timeout=5s \
+    -c idle_in_transaction_session_timeout=10s -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 \
+    -c tcp_keepalives_count=3 -c tcp_user_timeout=15000";
+/// Whether they are in force.
+const ARE_LIMITED: &str = "SELECT current_setting('statement_timeout')::interval BETWEEN '1ms' AND '8s' \
+    AND current_setting('lock_timeout') <> '0' \
+    AND current_setting('idle_in_transaction_session_timeout') <> '0' AS yes";
+/// A server that lives answers each statement sooner: with the statement's end, if with nothing else.
+const PATIENCE: Duration = Duration::from_secs(9);
+/// How soon a network that drops everything is noticed, where the URL does not say: by data that is not acknowledged,
+/// and by a probe that is not.
+const UNACKNOWLEDGED: Duration = PATIENCE;
+const PROBE_AFTER: Duration = Duration::from_secs(10);
+const PROBE_EVERY: Duration = Duration::from_secs(3);
+const PROBES: u32 = 3;
+/// What the client has if the URL does not say.
+const UNSAID_PROBE_AFTER: Duration = Duration::from_hours(2);
 const SHAPE: &str = "must be postgres://user:password@host:port/database";
 
 /// A PostgreSQL server.
@@ -25,6 +44,7 @@ pub struct Server {
     tls: Option<MakeRustlsConnect>,
     /// Whether the URL leaves it to us how to speak to a server on another machine.
     unsaid: bool,
+    is_patient: bool,
 }
 
 impl Server {
@@ -64,12 +84,13 @@ impl Server {
             }
             Some(_) => return Err("has an sslmode other than verify-full and disable".to_owned()),
         };
+        probe(&mut config);
         config
             .ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable })
             .options(SESSION_LIMITS)
             .application_name("latchkey")
             .connect_timeout(Duration::from_secs(5));
-        Ok(Self { config, tls, unsaid: mode.is_none() })
+        Ok(Self { config, tls, unsaid: mode.is_none(), is_patient: false })
     }
 
     /// Whether it is on another machine and spoken to in plain without anybody having asked for it.
@@ -82,18 +103,38 @@ impl Server {
         self.unsaid && !self.config.get_hosts().iter().all(here)
     }
 
-    /// Opens a connection.
-    pub(super) async fn connect(&self) -> ConnectionResult<AsyncPgConnection> {
-        match self.tls.clone() {
-            Some(tls) => {
-                let opened = self.config.connect(tls).await.map_err(bad)?;
-                AsyncPgConnection::try_from_client_and_connection(opened.0, opened.1).await
-            }
-            None => {
-                let opened = self.config.connect(NoTls).await.map_err(bad)?;
-                AsyncPgConnection::try_from_client_and_connection(opened.0, opened.1).await
-            }
+    /// Opens a session that ends when the server goes silent, and itself when `suspicion` is raised while it is idle.
+    pub(super) async fn connect(
+        &self,
+        suspicion: CancellationToken,
+    ) -> ConnectionResult<AsyncPgConnection> {
+        if self.is_patient {
+            return self.connect_patiently().await;
         }
+        let watch = Watch { patience: PATIENCE, suspicion };
+        let mut conn = open(&self.config, self.tls.clone(), Some(watch)).await?;
+        let limits = sql_query(ARE_LIMITED).get_result::<Yes>(&mut conn).await;
+        if !limits.map_err(ConnectionError::CouldntSetupConfiguration)?.yes {
+            let user = self.config.get_user().unwrap_or("latchkey");
+            return Err(ConnectionError::BadConnection(format!(
+                "a pooler such as PgBouncer left out the limits of the session: give them to the role, by ALTER ROLE \
+                 {user} SET statement_timeout = '8s', SET lock_timeout = '5s' and SET \
+                 idle_in_transaction_session_timeout = '10s', a statement each, and reconnect the pooler"
+            )));
+        }
+        Ok(conn)
+    }
+
+    /// Opens a session whose statements may take as long as they take.
+    pub(super) async fn connect_patiently(&self) -> ConnectionResult<AsyncPgConnection> {
+        open(&self.config, self.tls.clone(), None).await
+    }
+
+    /// The same server, whose sessions may lift their limits: for what takes long, and what no person waits for.
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        self.is_patient = true;
+        self
     }
 }
 
@@ -135,8 +176,20 @@ fn unreadable(error: &tokio_postgres::Error) -> String {
     }
 }
 
-fn bad(error: tokio_postgres::Error) -> ConnectionError {
-    ConnectionError::BadConnection(format!("{:#}", anyhow::Error::new(error)))
+/// The same as the URL's `tcp_user_timeout` and `keepalives_…` (PostgreSQL documentation, 34.1.2), which come first.
+fn probe(config: &mut Config) {
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(UNACKNOWLEDGED);
+    }
+    if config.get_keepalives_idle() == UNSAID_PROBE_AFTER {
+        config.keepalives_idle(PROBE_AFTER);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(PROBE_EVERY);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(PROBES);
+    }
 }
 
 #[cfg(test)]

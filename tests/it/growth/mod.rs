@@ -1,12 +1,11 @@
 //! Cost that does not grow: where there is much of everything, no query of a handler, a sweep, a list or a page reads more than
 //! it answers for. Which queries there are, PostgreSQL tells after the run.
 
-mod seed;
 mod statements;
 
 use chrono::TimeDelta;
 use latchkey_tests::TestApp;
-use latchkey_tests::app::{Options, PrivateServers, Server};
+use latchkey_tests::app::{Options, PrivateServers, Server, seed};
 use latchkey_worker::sweeps::Sweep;
 use reqwest::Method;
 

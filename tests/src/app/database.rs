@@ -90,11 +90,12 @@ impl TestDatabase {
     }
 }
 
+/// What tests ask may take as long as it takes on a machine that does much else.
 fn reach(url: &str, trust: &Trust) -> anyhow::Result<Server> {
-    Server::new(url, trust).map_err(anyhow::Error::msg)
+    Ok(Server::new(url, trust).map_err(anyhow::Error::msg)?.patient())
 }
 
-/// For making and dropping databases. How long that takes on a machine that does much else is no question.
+/// For making and dropping databases.
 async fn open(url: &str, trust: &Trust) -> anyhow::Result<Conn> {
     let db = Db::new(&reach(url, trust)?, 1, Clock::system());
     let mut conn = eventually(|| async { Ok(db.conn().await.ok()) }).await?;

@@ -1,5 +1,9 @@
 //! The end of every test: all is done, and nothing is left behind.
 
+use std::cell::Cell;
+use std::env::var_os;
+use std::process::exit;
+
 use anyhow::ensure;
 use latchkey_shared::boot;
 
@@ -79,8 +83,32 @@ impl TestApp {
     }
 }
 
+thread_local! {
+    static UNFINISHED: Unfinished = const { Unfinished(Cell::new(false)) };
+}
+
+/// Fails a test that ended well and forgot [`TestApp::finish`]. A panic in the app's own drop would do so, too, and hide
+/// the error of a test that did not end well: this comes after it was shown, when the test's thread ends.
+struct Unfinished(Cell<bool>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.0.get() {
+            eprintln!(
+                "the test ended before TestApp::finish: if no error stands above, it forgot it"
+            );
+            // Where each test has a process of its own.
+            if var_os("NEXTEST").is_some() {
+                exit(101);
+            }
+        }
+    }
+}
+
 impl Drop for TestApp {
     fn drop(&mut self) {
-        assert!(self.finished || std::thread::panicking(), "this test forgot TestApp::finish");
+        if !self.finished && !std::thread::panicking() {
+            UNFINISHED.with(|unfinished| unfinished.0.set(true));
+        }
     }
 }

@@ -17,6 +17,7 @@ mod options;
 mod process;
 mod producer;
 mod rows;
+pub mod seed;
 mod selecting;
 mod servers;
 mod subscriber;
@@ -55,8 +56,9 @@ use latchkey_shared::net_guard::Ports;
 use latchkey_shared::random;
 use latchkey_shared::tls::Trust;
 use latchkey_worker::settings::{Pool, WorkerSettings};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
+use url::Url;
 
 use crate::sandbox::Rotation;
 use crate::{Receiver, Sandbox, SandboxConfig};
@@ -141,8 +143,15 @@ impl TestApp {
         let trust = Trust::read(options.ca_file.as_deref()).map_err(anyhow::Error::msg)?;
         let database = database::TestDatabase::create(&database_url, trust).await?;
         let platforms_file = write_platforms(&sandbox, &options, &files.0)?;
+        let mut reached = [database.rows_url()?, amqp_url.expose_secret().to_owned()];
+        if let Some(addresses) = options.through {
+            for (url, address) in reached.iter_mut().zip(addresses) {
+                *url = moved(url, address)?;
+            }
+        }
+        let [database_url, amqp_url] = reached.map(SecretString::from);
         let common = CommonSettings {
-            database_url: SecretString::from(database.rows_url()?),
+            database_url,
             amqp_url,
             ca_file: options.ca_file.clone(),
             broker_prefix: (options.broker_prefix.clone())
@@ -371,6 +380,13 @@ where
 pub(crate) fn told(error: anyhow::Error) -> anyhow::Error {
     eprintln!("{error:?}");
     error
+}
+
+fn moved(url: &str, address: SocketAddr) -> anyhow::Result<String> {
+    let mut url: Url = url.parse()?;
+    url.set_ip_host(address.ip()).map_err(|()| anyhow::anyhow!("{url} has no host"))?;
+    url.set_port(Some(address.port())).map_err(|()| anyhow::anyhow!("{url} has no port"))?;
+    Ok(url.into())
 }
 
 fn secret(variable: &str) -> anyhow::Result<SecretString> {

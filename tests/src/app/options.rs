@@ -1,5 +1,6 @@
 //! What a test may want otherwise than usual.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub struct Options {
     pub ca_file: Option<PathBuf>,
     /// Where the API thinks the broker is, if not where it is.
     pub api_amqp_url: Option<String>,
+    /// Where API and workers find PostgreSQL and RabbitMQ, if not where they are.
+    pub through: Option<[SocketAddr; 2]>,
     /// How long a callback waits for its outcome.
     pub callback_wait: Duration,
     /// How long calls to the platform may take, if not as long as usual.
@@ -85,6 +88,7 @@ impl Default for Options {
             broker_prefix: None,
             ca_file: None,
             api_amqp_url: None,
+            through: None,
             callback_wait: Duration::from_secs(5),
             call_timeout: None,
             token_url: None,

@@ -27,8 +27,10 @@ const INCIDENTAL: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What passes as soon as nothing is refused any more.
-const PASSING: &str = "terminating connection for a test";
+/// What passes as soon as nothing is refused any more: the server is shut down.
+const PASSING: &str = "57P01";
+/// What never passes: bytes that the column's encoding does not have.
+const NEVER: &str = "22021";
 
 impl TestApp {
     /// Has the database refuse to update a column of the rows for which `when` holds, as if it went away.
@@ -52,13 +54,12 @@ impl TestApp {
         self.refuse(&format!("INSERT ON {table} FOR EACH ROW"), PASSING).await
     }
 
-    /// The same in words of values that it never takes.
+    /// The same, for values that it never takes.
     ///
     /// # Errors
     /// When a statement fails.
     pub async fn refuse_inserts_for_good(&self, table: &str) -> anyhow::Result<()> {
-        let never = "invalid byte sequence for encoding \"UTF8\": 0x00";
-        self.refuse(&format!("INSERT ON {table} FOR EACH ROW"), never).await
+        self.refuse(&format!("INSERT ON {table} FOR EACH ROW"), NEVER).await
     }
 
     /// Ends what [`Self::refuse_inserts`] began.
@@ -69,10 +70,10 @@ impl TestApp {
         self.execute(&format!("DROP TRIGGER refuse ON {table}")).await
     }
 
-    async fn refuse(&self, what: &str, words: &str) -> anyhow::Result<()> {
+    async fn refuse(&self, what: &str, code: &str) -> anyhow::Result<()> {
         self.execute(&format!(
             "CREATE SEQUENCE refused; CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS \
-             $$ BEGIN PERFORM nextval('refused'); RAISE EXCEPTION '{words}'; END $$"
+             $$ BEGIN PERFORM nextval('refused'); RAISE EXCEPTION 'refused' USING ERRCODE = '{code}'; END $$"
         ))
         .await?;
         self.execute(&format!("CREATE TRIGGER refuse BEFORE {what} EXECUTE FUNCTION refuse()"))

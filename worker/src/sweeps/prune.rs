@@ -23,11 +23,13 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     let days = [("events", event_days), ("account_history", event_days), ("outbox", OUTBOX_DAYS)];
     let mut pruned = 0;
     for (table, keep) in days {
-        let dropped = partitions::drop_before(&mut conn, table, today - Days::new(keep)).await?;
+        let keep_from = today - Days::new(keep);
+        let dropped = partitions::drop_before(&mut conn, table, keep_from).await?;
         for name in &dropped {
             tracing::info!(partition = name, "dropped");
         }
         pruned += dropped.len();
+        pruned += partitions::prune_default(&mut conn, table, keep_from, BATCH).await?;
     }
     let keep = TimeDelta::days(DELIVERY_DAYS);
     pruned += webhook_deliveries::prune(&mut conn, context.clock(), keep, BATCH).await?;

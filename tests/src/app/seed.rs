@@ -1,6 +1,6 @@
 //! Much of everything, written by SQL alone. The tokens open nowhere: nothing of it is due.
 
-use latchkey_tests::TestApp;
+use super::TestApp;
 
 /// Every table that grows. `$n` is how much there shall be, `$org`, `$ws` and `$whe` what the owner has: a fifth of it is theirs.
 const TABLES: [&str; 15] = [
@@ -37,13 +37,13 @@ const TABLES: [&str; 15] = [
          generate_series(current_date - 90, current_date, '1 day') AS day WHERE parent <> 'outbox' OR day >= current_date - 7",
     "INSERT INTO events (id, organisation_id, workspace_id, type, account_id, sequence, data, xid, created_at)
      SELECT 'evt_01' || lpad(i::text, 24, '0'), '$org', '$ws', 'account.connected', 'acc_01' || lpad((i % $n + 1)::text, 24, '0'), i,
-         '{}', 3 + i * 500 / (3 * $n), now() - interval '89 days' * (3 * $n - i) / (3 * $n) FROM generate_series(1, 3 * $n) i",
+         '{}', 3 + i * 500 / (5 * $n), now() - interval '89 days' * (5 * $n - i) / (5 * $n) FROM generate_series(1, 5 * $n) i",
     "INSERT INTO account_history (workspace_id, account_id, type, data, created_at)
      SELECT '$ws', 'acc_01' || lpad((i % $n + 1)::text, 24, '0'), 'account.connected', '{}', now() - interval '89 days' * i / (2 * $n)
      FROM generate_series(1, 2 * $n) i",
     "INSERT INTO outbox (id, kind, routing_key, body, available_at, done_at, ending, created_at, organisation_id)
      SELECT 'msg_01' || lpad(i::text, 24, '0'), 'event', 'k', '{}', at, at, 'published', at, '$org'
-     FROM (SELECT i, now() - interval '6 days' * i / (3 * $n) AS at FROM generate_series(1, 3 * $n) i) AS one",
+     FROM (SELECT i, now() - interval '6 days' * i / (5 * $n) AS at FROM generate_series(1, 5 * $n) i) AS one",
     "INSERT INTO webhook_deliveries (id, organisation_id, endpoint_id, event_id, event_at, status, attempts, ended_at, created_at)
      SELECT 'dlv_01' || lpad(i::text, 24, '0'), '$org', '$whe', 'evt_01' || lpad(i::text, 24, '0'), at, 'delivered', 1, at, at
      FROM (SELECT i, now() - interval '6 days' * i / $n AS at FROM generate_series(1, $n) i) AS one",
@@ -61,8 +61,11 @@ const TABLES: [&str; 15] = [
      FROM generate_series(1, $n) i, (SELECT id FROM api_keys LIMIT 1) AS key",
 ];
 
-/// Fills them with so much.
-pub(super) async fn fill(app: &TestApp, rows: usize) -> anyhow::Result<()> {
+/// Fills them: with so many grants, accounts, connects, deliveries, and as much of the rest as belongs to them.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn fill(app: &TestApp, rows: usize) -> anyhow::Result<()> {
     let endpoint = app.row("SELECT id FROM webhook_endpoints").await?;
     let values = [
         ("$org", app.owner.organisation_id.as_str()),

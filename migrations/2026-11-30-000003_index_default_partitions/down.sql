@@ -1,0 +1,3 @@
+DROP INDEX outbox_default_created_at_idx;
+DROP INDEX account_history_default_created_at_idx;
+DROP INDEX events_default_created_at_idx;
