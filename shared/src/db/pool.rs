@@ -93,12 +93,10 @@ impl Db {
     /// # Errors
     /// [`DbError::Unavailable`], or [`DbError::Unfit`].
     pub async fn prove(&self) -> Result<(), DbError> {
-        let open = async || {
-            let opened = self.pool.dedicated_connection().await;
-            opened.map_err(|error| DbError::Unavailable(error.to_string()))
-        };
-        let (mut one, mut other) = (open().await?, open().await?);
+        let mut one = self.conn().await?;
         sign_of_life(&mut one).await?;
+        let other = self.pool.dedicated_connection().await;
+        let mut other = other.map_err(|error| DbError::Unavailable(error.to_string()))?;
         // Where sessions are shared this takes the one that was just in use, and holds it.
         other.batch_execute("BEGIN; SELECT 1").await?;
         let again = timeout(SIGN_OF_LIFE, sign_of_life(&mut one)).await;

@@ -1,8 +1,9 @@
 //! Sessions that are of no use any more, for whatever reason: each is thrown away with one answer of 503 at most.
 
+use anyhow::Context as _;
 use diesel_async::SimpleAsyncConnection as _;
 use latchkey_shared::clock::Clock;
-use latchkey_shared::db::{Conn, Db, Server as Database};
+use latchkey_shared::db::{Conn, Db, DbError, Server as Database};
 use latchkey_shared::tls::Trust;
 use latchkey_tests::TestApp;
 use latchkey_tests::app::{Answer, Options, PrivateServers, ROWS_ROLE, Server, eventually, logs};
@@ -125,5 +126,39 @@ async fn a_server_that_lets_nobody_in_is_away_for_a_while() -> anyhow::Result<()
     }
     app.connect("sam").await?;
     app.finish().await?;
+    servers.close().await
+}
+
+/// A socket takes no TLS, and in the client no stream of ours in its place: it has a way of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_over_a_socket_of_this_machine_are_watched_alike() -> anyhow::Result<()> {
+    let servers = PrivateServers::start().await?;
+    let home = std::fs::read_to_string(servers.folder().join(".run/services/postgres.home"))?;
+    let home = home.lines().next().unwrap_or_default();
+    let script = servers.folder().join("scripts/lib/postgres.sh");
+    let text = std::fs::read_to_string(&script)?;
+    let (none, there) = ("unix_socket_directories= ", format!("unix_socket_directories={home} "));
+    anyhow::ensure!(text.contains(none), "{} is written otherwise now", script.display());
+    std::fs::write(&script, text.replace(none, &there))?;
+    servers.stop(Server::Postgres).await?;
+    servers.start_again(Server::Postgres).await?;
+
+    let url: url::Url = servers.url(Server::Postgres)?.parse()?;
+    let (user, password) = (url.username(), url.password().unwrap_or_default());
+    let port = url.port().unwrap_or_default();
+    let url = format!("postgres://{user}:{password}@{}?host={home}&port={port}", url.path());
+    let server = Database::new(&url, &Trust::default()).map_err(anyhow::Error::msg)?;
+    let db = Db::new(&server, 1, Clock::system());
+    let fails = async |statement: &str| {
+        let error = db.conn().await?.batch_execute(statement).await.err();
+        anyhow::Ok(DbError::from(error.context("it was done")?))
+    };
+    assert!(fails("SELECT 1 / 0").await?.is_permanent());
+    let shut_down = "DO $$ BEGIN RAISE EXCEPTION 'shut down' USING ERRCODE = '57P01'; END $$";
+    assert!(fails(shut_down).await?.is_unavailable());
+    db.conn().await?.batch_execute("SELECT 1").await?;
+    assert!(fails("SELECT pg_terminate_backend(pg_backend_pid())").await?.is_unavailable());
+    db.conn().await?.batch_execute("SELECT 1").await?;
+    drop(db);
     servers.close().await
 }

@@ -119,35 +119,46 @@ pub(super) async fn publish(
     Ok(())
 }
 
-/// The queues of a prefix in which something waits.
-pub(super) async fn waiting(server: &Server, prefix: &str) -> anyhow::Result<Vec<String>> {
-    let connection = connect(server).await?;
-    let channel = connection.create_channel().await?;
-    let topology = Topology::new(prefix);
-    // A test may be over before any process of its own has declared it.
-    topology.declare(&channel).await?;
-    let mut waiting = Vec::new();
-    for queue in topology.queues() {
-        let left = count(&channel, &queue).await?;
-        if left > 0 {
-            waiting.push(format!("{queue}: {left}"));
-        }
-    }
-    Ok(waiting)
+/// A look at all that bears a prefix.
+pub(super) struct Look {
+    topology: Topology,
+    channel: Channel,
+    _connection: Connection,
 }
 
-/// Removes all that bears a prefix.
-pub(super) async fn delete_all(server: &Server, prefix: &str) -> anyhow::Result<()> {
-    let connection = connect(server).await?;
-    let channel = connection.create_channel().await?;
-    let topology = Topology::new(prefix);
-    for queue in topology.queues() {
-        channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+impl Look {
+    pub(super) async fn at(server: &Server, prefix: &str) -> anyhow::Result<Self> {
+        let connection = connect(server).await?;
+        let (topology, channel) = (Topology::new(prefix), connection.create_channel().await?);
+        // A test may be over before any process of its own has declared it.
+        topology.declare(&channel).await?;
+        Ok(Self { topology, channel, _connection: connection })
     }
-    for exchange in topology.exchanges() {
-        channel.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default()).await?;
+
+    /// The queues in which something waits.
+    pub(super) async fn waiting(&self) -> anyhow::Result<Vec<String>> {
+        let mut waiting = Vec::new();
+        for queue in self.topology.queues() {
+            let left = count(&self.channel, &queue).await?;
+            if left > 0 {
+                waiting.push(format!("{queue}: {left}"));
+            }
+        }
+        Ok(waiting)
     }
-    Ok(())
+
+    /// Removes it all.
+    pub(super) async fn delete_all(self) -> anyhow::Result<()> {
+        let Self { topology, channel, .. } = &self;
+        for queue in topology.queues() {
+            channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+        }
+        for exchange in topology.exchanges() {
+            let options = ExchangeDeleteOptions::default();
+            channel.exchange_delete(exchange.as_str().into(), options).await?;
+        }
+        Ok(())
+    }
 }
 
 async fn count(channel: &Channel, queue: &str) -> anyhow::Result<u32> {

@@ -25,7 +25,8 @@ impl TestApp {
             anyhow::bail!("messages are not done: {left:#}");
         }
         let (server, prefix) = (boot::servers(&self.common)?.1, self.common.broker_prefix.clone());
-        let waiting = || broker::waiting(&server, &prefix);
+        let look = broker::Look::at(&server, &prefix).await?;
+        let waiting = || look.waiting();
         if eventually(|| async { Ok(waiting().await?.is_empty().then_some(())) }).await.is_err() {
             anyhow::bail!("messages wait in queues: {:?}", waiting().await?);
         }
@@ -48,7 +49,7 @@ impl TestApp {
             self.row("SELECT count(*) AS n, json_agg(reason) AS reasons FROM dead_letters").await?;
         ensure!(dead["n"] == self.dead_letters_expected, "dead letters: {dead}");
         self.events_are_documented().await?;
-        broker::delete_all(&server, &prefix).await?;
+        look.delete_all().await?;
         self.database.drop_database().await
     }
 

@@ -143,13 +143,8 @@ impl TestApp {
         let trust = Trust::read(options.ca_file.as_deref()).map_err(anyhow::Error::msg)?;
         let database = database::TestDatabase::create(&database_url, trust).await?;
         let platforms_file = write_platforms(&sandbox, &options, &files.0)?;
-        let mut reached = [database.rows_url()?, amqp_url.expose_secret().to_owned()];
-        if let Some(addresses) = options.through {
-            for (url, address) in reached.iter_mut().zip(addresses) {
-                *url = moved(url, address)?;
-            }
-        }
-        let [database_url, amqp_url] = reached.map(SecretString::from);
+        let [database_url, amqp_url] =
+            reached(&options, [database.rows_url()?, amqp_url.expose_secret().to_owned()])?;
         let common = CommonSettings {
             database_url,
             amqp_url,
@@ -380,6 +375,14 @@ where
 pub(crate) fn told(error: anyhow::Error) -> anyhow::Error {
     eprintln!("{error:?}");
     error
+}
+
+/// The servers as API and workers are told of them.
+fn reached(options: &Options, mut urls: [String; 2]) -> anyhow::Result<[SecretString; 2]> {
+    for (url, address) in urls.iter_mut().zip(options.through.into_iter().flatten()) {
+        *url = moved(url, address)?;
+    }
+    Ok(urls.map(SecretString::from))
 }
 
 fn moved(url: &str, address: SocketAddr) -> anyhow::Result<String> {

@@ -254,7 +254,8 @@ impl TestApp {
     /// # Errors
     /// When the broker does not answer.
     pub async fn waiting(&self) -> anyhow::Result<Vec<String>> {
-        broker::waiting(&boot::servers(&self.common)?.1, &self.common.broker_prefix).await
+        let server = boot::servers(&self.common)?.1;
+        broker::Look::at(&server, &self.common.broker_prefix).await?.waiting().await
     }
 
     /// Throws away what waits in a queue of this app.
