@@ -106,7 +106,10 @@ impl Permits {
     /// How many more calls the app may begin now.
     #[must_use]
     pub fn free_for(&self, app: &AppKey) -> usize {
-        let mut open = self.locked();
+        self.free_in(&mut self.locked(), app)
+    }
+
+    fn free_in(&self, open: &mut Open, app: &AppKey) -> usize {
         let (used, total) = (open.used, self.total);
         let calls = open.calls(app, self.first_window);
         let free = total - used;
@@ -119,11 +122,8 @@ impl Permits {
     /// A permit, if there is one now.
     #[must_use]
     pub fn try_take(&self, app: &AppKey) -> Option<Permit> {
-        if self.free_for(app) == 0 {
-            return None;
-        }
         let mut open = self.locked();
-        if open.used >= self.total {
+        if self.free_in(&mut open, app) == 0 {
             return None;
         }
         open.used += 1;
@@ -235,6 +235,19 @@ mod tests {
             assert!(!others.is_empty(), "{concurrency}");
             drop(hung);
             assert!(!take_all(&permits, &app("HUNG")).is_empty());
+        }
+    }
+
+    #[test]
+    fn those_who_ask_at_the_same_time_do_not_get_the_same_permit() {
+        for _ in 0..200 {
+            let permits = Permits::new(8);
+            let taken = std::thread::scope(|scope| {
+                let ask = || take_all(&permits, &app("A"));
+                let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+                asking.into_iter().flat_map(|one| one.join().unwrap()).collect::<Vec<_>>()
+            });
+            assert_eq!(taken.len(), 8);
         }
     }
 
