@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use latchkey_tests::TestApp;
 use latchkey_tests::app::Options;
 use latchkey_tests::sandbox::Kind;
+use latchkey_worker::settings::WorkerSettings;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,8 +150,9 @@ async fn the_event_log_brings_every_event_once_in_order() -> anyhow::Result<()> 
 async fn many_people_connect_at_once() -> anyhow::Result<()> {
     const PEOPLE: usize = 40;
     let mut app = TestApp::start_with(Options { worker: false, ..Options::default() }).await?;
-    let pools = app.worker_settings(Options::default().pools, 64);
-    app.add_worker_with(&pools).await?;
+    // As one is usually started: with two connections each of forty waits for its turn longer than it may.
+    let settings = app.worker_settings(Options::default().pools, 64);
+    app.add_worker_with(&WorkerSettings { db_connections: 6, ..settings }).await?;
     let connecting = (0..PEOPLE).map(|number| {
         let app = &app;
         async move { app.connect(&format!("person-{number}")).await }
