@@ -1,4 +1,4 @@
-//! The event log ends before the oldest transaction of the server that writes, in whatever database.
+//! The event log ends before the oldest transaction of the server that writes, in any of its databases.
 
 use chrono::TimeDelta;
 use diesel_async::SimpleAsyncConnection as _;

@@ -1,4 +1,4 @@
-//! Sessions that are of no use any more, for whatever reason: each is thrown away with one answer of 503 at most.
+//! Sessions that are of no use any more: each is thrown away, with one answer of 503 at most.
 
 use anyhow::Context as _;
 use diesel_async::SimpleAsyncConnection as _;

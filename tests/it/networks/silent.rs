@@ -78,6 +78,9 @@ async fn silent_for(at_least: Duration) -> anyhow::Result<()> {
     app.connect("late").await?;
     let seconds = (healed - silent).as_secs();
     println!(
+        "| network | meanwhile | accounts lost | new connections served |\n| --- | --- | --- | --- |"
+    );
+    println!(
         "| a silent network, for {seconds} s | {ACCOUNTS} accounts refreshing | 0 lost | healed after {took:.1?} |"
     );
     assert!(took < HEALED_WITHIN, "healed after {took:?}");

@@ -377,7 +377,7 @@ pub(crate) fn told(error: anyhow::Error) -> anyhow::Error {
     error
 }
 
-/// The servers as API and workers are told of them.
+/// The URLs of both servers for API and workers.
 fn reached(options: &Options, mut urls: [String; 2]) -> anyhow::Result<[SecretString; 2]> {
     for (url, address) in urls.iter_mut().zip(options.through.into_iter().flatten()) {
         *url = moved(url, address)?;
