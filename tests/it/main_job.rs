@@ -99,7 +99,7 @@ async fn a_reconnect_by_another_person_changes_nothing() -> anyhow::Result<()> {
             json!({ "accountId": sam.account_id, "redirectUrl": "https://app.example/done?x=1" }),
         )
         .await?;
-    let back = app.approve(&started, &latchkey_tests::Person::new("eve")?).await?.expect(303)?;
+    let back = app.approve(&started, &Person::new("eve")?).await?.expect(303)?;
     let location = back.location().unwrap_or_default();
     assert!(location.starts_with("https://app.example/done?x=1&status=error"), "{location}");
     assert!(location.contains("error=identity_mismatch"), "{location}");
