@@ -1,9 +1,11 @@
 //! The delivery log of an endpoint, as its owner reads it.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
-use diesel::sql_types::{BigInt, Integer, Jsonb, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Integer, Jsonb, Nullable, Text, Timestamptz};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Deserialize;
@@ -22,6 +24,9 @@ pub struct LoggedDelivery {
     /// What is delivered.
     #[diesel(sql_type = Text)]
     pub event_id: EventId,
+    /// When the event was written.
+    #[diesel(sql_type = Timestamptz)]
+    event_at: DateTime<Utc>,
     /// Its type; `None` when its day was dropped from the log.
     #[diesel(sql_type = Nullable<Text>)]
     pub event_type: Option<String>,
@@ -85,7 +90,7 @@ pub struct LogFilter<'a> {
 }
 
 /// The deliveries of an endpoint, newest first: those before `page.after`. One statement brings them with
-/// their attempts, so that the two never contradict each other.
+/// their attempts, so that the two never contradict each other; an event's type never changes.
 ///
 /// # Errors
 /// When the query fails.
@@ -96,11 +101,11 @@ pub async fn list(
     page: Page<'_>,
 ) -> Result<Vec<LoggedDelivery>, DbError> {
     let query = sql_query(
-        "SELECT d.id, d.event_id, coalesce(d.body->>'type', e.type) AS event_type, d.status, d.attempts,
+        "SELECT d.id, d.event_id, d.event_at, d.body->>'type' AS event_type, d.status, d.attempts,
              d.last_error, d.next_attempt_at, d.created_at, d.ended_at,
              (SELECT coalesce(jsonb_agg(to_jsonb(a) ORDER BY a.number), '[]') FROM webhook_attempts a
               WHERE a.delivery_id = d.id AND a.number > d.attempts - 20) AS log
-         FROM webhook_deliveries d LEFT JOIN events e ON e.id = d.event_id AND e.created_at = d.event_at
+         FROM webhook_deliveries d
          WHERE d.organisation_id = $1 AND d.endpoint_id = $2 AND ($3::text IS NULL OR d.id < $3)
            AND ($4::text IS NULL OR d.id = $4) AND ($5::text IS NULL OR d.status = $5)
          ORDER BY d.id DESC LIMIT $6",
@@ -111,7 +116,51 @@ pub async fn list(
     .bind::<Nullable<Text>, _>(filter.id)
     .bind::<Nullable<Text>, _>(filter.status)
     .bind::<BigInt, _>(page.limit);
-    Ok(query.load(conn).await?)
+    let mut found = query.load(conn).await?;
+    name_types(conn, endpoint, &mut found).await?;
+    Ok(found)
+}
+
+#[derive(QueryableByName)]
+struct EventType {
+    #[diesel(sql_type = Text)]
+    id: EventId,
+    #[diesel(sql_type = Text)]
+    kind: String,
+}
+
+/// Reads the types of the events from the log. The range of their times comes as values, so that PostgreSQL opens the days
+/// between them alone; joined to the deliveries, it would open every day that is kept. The limit keeps it from reading such a
+/// day as a whole.
+async fn name_types(
+    conn: &mut AsyncPgConnection,
+    endpoint: &Endpoint,
+    deliveries: &mut [LoggedDelivery],
+) -> Result<(), DbError> {
+    let unnamed = deliveries.iter().filter(|one| one.event_type.is_none());
+    let (ids, times): (Vec<&EventId>, Vec<_>) =
+        unnamed.map(|one| (&one.event_id, one.event_at)).unzip();
+    let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) else {
+        return Ok(());
+    };
+    let query = sql_query(
+        "SELECT e.id, e.kind FROM unnest($1, $2) AS one (id, at) CROSS JOIN LATERAL (
+             SELECT id, type AS kind FROM events
+             WHERE organisation_id = $3 AND id = one.id AND created_at = one.at AND created_at BETWEEN $4 AND $5
+             LIMIT 1
+         ) e",
+    )
+    .bind::<Array<Text>, _>(&ids)
+    .bind::<Array<Timestamptz>, _>(&times)
+    .bind::<Text, _>(&endpoint.organisation_id)
+    .bind::<Timestamptz, _>(first)
+    .bind::<Timestamptz, _>(last);
+    let rows: Vec<EventType> = query.load(conn).await?;
+    let types: HashMap<_, _> = rows.into_iter().map(|one| (one.id, one.kind)).collect();
+    for delivery in deliveries.iter_mut().filter(|one| one.event_type.is_none()) {
+        delivery.event_type = types.get(&delivery.event_id).cloned();
+    }
+    Ok(())
 }
 
 /// One delivery of an endpoint.
