@@ -37,16 +37,18 @@ const TABLES: [&str; 15] = [
          generate_series(current_date - 90, current_date, '1 day') AS day WHERE parent <> 'outbox' OR day >= current_date - 7",
     "INSERT INTO events (id, organisation_id, workspace_id, type, account_id, sequence, data, xid, created_at)
      SELECT 'evt_01' || lpad(i::text, 24, '0'), '$org', '$ws', 'account.connected', 'acc_01' || lpad((i % $n + 1)::text, 24, '0'), i,
-         '{}', 3 + i * 500 / (5 * $n), now() - interval '89 days' * (5 * $n - i) / (5 * $n) FROM generate_series(1, 5 * $n) i",
+         '{}', 3 + i * 500::bigint / (5 * $n), now() - interval '89 days' * (5 * $n - i) / (5 * $n) FROM generate_series(1, 5 * $n) i",
     "INSERT INTO account_history (workspace_id, account_id, type, data, created_at)
      SELECT '$ws', 'acc_01' || lpad((i % $n + 1)::text, 24, '0'), 'account.connected', '{}', now() - interval '89 days' * i / (2 * $n)
      FROM generate_series(1, 2 * $n) i",
     "INSERT INTO outbox (id, kind, routing_key, body, available_at, done_at, ending, created_at, organisation_id)
      SELECT 'msg_01' || lpad(i::text, 24, '0'), 'event', 'k', '{}', at, at, 'published', at, '$org'
      FROM (SELECT i, now() - interval '6 days' * i / (5 * $n) AS at FROM generate_series(1, 5 * $n) i) AS one",
+    // Of the newest events.
     "INSERT INTO webhook_deliveries (id, organisation_id, endpoint_id, event_id, event_at, status, attempts, ended_at, created_at)
-     SELECT 'dlv_01' || lpad(i::text, 24, '0'), '$org', '$whe', 'evt_01' || lpad(i::text, 24, '0'), at, 'delivered', 1, at, at
-     FROM (SELECT i, now() - interval '6 days' * i / $n AS at FROM generate_series(1, $n) i) AS one",
+     SELECT 'dlv' || substr(id, 4), '$org', '$whe', id, created_at, 'delivered', 1, at, at
+     FROM (SELECT id, created_at, now() - interval '6 days' * (5 * $n - substr(id, 5)::numeric % 1e12) / $n AS at
+           FROM events WHERE id > 'evt_01' || lpad((4 * $n)::text, 24, '0')) AS one",
     "INSERT INTO requests (producer, message_id, kind, fingerprint, refusal, created_at)
      SELECT 'p', 'm' || i, 'connect.requested', '\\x00', '{}', now() - interval '6 days' * i / $n FROM generate_series(1, $n) i",
     "INSERT INTO dead_letters (id, routing_key, headers, body, reason, died_at)
