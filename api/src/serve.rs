@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use axum::Router;
 use chrono::TimeDelta;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join_all};
 use latchkey_shared::backlog::Backlog;
 use latchkey_shared::broker::{Publisher, Supervisor, Topology};
 use latchkey_shared::clock::Clock;
@@ -54,7 +56,12 @@ pub struct Running {
 /// # Errors
 /// When a setting is wrong, the keyring does not fit the database, the database stays away, or an
 /// address is taken.
-pub async fn start(config: ServeConfig, clock: Clock) -> anyhow::Result<Running> {
+// Boxed, so that it is compiled here and not again in each program that starts one.
+pub fn start(config: ServeConfig, clock: Clock) -> BoxFuture<'static, anyhow::Result<Running>> {
+    begin(config, clock).boxed()
+}
+
+async fn begin(config: ServeConfig, clock: Clock) -> anyhow::Result<Running> {
     telemetry::metrics();
     let platforms = Platforms::load(&config.common.platforms_file)?;
     let (database, broker_server) = boot::servers(&config.common)?;
@@ -164,7 +171,7 @@ impl Running {
     /// was offered to the broker. False when some of it did not end in time.
     pub async fn stop(mut self) -> bool {
         self.stopping.cancel();
-        let servers = futures_util::future::join_all(self.servers.drain(..));
+        let servers = join_all(self.servers.drain(..));
         let ended = tokio::time::timeout(DRAIN, async {
             servers.await;
             self.tasks.close();

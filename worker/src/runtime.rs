@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use latchkey_shared::broker::consumer::consume;
 use latchkey_shared::broker::{BrokerState, Publisher, Supervisor, Topology, topology};
 use latchkey_shared::clock::Clock;
@@ -52,7 +53,12 @@ pub struct Running {
 ///
 /// # Errors
 /// What is wrong with the settings, the keyring or the database.
-pub async fn start(settings: &WorkerSettings, clock: Clock) -> anyhow::Result<Running> {
+// Boxed, so that it is compiled here and not again in each program that starts one.
+pub fn start(settings: &WorkerSettings, clock: Clock) -> BoxFuture<'_, anyhow::Result<Running>> {
+    begin(settings, clock).boxed()
+}
+
+async fn begin(settings: &WorkerSettings, clock: Clock) -> anyhow::Result<Running> {
     telemetry::metrics();
     let schedules = sweeps::schedules(&settings.sweeps)
         .map_err(|why| anyhow::anyhow!("LATCHKEY_SWEEPS: {why}"))?;
