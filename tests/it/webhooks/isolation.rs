@@ -17,7 +17,7 @@ use super::Endpoint;
 use crate::strange::{Manner, Strange, says};
 
 const HEALTHY: usize = 100;
-const EVENTS: usize = 5;
+const EVENTS: usize = 2;
 
 /// One server with a hundred receivers, that counts what it hears.
 #[derive(Clone, Default)]

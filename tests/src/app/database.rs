@@ -50,9 +50,9 @@ struct Name {
 impl TestDatabase {
     pub(super) async fn create(server: &SecretString, trust: Trust) -> anyhow::Result<Self> {
         let server: Url = server.expose_secret().parse()?;
-        let template = ensure_template(&server, &trust).await?;
-        let name = format!("latchkey_test_{}", hex::encode(random::bytes::<8>()));
         let mut admin = open(server.as_str(), &trust).await?;
+        let template = ensure_template(&mut admin, &server, &trust).await?;
+        let name = format!("latchkey_test_{}", hex::encode(random::bytes::<8>()));
         admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await?;
         let url = at(&server, &name);
         let db = Db::new(&reach(&url, &trust)?, LOOKS, Clock::system());
@@ -104,16 +104,15 @@ async fn open(url: &str, trust: &Trust) -> anyhow::Result<Conn> {
 }
 
 /// The template of these very migrations, made by whoever comes first.
-async fn ensure_template(server: &Url, trust: &Trust) -> anyhow::Result<String> {
+async fn ensure_template(admin: &mut Conn, server: &Url, trust: &Trust) -> anyhow::Result<String> {
     let name = format!("latchkey_template_{}_rows", hash_of_migrations()?);
-    let mut admin = open(server.as_str(), trust).await?;
     sql_query("SELECT pg_advisory_lock($1)")
         .bind::<BigInt, _>(TEMPLATE_LOCK)
-        .execute(&mut *admin)
+        .execute(&mut **admin)
         .await?;
     let there: Option<Name> = sql_query("SELECT datname::text FROM pg_database WHERE datname = $1")
         .bind::<Text, _>(&name)
-        .get_result(&mut *admin)
+        .get_result(&mut **admin)
         .await
         .optional()?;
     if there.is_none() {
@@ -124,12 +123,12 @@ async fn ensure_template(server: &Url, trust: &Trust) -> anyhow::Result<String> 
         let reached = reach(&at(server, &draft), trust)?;
         migrate::run(&reached, &Clock::system()).await?;
         role::grant(&reached, ROWS_ROLE).await?;
-        wait_until_unused(&mut admin, &draft).await?;
+        wait_until_unused(admin, &draft).await?;
         admin.batch_execute(&format!("ALTER DATABASE {draft} RENAME TO {name}")).await?;
     }
     sql_query("SELECT pg_advisory_unlock($1)")
         .bind::<BigInt, _>(TEMPLATE_LOCK)
-        .execute(&mut *admin)
+        .execute(&mut **admin)
         .await?;
     Ok(name)
 }

@@ -59,7 +59,7 @@ const TABLES: [&str; 15] = [
     "INSERT INTO profiles (id, workspace_id, name, created_at)
      SELECT 'prof_01' || lpad(i::text, 24, '0'), '$ws', 'p', now() FROM generate_series(1, $n / 10) i",
     "INSERT INTO idempotency_keys (organisation_id, api_key_id, key_hash, fingerprint, turn, lease_until, created_at)
-     SELECT '$org', id, decode(md5(i::text) || md5('k' || i), 'hex'), '\\x00', 1, now(), now() - interval '20 hours' * i / $n
+     SELECT '$org', id, decode(md5(i::text) || md5('k' || i), 'hex'), '\\x00', 1, now(), now() - interval '2 hours' * i / $n
      FROM generate_series(1, $n) i, (SELECT id FROM api_keys LIMIT 1) AS key",
 ];
 
