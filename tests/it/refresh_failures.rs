@@ -101,10 +101,9 @@ async fn an_interrupted_call_is_in_doubt_once_its_lease_has_ended() -> anyhow::R
              lease_until = now() + interval '150 s', refresh_at = now(), next_attempt_at = now()",
     )
     .await?;
-    eventually(|| async {
-        Ok((app.row("SELECT dispatches FROM grants").await?["dispatches"] != 0).then_some(()))
-    })
-    .await?;
+    // Somebody has looked, and left it to the lease.
+    let left = "SELECT next_attempt_at = lease_until AND dispatches = 0 AS left FROM grants";
+    eventually(|| async { Ok((app.row(left).await?["left"] == true).then_some(())) }).await?;
     assert_eq!(
         app.account(&sam.account_id).await?["tokenGeneration"],
         1,
@@ -162,5 +161,26 @@ async fn a_refresh_token_whose_known_end_has_passed_expires_the_account() -> any
     let account =
         app.account_until(&sam.account_id, |account| account["status"] == "token_expired").await?;
     assert_eq!(account["statusReason"], "refresh_token_ended");
+    app.finish().await
+}
+
+/// The database took no answer for so long that the lease and the access token have ended. The process that holds the
+/// answer stores it before the old token is presented again, which the platform would refuse.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_held_comes_before_a_second_try() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let sam = app.connect("sam").await?;
+    app.refuse_updates(("grants", "generation"), "NEW.generation > OLD.generation").await?;
+    refresh_now(&app, &sam.account_id).await?;
+    app.refused(1).await?;
+    app.clock.advance(TimeDelta::hours(2));
+    let doubtful = until_error(&app, "call_interrupted").await?;
+    assert!(!doubtful["in_doubt_since"].is_null());
+    assert_eq!(refreshes(&app, Kind::RefreshRefused), 0, "nobody was hasty");
+    app.allow_updates("grants").await?;
+    let account =
+        app.account_until(&sam.account_id, |account| account["tokenGeneration"] == 2).await?;
+    assert_eq!(account["status"], "connected", "{account:#}");
+    assert_eq!(refreshes(&app, Kind::RefreshRefused), 0);
     app.finish().await
 }

@@ -171,7 +171,9 @@ async fn not_now(
             refused: None,
         };
         grants::put_off(work, clock, grant, &failed).await?;
-        count_in_doubt(grant);
+        if grant.in_doubt_since.is_none() {
+            count_in_doubt(grant);
+        }
         return Ok(Some("in doubt: nobody read the last answer"));
     }
     Ok(None)
@@ -278,6 +280,10 @@ async fn decrypt(work: &mut Work, context: &Context, grant: &Grant) -> Result<To
     Ok(TokenSet::open(&key, grant.tokens_place(), sealed)?)
 }
 
+/// How long after a lease has ended a worker waits before it presents the token again. The process that called
+/// may hold the answer because the database was away: it needs a new session, and a retry, to store it.
+const HOLDER_FIRST: TimeDelta = TimeDelta::seconds(15);
+
 /// When a token that may have been spent is tried again, if that is not now.
 fn must_wait(
     context: &Context,
@@ -285,12 +291,16 @@ fn must_wait(
     grant: &Grant,
     now: DateTime<Utc>,
 ) -> Option<schedule::Retry> {
-    let newly_in_doubt =
-        grant.is_unanswered() && grant.in_doubt_since.is_none() && platform.refresh.rotates();
+    if !grant.is_unanswered() || !platform.refresh.rotates() {
+        return None;
+    }
     let silent = (now, Doubt::Silent);
     let second = schedule::second_try(platform.refresh, grant, silent, context.in_doubt_lead);
+    if grant.lease_until.is_some_and(|until| until <= now) {
+        return Some(schedule::Retry { at: second.at.max(now + HOLDER_FIRST), ..second });
+    }
     let ended = grant.access_expires_at.is_none_or(|end| end <= now);
-    (newly_in_doubt && !ended && second.at > now).then_some(second)
+    (grant.in_doubt_since.is_none() && !ended && second.at > now).then_some(second)
 }
 
 /// A call that was interrupted leaves its mark even if the second try comes at once: should that be
