@@ -19,6 +19,9 @@ const LANES: usize = 4;
 /// How long a message may wait for a free lane; what waits longer is left to the relay.
 const LANE_WAIT: Duration = Duration::from_secs(10);
 const PERSISTENT: u8 = 2;
+/// So long the broker takes at most to tell consumers that their queue is gone. One that was declared again sooner
+/// was seen to keep them (RabbitMQ 3.10): their channels took the new queue's messages for old ones and dropped them.
+const AFTER_DELETION: Duration = Duration::from_secs(1);
 
 /// Why a message is not known to be with the broker. It may be: a repetition must be harmless.
 #[derive(Debug, thiserror::Error)]
@@ -67,13 +70,16 @@ pub struct Publisher {
     supervisor: Supervisor,
     free: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Channel>>>,
+    /// Who declares all again, while somebody does.
+    restoring: Arc<Semaphore>,
 }
 
 impl Publisher {
     /// A publisher over this connection.
     #[must_use]
     pub fn new(supervisor: Supervisor) -> Self {
-        Self { supervisor, free: Arc::new(Semaphore::new(LANES)), idle: Arc::default() }
+        let (free, restoring) = (Arc::new(Semaphore::new(LANES)), Arc::new(Semaphore::new(1)));
+        Self { supervisor, free, idle: Arc::default(), restoring }
     }
 
     /// How the connection is.
@@ -92,8 +98,7 @@ impl Publisher {
         let outcome = tokio::time::timeout(CALL_TIMEOUT, self.publish_on_lane(message)).await;
         let outcome = outcome.unwrap_or(Err(PublishError::Unconfirmed));
         if let Err(PublishError::Unroutable(key)) = &outcome {
-            tracing::error!(routing_key = key, "no queue was bound: declaring all again");
-            drop(tokio::time::timeout(CALL_TIMEOUT * 2, self.restore()).await);
+            self.restore_soon(key);
         }
         let result = if outcome.is_ok() { "confirmed" } else { "failed" };
         let exchange =
@@ -127,7 +132,18 @@ impl Publisher {
         }
     }
 
-    /// A queue or a binding was removed under us. The message is tried again by whoever sent it.
+    /// A queue or a binding was removed under us, and is declared again. The message is published again by the relay.
+    fn restore_soon(&self, routing_key: &str) {
+        let Ok(turn) = Arc::clone(&self.restoring).try_acquire_owned() else { return };
+        tracing::error!(routing_key, "no queue is bound: declaring all again");
+        let publisher = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(AFTER_DELETION).await;
+            drop(tokio::time::timeout(CALL_TIMEOUT * 2, publisher.restore()).await);
+            drop(turn);
+        });
+    }
+
     async fn restore(&self) -> Result<(), PublishError> {
         let channel = self.channel().await?;
         Ok(self.supervisor.topology().declare(&channel).await?)
