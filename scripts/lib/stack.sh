@@ -8,10 +8,24 @@ BINARIES=${CARGO_TARGET_DIR:-$ROOT/target}/debug
 STOP_TIMEOUT_S=140
 READY_TIMEOUT_S=60
 
+# How many logs of earlier runs are kept.
+KEPT_LOGS=5
+
+# rotate_log FILE: what an earlier run wrote is evidence.
+rotate_log() {
+  local log=$1 number
+  if [ ! -s "$log" ]; then return; fi
+  for ((number = KEPT_LOGS - 1; number > 0; number--)); do
+    if [ -e "$log.$number" ]; then mv "$log.$number" "$log.$((number + 1))"; fi
+  done
+  mv "$log" "$log.1"
+}
+
 # start_process NAME COMMAND...
 start_process() {
   local name=$1
   shift
+  rotate_log "$LOGS/$name.log"
   (cd "$ROOT" && detached "$@") </dev/null >"$LOGS/$name.log" 2>&1 &
   record_process "$RUN/$name.pid" $!
 }
@@ -30,9 +44,13 @@ stop_stack() {
   say "api, worker and sandbox stopped"
 }
 
-# preferred_port PORT: that port, or a free one if it is taken.
-preferred_port() {
-  if port_answers "$1"; then free_port; else echo "$1"; fi
+# kept_port NAME PORT: the port of the run before, at first that one; a free one if it is taken. Redirect URIs that are
+# registered at platforms have it in them.
+kept_port() {
+  local file=$RUN/$1.port port
+  port=$(cat "$file" 2>/dev/null || echo "$2")
+  if port_answers "$port"; then port=$(free_port); fi
+  echo "$port" | tee "$file"
 }
 
 # http_status PORT PATH [HEADER]: without curl, which a small machine may lack.
