@@ -35,6 +35,7 @@ pub mod release;
 pub mod replies;
 pub mod shares;
 pub mod telemetry;
+pub mod texts;
 pub mod timestamp;
 pub mod tls;
 pub mod tokens;

@@ -13,6 +13,7 @@ pub mod liveness;
 mod oauth;
 mod outcome;
 pub mod permits;
+mod readable;
 mod receipt;
 pub mod requests;
 mod runtime;

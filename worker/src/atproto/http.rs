@@ -11,6 +11,7 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use url::Url;
 
 use crate::deadline::Deadline;
+use crate::readable::readable;
 
 /// How long a host may take that an outsider chose: it holds what all share.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -136,7 +137,7 @@ async fn read(response: Response, most: usize) -> Result<Body, String> {
             return Ok(Body { bytes, whole: false });
         }
     }
-    Ok(Body { bytes, whole: true })
+    Ok(Body { bytes: readable(bytes), whole: true })
 }
 
 fn why(error: &reqwest::Error) -> String {

@@ -10,6 +10,7 @@ use crate::app_password::looks_like_app_password;
 use crate::code::Code;
 use crate::platforms::{Endpoints, Flow, Platform};
 use crate::refused::Refused;
+use crate::texts;
 use crate::validate::Checks;
 
 /// Who the person is at the platform, and the password that was made for you.
@@ -59,9 +60,8 @@ impl Credentials {
 
     fn checked(&self, endpoints: &Endpoints) -> Result<Zeroizing<Vec<u8>>, Refused> {
         let mut checks = Checks::default();
-        let identifier = self.identifier.trim();
-        let identifier = identifier.strip_prefix('@').unwrap_or(identifier);
-        if !is_identifier(identifier) {
+        let identifier = texts::handle(&self.identifier);
+        if !is_identifier(&identifier) {
             checks.wrong(
                 "/credentials/identifier",
                 "must be a handle, such as ann.bsky.social, or a DID: no e-mail address",
@@ -77,7 +77,7 @@ impl Credentials {
             );
             return Err(Refused::new(Code::AppPasswordRequired, detail).at("/credentials/password"));
         }
-        let plain = serde_json::to_vec(&Plain { identifier, password });
+        let plain = serde_json::to_vec(&Plain { identifier: &identifier, password });
         Ok(Zeroizing::new(plain.expect("two texts can be written")))
     }
 }
