@@ -59,8 +59,17 @@ pub fn authorize_url(platform: &Platform, endpoints: &Endpoints, request: &Reque
                 .append_pair("code_challenge_method", "S256");
         }
         query.extend_pairs(&platform.authorize_parameters);
+        if needs_consent(request.scopes) && !platform.authorize_parameters.contains_key("prompt") {
+            query.append_pair("prompt", "consent");
+        }
     }
     url
+}
+
+/// An OpenID provider ignores `offline_access` unless the person is asked for consent (OpenID Connect Core 1.0 §11).
+fn needs_consent(scopes: &[String]) -> bool {
+    let asked = |wanted: &str| scopes.iter().any(|scope| scope == wanted);
+    asked("openid") && asked("offline_access")
 }
 
 fn challenge(pkce: Pkce, verifier: &SecretString) -> String {

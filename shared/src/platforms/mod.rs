@@ -34,6 +34,7 @@ pub use discovery::{DEADLINE as DISCOVERY_DEADLINE, DiscoveryError};
 pub use endpoints::{Endpoints, with_subject};
 pub use quirks::Quirks;
 pub use registry::{Platforms, PlatformsError};
+pub use scopes::{Brought, missing_scopes};
 pub use vocabulary::{
     ClientAuth, Flow, IdentityMapping, Pkce, Platform, Reach, RefreshModel, Spec, Urls,
 };

@@ -1,4 +1,4 @@
-//! One set of scopes for each client, where another set ends a person's earlier tokens.
+//! Scopes: one set for each client, where another set ends a person's earlier tokens; and what of a set is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +43,34 @@ pub(super) fn agree(
     }
 }
 
+/// What a consent brought besides the list of what was granted.
+#[derive(Clone, Copy, Debug)]
+pub struct Brought {
+    /// A refresh token, or what stands in its place.
+    pub refresh_token: bool,
+    /// A name.
+    pub name: bool,
+}
+
+/// What was asked for and not granted. OpenID providers need not repeat the scopes that are the protocol's own, and
+/// some write others in full: those are missing only where what they ask for is (OpenID Connect Core 1.0 §5.4, §11).
+#[must_use]
+pub fn missing_scopes(asked: &[String], granted: &[String], brought: Brought) -> Vec<String> {
+    let in_full = |scope: &str| {
+        let end = format!("/userinfo.{scope}");
+        granted.iter().any(|granted| granted.ends_with(&end))
+    };
+    let is_openid = asked.iter().any(|scope| scope == "openid");
+    let given = |scope: &str| match scope {
+        "openid" => true,
+        "offline_access" => brought.refresh_token,
+        "profile" => in_full(scope) || (is_openid && brought.name),
+        "email" => in_full(scope),
+        _ => false,
+    };
+    asked.iter().filter(|scope| !granted.contains(scope) && !given(scope)).cloned().collect()
+}
+
 fn set(scopes: &[String]) -> BTreeSet<&String> {
     scopes.iter().collect()
 }
@@ -60,6 +88,22 @@ fn union(lists: Vec<Vec<String>>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::super::Platforms;
+    use super::*;
+
+    #[test]
+    fn what_an_openid_provider_does_not_repeat_is_missing_only_where_it_is() {
+        let list = |scopes: &str| scopes.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let missing = |asked: &str, granted: &str, refresh_token, name| {
+            missing_scopes(&list(asked), &list(granted), Brought { refresh_token, name }).join(" ")
+        };
+        let asked = "openid profile email offline_access files";
+        assert_eq!(missing(asked, "files", true, true), "email");
+        assert_eq!(missing(asked, "files", false, false), "profile email offline_access");
+        let in_full = "files https://www.googleapis.com/auth/userinfo.email https://www.googleapis.com/auth/userinfo.profile";
+        assert_eq!(missing(asked, in_full, true, false), "");
+        assert_eq!(missing("profile files", "profile", true, true), "files");
+        assert_eq!(missing("profile files", "files", true, true), "profile", "no OpenID");
+    }
 
     fn section(id: &str, client: &str, more: &str) -> String {
         format!(

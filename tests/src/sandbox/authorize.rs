@@ -73,7 +73,9 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>, RawQuery(query): Raw
             scopes: params.get("scope").unwrap_or_default().split_whitespace().collect(),
             lifetime_secs: shared.config.access_lifetime.as_secs(),
             host: redirect_uri.as_ref().and_then(Url::host_str).unwrap_or_default(),
-            carried: CARRIED.iter().filter_map(|name| Some((*name, params.get(name)?))).collect(),
+            carried: (CARRIED.iter().chain([&"prompt"]))
+                .filter_map(|name| Some((*name, params.get(name)?)))
+                .collect(),
         },
     )
 }
@@ -113,6 +115,7 @@ fn approve(shared: &Shared, params: &Params) -> Response {
 fn consent(shared: &Shared, params: &Params) -> Result<Consent, Refusal> {
     let (user, lifetime) = person(params)?;
     let text = |name| params.get(name).unwrap_or_default().to_owned();
+    let (scope, terms) = offline(shared, params, terms(&shared.config));
     Ok(Consent {
         vendor: None,
         client: text("client_id"),
@@ -120,9 +123,23 @@ fn consent(shared: &Shared, params: &Params) -> Result<Consent, Refusal> {
         redirect_uri: text("redirect_uri"),
         challenge: text("code_challenge"),
         proof: Proof::Base64Url,
-        scope: text("scope"),
-        terms: terms(&shared.config).chosen(lifetime),
+        scope,
+        terms: terms.chosen(lifetime),
     })
+}
+
+/// The scope as it is answered, and whether there is a refresh token.
+fn offline(shared: &Shared, params: &Params, terms: Terms) -> (String, Terms) {
+    let scope = params.get("scope").unwrap_or_default();
+    if !shared.config.offline_by_consent {
+        return (scope.to_owned(), terms);
+    }
+    let asked =
+        |name, wanted| params.get(name).unwrap_or_default().split(' ').any(|one| one == wanted);
+    let given = asked("scope", "offline_access") && asked("prompt", "consent");
+    let told: Vec<&str> = scope.split(' ').filter(|one| *one != "offline_access").collect();
+    let refresh = if given { terms.refresh } else { RefreshLife::Absent };
+    (told.join(" "), Terms { refresh, ..terms })
 }
 
 /// What the settings say.

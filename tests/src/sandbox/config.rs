@@ -60,6 +60,9 @@ pub struct SandboxConfig {
     pub rotation: Rotation,
     /// How long the standard's codes live. RFC 6749 §4.1.2 allows ten minutes at most, X gives 30 seconds.
     pub code_lifetime: Duration,
+    /// Whether `offline_access` counts only with `prompt=consent` (OpenID Connect Core 1.0 §11): without both there
+    /// is no refresh token then, and no answer repeats it.
+    pub offline_by_consent: bool,
     /// Whether LinkedIn gives refresh tokens: only apps that it has approved get them.
     pub linkedin_refresh_tokens: bool,
     /// Whether Instagram answers a code flat, as seen in the field, and not as its documents say.
@@ -86,6 +89,7 @@ impl Default for SandboxConfig {
             refresh_lifetime: None,
             rotation: Rotation::Strict,
             code_lifetime: Duration::from_secs(60),
+            offline_by_consent: false,
             linkedin_refresh_tokens: true,
             instagram_flat: false,
             ledger_file: None,
