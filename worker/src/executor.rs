@@ -64,6 +64,8 @@ enum Ending {
 /// How long the begin and the end of an attempt wait for the database before the message is left to the relay.
 const DB_PATIENCE: Duration = Duration::from_secs(60);
 const MAX_ERROR: usize = 500;
+/// How often the database may refuse the same values before a command is given up.
+const MAX_REFUSALS: i32 = 3;
 /// A message whose process was gone so often in a row is done alone: its neighbours would share its
 /// fate, attempt for attempt.
 const SUSPECT_AFTER: i32 = 2;
@@ -200,6 +202,11 @@ impl Executor {
                 self.note(id, &Note::Later(Later { after: delay, error: None, forgive: true }))
                     .await;
                 return "snoozed";
+            }
+            Ending::Finished(Err(failure))
+                if failure.is_of_the_values() && attempt >= MAX_REFUSALS =>
+            {
+                ("dead", Some(format!("{:#}", anyhow::Error::from(failure))))
             }
             Ending::Finished(Err(Failure::Later(error))) => ("later", Some(format!("{error:#}"))),
             Ending::Finished(Err(Failure::NotBefore(wait, error))) => {

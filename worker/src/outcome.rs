@@ -40,6 +40,13 @@ impl Failure {
         let Self::Later(error) = self else { return false };
         error.downcast_ref::<DbError>().is_some_and(DbError::is_unavailable)
     }
+
+    /// Whether the database refused the values: the same values are refused again, unless other rows change.
+    #[must_use]
+    pub fn is_of_the_values(&self) -> bool {
+        let Self::Later(error) = self else { return false };
+        error.downcast_ref::<DbError>().is_some_and(DbError::refuses_values)
+    }
 }
 
 impl From<DbError> for Failure {

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use latchkey_shared::authorize;
 use latchkey_shared::db::accounts::Account;
 use latchkey_shared::db::connects::{Connect, ConnectStatus};
+use serde_json::Value;
 use url::Url;
 
 use super::words;
@@ -156,7 +157,20 @@ impl Page {
     fn not_connected(connect: &Connect) -> Self {
         let reason = connect.reason_code.as_deref().unwrap_or_default();
         let (title, what, next) = words::of_ending(connect.status, reason);
-        Self::new(Sign::Bad, title, what, next)
+        let missing = connect.platform_error.as_ref().map(|error| &error["missingScopes"]);
+        let missing: Vec<&str> = missing
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        match missing.as_slice() {
+            [] => Self::new(Sign::Bad, title, what, next),
+            missing => {
+                let what = format!("{what} What is missing: {}.", missing.join(", "));
+                Self::new(Sign::Bad, title, what, next)
+            }
+        }
     }
 
     /// What a browser sees instead of a problem document.
@@ -245,6 +259,8 @@ impl ShownAccount {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::result::tests::connect;
     use super::*;
 
@@ -260,6 +276,18 @@ mod tests {
         assert!(Page::progress("Sandbox").render().unwrap().contains(refresh));
         let ended = Page::ended(&connect(ConnectStatus::Failed, None), &[]);
         assert!(!ended.render().unwrap().contains(refresh));
+    }
+
+    #[test]
+    fn what_was_not_granted_is_named() {
+        let failed = Connect {
+            reason_code: Some("PERMISSION_MISSING".to_owned()),
+            platform_error: Some(json!({ "error": "e", "missingScopes": ["a.read", "<b>"] })),
+            ..connect(ConnectStatus::Failed, None)
+        };
+        let html = Page::ended(&failed, &[]).render().unwrap();
+        assert!(html.contains("What is missing: a.read, &#60;b&#62;."), "{html}");
+        assert!(html.contains("leave every box ticked"), "{html}");
     }
 
     #[test]

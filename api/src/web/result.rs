@@ -7,12 +7,16 @@ use crate::compat::words;
 
 /// The redirect URL with the result in the words of the door that the connect came through. Its own query
 /// parameters are kept, except those with a name that a result may have: readers take the first of two. `None` where
-/// the connect has none.
+/// the connect has none, or has one for a success and did not succeed.
 ///
 /// `claim` is what the application's backend must bring back while the connect is `claiming`.
 pub(crate) fn url(connect: &Connect, claim: Option<&str>) -> Option<Url> {
     let mut url = Url::parse(connect.redirect_url.as_deref()?).ok()?;
     let words = Words::of(connect.result_format);
+    let connected = connect.status == ConnectStatus::Connected;
+    if words.of_success && !connected {
+        return None;
+    }
     let ids = connect.account_ids.join(",");
     remove(&mut url, &words);
     {
@@ -22,7 +26,6 @@ pub(crate) fn url(connect: &Connect, claim: Option<&str>) -> Option<Url> {
                 query.append_pair(name, value);
             }
         };
-        let connected = connect.status == ConnectStatus::Connected;
         let status = match claim {
             Some(_) => "claim",
             None if connected => "success",
@@ -60,6 +63,8 @@ struct Words {
     connect: &'static str,
     workspace: &'static str,
     accounts: &'static str,
+    /// Whether the redirect is for a success alone: any other end is told on our page.
+    of_success: bool,
     platform_word: fn(&str) -> Option<&'static str>,
 }
 
@@ -70,18 +75,21 @@ impl Words {
                 connect: "connectId",
                 workspace: "workspaceId",
                 accounts: "accountIds",
+                of_success: false,
                 platform_word: |_| None,
             },
             ResultFormat::Postpeer => Self {
                 connect: "",
                 workspace: "",
                 accounts: "integrationIds",
+                of_success: true,
                 platform_word: words::postpeer,
             },
             ResultFormat::Woopsocial => Self {
                 connect: "",
                 workspace: "projectId",
                 accounts: "socialAccountIds",
+                of_success: false,
                 platform_word: words::woopsocial,
             },
         }
@@ -146,6 +154,8 @@ pub(crate) mod tests {
             sealed_state: None,
             sealed_claim: None,
             claimed_at: None,
+            tries: 0,
+            code_hash: None,
             expires_at: DateTime::UNIX_EPOCH,
             created_at: DateTime::UNIX_EPOCH,
         }
@@ -208,9 +218,7 @@ pub(crate) mod tests {
             "https://app.example/?a=b&status=success&platform=twitter&integrationIds=acc_1";
         assert_eq!(shown(&connect), expected);
         connect.status = ConnectStatus::Failed;
-        connect.reason_code = Some("ACCESS_DENIED".to_owned());
-        let expected = "https://app.example/?a=b&status=error&platform=twitter&error=access_denied";
-        assert_eq!(shown(&connect), expected);
+        assert_eq!(url(&connect, None), None, "PostPeer leads there after a success alone");
     }
 
     #[test]

@@ -106,6 +106,26 @@ fn of_consent(reason: &str) -> Option<(&'static str, &'static str, &'static str)
             "The platform lists no page, organisation or channel of yours that can be connected.",
             "Check that you are signed in as the right person, that you gave access to what you want to connect, and that your role there lets you publish. Then connect again.",
         ),
+        "PERMISSION_MISSING" => (
+            "Something was left out",
+            "You did not give all the access that we need, so nothing was connected.",
+            "Connect again, and leave every box ticked that the platform shows you.",
+        ),
+        "ACTION_REQUIRED" => (
+            "The platform wants you to do something first",
+            "It asks you to finish something there before anything can be connected: to confirm who you are, or to set up a page or channel.",
+            "Open the platform, do what it asks for, then connect again.",
+        ),
+        "IDENTITY_FAILED" => (
+            "The platform does not answer",
+            "You gave access, and the platform did not tell us who you are, although we asked it several times. Nothing was connected.",
+            "Try again in a few minutes, or tomorrow if that does not help.",
+        ),
+        "PLATFORM_MISCONFIGURED" => (
+            "This connection is not set up right",
+            "The platform refuses the application, not you. The people who run it have been told.",
+            "Send the reference below to them, and connect again once it is mended.",
+        ),
         "LONG_LIVED_REFUSED" => (
             "The access would not have lasted",
             "The platform gave access for an hour and refused to give it for longer, so nothing was connected.",

@@ -49,6 +49,19 @@ impl DbError {
         }
     }
 
+    /// Whether the values were refused: for good, or by what other rows say (SQLSTATE classes 22 and 23).
+    #[must_use]
+    pub fn refuses_values(&self) -> bool {
+        let of_others = matches!(
+            self,
+            Self::Query(Error::DatabaseError(
+                DatabaseErrorKind::UniqueViolation | DatabaseErrorKind::ForeignKeyViolation,
+                _
+            ))
+        );
+        of_others || self.is_permanent()
+    }
+
     /// Whether a uniqueness rule refused the row.
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {

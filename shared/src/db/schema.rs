@@ -248,6 +248,8 @@ diesel::table! {
         sealed_state -> Nullable<Bytea>,
         sealed_claim -> Nullable<Bytea>,
         claimed_at -> Nullable<Timestamptz>,
+        tries -> Integer,
+        code_hash -> Nullable<Bytea>,
         created_at -> Timestamptz,
     }
 }

@@ -93,6 +93,8 @@ impl Codes {
 pub enum Meaning {
     /// The platform did not do it, and will later.
     Transient,
+    /// The same, but the allowance that is used up comes back in hours or days.
+    UsedUp,
     /// The platform broke while it worked: it may have done it.
     Broken,
     /// The error says nothing of the account, and not that it will pass either.
@@ -107,6 +109,8 @@ pub enum Meaning {
     NeedsConsent,
     /// We are wrong, not the account.
     OurFault,
+    /// Somebody is not who they say: our client, or the person whose token it is.
+    ClientOrToken,
 }
 
 #[cfg(test)]

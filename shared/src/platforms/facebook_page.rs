@@ -55,6 +55,7 @@ pub const FACEBOOK_PAGE: Spec = Spec {
     reach: Reach::Person,
     identity_mapping: pointers("/id", "", "/name", "/picture/data/url"),
     quirks: Quirks {
+        adds_fragment: true,
         scopes_by_comma: true,
         exchange: Wire {
             encoding: Encoding::Query,

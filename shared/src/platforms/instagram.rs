@@ -39,6 +39,7 @@ pub const INSTAGRAM: Spec = Spec {
     reach: Reach::Person,
     identity_mapping: pointers("/user_id", "/username", "/name", "/profile_picture_url"),
     quirks: Quirks {
+        adds_fragment: true,
         scopes_by_comma: true,
         // Multipart is documented; the other form is known to work for some, unverified.
         exchange: Wire { encoding: Encoding::Multipart, ..Wire::STANDARD },

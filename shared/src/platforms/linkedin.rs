@@ -52,7 +52,13 @@ const ERRORS: &[ErrorRule] = &[
     ErrorRule::of(Codes::Is(&["invalid_request"]), Meaning::Dead).saying(&[
         "authorization grant or refresh token is invalid, expired or revoked",
         "authorization code not found",
+        // What the code does not match may be ours, but the code has ended much more often.
+        "authorization code expired",
+        "external member binding exists",
     ]),
-    // Tokens that were just issued have been answered so, and worked a moment later.
-    ErrorRule::of(Codes::Is(&["65601"]), Meaning::Transient),
+    // The API's version that we name has been switched off: the operator names a newer one.
+    ErrorRule::of(Codes::Is(&["NONEXISTENT_VERSION"]), Meaning::OurFault),
+    ErrorRule::of(Codes::Any, Meaning::OurFault).at(&[426]),
+    // A token that was taken back; and one that was just issued, and worked a moment later.
+    ErrorRule::of(Codes::Is(&["65601"]), Meaning::DeadIfRepeated),
 ];

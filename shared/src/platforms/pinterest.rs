@@ -48,8 +48,8 @@ pub const PINTEREST: Spec = Spec {
 };
 
 /// Errors are a number and words. Which number a dead refresh token has is unverified: words alone are
-/// taken for death. Code 2 ("Authentication failed") may as well be about our client.
+/// taken for death. Code 2 ("Authentication failed") is said of a wrong secret, too.
 const ERRORS: &[ErrorRule] = &[
-    ErrorRule::of(Codes::Is(&["2"]), Meaning::Transient).saying(&["authentication failed"]),
+    ErrorRule::of(Codes::Is(&["2"]), Meaning::ClientOrToken).saying(&["authentication failed"]),
     ErrorRule::of(Codes::Is(&["8"]), Meaning::Transient),
 ];

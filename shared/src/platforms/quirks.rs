@@ -19,6 +19,9 @@ pub struct Quirks {
     pub client_id: &'static str,
     /// Whether the registered redirect URI must end with a slash.
     pub redirect_slash: bool,
+    /// Whether the platform puts a fragment behind the redirect URI, such as `#_=_`: browsers carry it on to wherever we
+    /// lead them, unless that has one of its own (RFC 9110 §10.2.2).
+    pub adds_fragment: bool,
     /// Whether asking for another set of scopes ends the person's earlier tokens: then the set belongs
     /// to the client, and no connect may ask for its own.
     pub scopes_fixed: bool,
@@ -26,6 +29,8 @@ pub struct Quirks {
     pub scopes_by_comma: bool,
     /// How a code is exchanged.
     pub exchange: Wire,
+    /// For how long a code is good.
+    pub code_lifetime: Duration,
     /// How the short-lived token of the exchange becomes a long-lived one, where that must be done.
     pub long_lived: Option<Wire>,
     /// How tokens are refreshed.
@@ -60,9 +65,12 @@ impl Quirks {
         vendor: None,
         client_id: "client_id",
         redirect_slash: false,
+        adds_fragment: false,
         scopes_fixed: false,
         scopes_by_comma: false,
         exchange: Wire::STANDARD,
+        // RFC 6749 §4.1.2.
+        code_lifetime: Duration::from_secs(600),
         long_lived: None,
         refresh: Wire::STANDARD,
         reply: Reply::STANDARD,
@@ -187,11 +195,14 @@ pub struct Ask {
     pub headers: &'static [(&'static str, &'static str)],
     /// The query parameter with the platform's id of the person, where one is due.
     pub subject: Option<&'static str>,
+    /// Members of the query's `fields` that need a scope, and that scope: an answer without it is a refusal.
+    pub scoped_fields: &'static [(&'static str, &'static str)],
 }
 
 impl Ask {
     /// RFC 6750 §2.1.
-    pub const STANDARD: Self = Self { token: TokenPlace::Bearer, headers: &[], subject: None };
+    pub const STANDARD: Self =
+        Self { token: TokenPlace::Bearer, headers: &[], subject: None, scoped_fields: &[] };
 }
 
 /// Where an access token goes.

@@ -36,6 +36,7 @@ pub const THREADS: Spec = Spec {
     reach: Reach::Person,
     identity_mapping: pointers("/id", "/username", "/name", "/threads_profile_picture_url"),
     quirks: Quirks {
+        adds_fragment: true,
         scopes_by_comma: true,
         exchange: Wire::STANDARD,
         long_lived: Some(trade("th_exchange_token")),

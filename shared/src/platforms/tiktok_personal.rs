@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::quirks::{Codes, ErrorRule, Meaning, Presents, RateLimit, Reply, RevokeCall};
+use super::quirks::{Ask, Codes, ErrorRule, Meaning, Presents, RateLimit, Reply, RevokeCall};
 use super::vocabulary::pointers;
 use super::{ClientAuth, Flow, Pkce, Quirks, Reach, RefreshModel, Spec, Urls};
 
@@ -52,6 +52,7 @@ pub const TIKTOK_PERSONAL: Spec = Spec {
         reply: Reply { refresh_lifetime: "refresh_expires_in", ..Reply::STANDARD },
         refresh_ends: true,
         revocation: RevokeCall { presents: Presents::AccessToken, ..RevokeCall::STANDARD },
+        identity: Ask { scoped_fields: &[("username", "user.info.profile")], ..Ask::STANDARD },
         rate_limit: Some(RateLimit::Reset("x-ratelimit-reset")),
         errors: ERRORS,
         ..Quirks::STANDARD

@@ -45,6 +45,7 @@ pub const X: Spec = Spec {
         "/data/profile_image_url",
     ),
     quirks: Quirks {
+        code_lifetime: Duration::from_secs(30),
         rate_limit: Some(RateLimit::Reset("x-rate-limit-reset")),
         errors: ERRORS,
         ..Quirks::STANDARD
@@ -60,5 +61,6 @@ const ERRORS: &[ErrorRule] = &[
     // Our client lacks the access, or has used up what was paid for: not the person.
     ErrorRule::of(Codes::Is(&["client-forbidden"]), Meaning::OurFault),
     ErrorRule::of(Codes::Any, Meaning::OurFault).at(&[402]),
-    ErrorRule::of(Codes::Is(&["88", "rate-limit-exceeded", "usage-capped"]), Meaning::Transient),
+    ErrorRule::of(Codes::Is(&["usage-capped"]), Meaning::UsedUp),
+    ErrorRule::of(Codes::Is(&["88", "rate-limit-exceeded"]), Meaning::Transient),
 ];

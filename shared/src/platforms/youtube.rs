@@ -78,8 +78,24 @@ const ERRORS: &[ErrorRule] = &[
     ErrorRule::of(Codes::Is(&["invalid_grant"]), Meaning::NeedsConsent).saying(&["invalid_rapt"]),
     ErrorRule::of(Codes::Is(&["admin_policy_enforced", "org_internal"]), Meaning::NeedsConsent),
     ErrorRule::of(Codes::Is(&["deleted_client", "disabled_client"]), Meaning::OurFault),
+    // The project has not switched the API on, or Google has switched the project off.
     ErrorRule::of(
-        Codes::Is(&["rateLimitExceeded", "quotaExceeded", "uploadLimitExceeded"]),
-        Meaning::Transient,
+        Codes::Is(&["accessNotConfigured", "SERVICE_DISABLED", "CONSUMER_SUSPENDED"]),
+        Meaning::OurFault,
     ),
+    ErrorRule::of(Codes::Any, Meaning::OurFault)
+        .at(&[403])
+        .saying(&["has not been used in project", "it is disabled"]),
+    // A box was left unticked at Google's consent.
+    ErrorRule::of(Codes::Is(&["insufficientPermissions"]), Meaning::NeedsConsent),
+    ErrorRule::of(Codes::Any, Meaning::NeedsConsent)
+        .at(&[403])
+        .saying(&["insufficient authentication scopes"]),
+    // The person has no channel yet.
+    ErrorRule::of(Codes::Is(&["youtubeSignupRequired"]), Meaning::Checkpoint),
+    ErrorRule::of(
+        Codes::Is(&["quotaExceeded", "dailyLimitExceeded", "uploadLimitExceeded"]),
+        Meaning::UsedUp,
+    ),
+    ErrorRule::of(Codes::Is(&["rateLimitExceeded"]), Meaning::Transient),
 ];

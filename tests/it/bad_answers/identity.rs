@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 use super::{CALL_TIMEOUT, calls, drip, html, in_ok, redirect, retry_after, strike, text};
 
+const REFUSED: &str = "IDENTITY_REFUSED";
+
 async fn start() -> anyhow::Result<TestApp> {
     TestApp::start_with(Options {
         call_timeout: Some(CALL_TIMEOUT),
@@ -94,23 +96,25 @@ async fn an_identity_that_is_refused_ends_the_connect_and_revokes_its_tokens() -
     let app = start().await?;
     let forbidden = "the platform answered 403";
     let cases = [
-        ("forbidden", Fault::Status { status: 403 }, json!({ "cause": forbidden })),
+        ("forbidden", Fault::Status { status: 403 }, REFUSED, json!({ "cause": forbidden })),
         (
             "refused",
             Fault::InvalidClient,
+            "PLATFORM_MISCONFIGURED",
             json!({ "error": "invalid_client", "description": "injected" }),
         ),
         (
             "refused-in-200",
             in_ok("invalid_token"),
+            REFUSED,
             json!({ "error": "invalid_token", "description": "injected" }),
         ),
     ];
-    let approving = cases.iter().map(|(user, fault, _)| approve(&app, user, fault.clone()));
+    let approving = cases.iter().map(|(user, fault, ..)| approve(&app, user, fault.clone()));
     let connects = try_join_all(approving).await?;
-    for ((user, _, said), connect) in cases.iter().zip(&connects) {
+    for ((user, _, reason, said), connect) in cases.iter().zip(&connects) {
         let ended = app.ended(connect).await?;
-        assert_eq!(text(&ended["reasonCode"]), "IDENTITY_REFUSED", "{user}: {ended:#}");
+        assert_eq!(text(&ended["reasonCode"]), *reason, "{user}: {ended:#}");
         assert_eq!(&ended["platformError"], said, "{user}");
         app.event("connect.failed", connect).await?;
     }

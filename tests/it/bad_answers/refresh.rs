@@ -315,10 +315,10 @@ async fn a_changed_scope_is_stored_and_shown_until_it_changes_again() -> anyhow:
     // An empty scope is none: what was granted stays granted (RFC 6749 §5.1).
     app.sandbox.inject(rule(""));
     app.sandbox.inject(rule("offline_access extra"));
-    let missing_two = (json!(["profile"]), json!(["posts.write", "offline_access"]));
+    let missing_one = (json!(["profile"]), json!(["posts.write"]));
     for (generation, (granted, missing)) in (2..).zip([
-        missing_two.clone(),
-        missing_two,
+        missing_one.clone(),
+        missing_one,
         (json!(["offline_access", "extra"]), json!(["profile", "posts.write"])),
         (json!(["profile", "posts.write", "offline_access"]), json!(["extra"])),
     ]) {

@@ -108,6 +108,28 @@ async fn an_account_s_own_password_is_refused_before_it_is_used() -> anyhow::Res
     app.finish().await
 }
 
+/// The session says who it is. Another server knows the name and the picture: it may be away, and not every account
+/// has a profile.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_without_a_profile_is_connected() -> anyhow::Result<()> {
+    let app = app().await?;
+    let no_profile = json!({ "error": "InvalidRequest", "message": "Profile not found" });
+    let no_profile = super::answer(400, &[], &no_profile);
+    for (user, fault) in [
+        ("without", no_profile),
+        ("away", Fault::Status { status: 502 }),
+        ("limited", Fault::RateLimited { retry_after_secs: Some(86_400) }),
+    ] {
+        app.sandbox.inject(FaultRule::new(Endpoint::Userinfo, fault).for_user(user));
+        let account = connected(&app, ("BLUESKY", user), &json!({})).await?;
+        let shown = app.account(&account).await?;
+        assert_eq!(text(&shown["platformUserId"]), app.sandbox.did(user));
+        assert_eq!(text(&shown["username"]), format!("{user}.test"));
+        assert_eq!(shown["displayName"], Value::Null);
+    }
+    app.finish().await
+}
+
 /// It waits sealed like a code, and is gone once the call has ended, however that ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_password_is_used_once_and_wiped() -> anyhow::Result<()> {

@@ -61,9 +61,15 @@ fn rows() -> Vec<Row> {
     ]
 }
 
+/// What Meta says of a wrong client secret.
+const SECRET: &str = "Error validating client secret.";
+
 /// An error of Meta's Graph API.
-fn graph(code: u32) -> Value {
-    let message = "said by the platform";
+pub(super) fn graph(code: u32) -> Value {
+    graph_saying(code, "said by the platform")
+}
+
+fn graph_saying(code: u32, message: &str) -> Value {
     json!({ "error": { "message": message, "type": "OAuthException", "code": code } })
 }
 
@@ -71,7 +77,7 @@ fn oauth(error: &str, words: &str) -> Value {
     json!({ "error": error, "error_description": words })
 }
 
-fn numbered(code: i64) -> Value {
+pub(super) fn numbered(code: i64) -> Value {
     json!({ "code": code, "message": "said by the platform", "request_id": "r", "data": {} })
 }
 
@@ -191,32 +197,6 @@ async fn a_platform_that_asks_for_patience_gets_it_from_all() -> anyhow::Result<
     app.finish().await
 }
 
-/// What platforms say instead of who it is, and of what there is to choose from.
-#[tokio::test(flavor = "multi_thread")]
-async fn every_refusal_of_an_identity_ends_the_connect_with_its_reason() -> anyhow::Result<()> {
-    let app = dressed().await?;
-    for (number, (platform, endpoint, status, body, code)) in [
-        ("X", Endpoint::Userinfo, 401, json!({ "title": "Unauthorized", "type": "about:blank", "status": 401, "detail": "Unauthorized" }), "unauthorized"),
-        ("TIKTOK_PERSONAL", Endpoint::Userinfo, 401, json!({ "data": {}, "error": { "code": "scope_not_authorized", "message": "m" } }), "scope_not_authorized"),
-        ("TIKTOK_BUSINESS", Endpoint::Userinfo, 200, numbered(40105), "40105"),
-        ("INSTAGRAM", Endpoint::Userinfo, 400, graph(190), "190"),
-        ("PINTEREST", Endpoint::Userinfo, 403, json!({ "code": 7, "message": "m" }), "7"),
-        ("YOUTUBE", Endpoint::Accounts, 403, json!({ "error": { "code": 403, "message": "m", "errors": [{ "reason": "youtubeSignupRequired" }] } }), "youtubeSignupRequired"),
-        ("LINKEDIN_COMPANY", Endpoint::Accounts, 403, json!({ "status": 403, "serviceErrorCode": 100, "message": "Not enough permissions" }), "100"),
-        ("FACEBOOK_PAGE", Endpoint::Accounts, 403, graph(10), "10"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let user = user(number);
-        app.sandbox.inject(FaultRule::new(endpoint, answer(status, &[], &body)).for_user(&user));
-        let failed = connect(&app, (platform, &user), &json!({})).await?;
-        let ended = (text(&failed["reasonCode"]), text(&failed["platformError"]["error"]));
-        assert_eq!(ended, ("IDENTITY_REFUSED", code), "{platform}: {failed:#}");
-    }
-    app.finish().await
-}
-
 /// A fresh token that is not believed yet is asked with again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_that_will_come_is_waited_for() -> anyhow::Result<()> {
@@ -262,13 +242,20 @@ async fn a_long_lived_token_is_waited_for_or_the_connect_fails() -> anyhow::Resu
     app.finish().await
 }
 
-/// A code that is not good any more, and a client that is wrong, in every vendor's words.
-#[tokio::test(flavor = "multi_thread")]
-async fn every_refusal_of_a_code_ends_the_connect_with_its_reason() -> anyhow::Result<()> {
-    let app = dressed().await?;
+/// A platform, what it answers to a code, and the reason and the code that the connect ends with.
+type Refusal = (&'static str, u16, Value, &'static str, &'static str);
+
+fn refusals_of_a_code() -> Vec<Refusal> {
     let typed = json!({ "error_type": "OAuthException", "code": 400, "error_message": "Matching code was not found or was already used" });
+    let of_a_secret =
+        json!({ "error_type": "OAuthException", "code": 400, "error_message": SECRET });
+    let of_a_code = oauth(
+        "invalid_request",
+        "Unable to retrieve access token: appid/redirect uri/code verifier does not match authorization code. \
+         Or authorization code expired. Or external member binding exists",
+    );
     let misconfigured = "PLATFORM_MISCONFIGURED";
-    for (number, (platform, status, body, reason, code)) in [
+    vec![
         (
             "X",
             400,
@@ -290,7 +277,12 @@ async fn every_refusal_of_a_code_ends_the_connect_with_its_reason() -> anyhow::R
             "EXCHANGE_REFUSED",
             "invalid_redirect_uri",
         ),
+        ("LINKEDIN_PERSON", 400, of_a_code, "EXCHANGE_REFUSED", "invalid_request"),
         ("INSTAGRAM", 400, typed.clone(), "EXCHANGE_REFUSED", "OAuthException"),
+        ("INSTAGRAM", 400, of_a_secret.clone(), misconfigured, "OAuthException"),
+        ("THREADS", 400, of_a_secret, misconfigured, "OAuthException"),
+        ("FACEBOOK_PAGE", 400, graph_saying(1, SECRET), misconfigured, "1"),
+        ("INSTAGRAM", 400, graph_saying(1, SECRET), misconfigured, "1"),
         ("THREADS", 400, typed, "EXCHANGE_REFUSED", "OAuthException"),
         ("FACEBOOK_PAGE", 400, graph(100), "EXCHANGE_REFUSED", "100"),
         ("FACEBOOK_PAGE", 400, graph(101), misconfigured, "101"),
@@ -311,10 +303,23 @@ async fn every_refusal_of_a_code_ends_the_connect_with_its_reason() -> anyhow::R
             "invalid_grant",
         ),
         ("PINTEREST", 400, json!({ "code": 1, "message": "m" }), "EXCHANGE_REFUSED", "1"),
+        (
+            "PINTEREST",
+            401,
+            json!({ "code": 2, "message": "Authentication failed." }),
+            misconfigured,
+            "2",
+        ),
         ("SANDBOX", 401, oauth("invalid_client", "m"), misconfigured, "invalid_client"),
     ]
-    .into_iter()
-    .enumerate()
+}
+
+/// A code that is not good any more, and a client that is wrong, in every vendor's words.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_of_a_code_ends_the_connect_with_its_reason() -> anyhow::Result<()> {
+    let app = dressed().await?;
+    for (number, (platform, status, body, reason, code)) in
+        refusals_of_a_code().into_iter().enumerate()
     {
         let user = user(number);
         let rule = FaultRule::new(Endpoint::TokenCode, answer(status, &[], &body));

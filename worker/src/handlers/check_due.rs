@@ -210,7 +210,7 @@ impl FailedCheck {
                 let refusal = Refusal::new(&format!("http_{status}"), None);
                 (refusal, FailureClass::OurFault, Some(Cause::Client))
             }
-            AskError::Call(_) | AskError::Lacks(_) => {
+            AskError::Call(_) | AskError::Lacks(_) | AskError::Jwt => {
                 let refusal = Refusal::new("check_failed", Some(&error.to_string()));
                 let cause = asked.is_none().then_some(Cause::Failures);
                 (refusal, FailureClass::Transient, cause)

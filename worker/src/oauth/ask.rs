@@ -26,6 +26,9 @@ pub enum AskError {
     /// The answer lacks what was asked for.
     #[error("the platform's answer lacks {0}")]
     Lacks(&'static str),
+    /// The answer is a signed or encrypted JWT (OpenID Connect Core 1.0 §5.3.2): the client was registered so.
+    #[error("the platform answers with a JWT: have it answer with plain JSON")]
+    Jwt,
     /// The platform did not answer, or says itself that this will pass.
     #[error("the platform did not answer")]
     Call(#[from] CallError),
@@ -38,7 +41,7 @@ impl AskError {
         match self {
             Self::Said(refusal) => refusal.patience(platform),
             Self::Call(error) => error.asked_patience(),
-            Self::Refused(_) | Self::Lacks(_) => None,
+            Self::Refused(_) | Self::Lacks(_) | Self::Jwt => None,
         }
     }
 }
@@ -73,10 +76,12 @@ pub(super) async fn ask(
     let body: Option<Value> = serde_json::from_slice(&secrets.clean_body(response.body())).ok();
     match body {
         Some(body) if status.is_success() => Ok(body),
+        None if status.is_success() && is_jwt(response.body()) => Err(AskError::Jwt),
         None if status.is_success() => Err(CallError::Unreadable("no JSON".to_owned()).into()),
         body => {
             let wait = rate_limit::wait(platform, response.headers());
             let said = body.as_ref().and_then(super::errors::read);
+            let said = said.or_else(|| challenge(response.headers(), &secrets));
             Err(said.map_or(AskError::Refused(status.as_u16()), |refusal| {
                 let status = Some(status.as_u16());
                 refused(platform, Refusal { status, wait, ..refusal })
@@ -85,12 +90,36 @@ pub(super) async fn ask(
     }
 }
 
+/// The error in `WWW-Authenticate`, where userinfo endpoints put it (RFC 6750 §3.1, OpenID Connect Core 1.0 §5.3.3).
+fn challenge(headers: &http::HeaderMap, secrets: &Secrets) -> Option<Refusal> {
+    let header = headers.get(http::header::WWW_AUTHENTICATE)?.to_str().ok()?;
+    let parameter = |name: &str| {
+        let (_, rest) = header.split_once(&format!("{name}=\""))?;
+        Some(secrets.clean(rest.split('"').next()?))
+    };
+    let words = parameter("error_description");
+    Some(Refusal::new(&parameter(" error")?, words.as_deref()))
+}
+
+/// A JSON object in base64url begins so, and its parts are joined by dots (RFC 7515 §3.1, RFC 7516 §3.1).
+fn is_jwt(body: &[u8]) -> bool {
+    let body = body.trim_ascii();
+    let of_a_jwt = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    body.starts_with(b"eyJ") && body.contains(&b'.') && body.iter().all(of_a_jwt)
+}
+
 /// An error, or what will pass.
 pub(super) fn refused(platform: &Platform, refusal: Refusal) -> AskError {
     if refusal.will_pass(platform) {
-        return CallError::Busy { wait: refusal.patience(platform), code: refusal.code }.into();
+        return busy(platform, refusal).into();
     }
     AskError::Said(refusal)
+}
+
+/// A refusal that will pass.
+pub fn busy(platform: &Platform, refusal: Refusal) -> CallError {
+    let (wait, used_up) = (refusal.patience(platform), refusal.is_used_up(platform));
+    CallError::Busy { wait, used_up, code: refusal.code }
 }
 
 /// What is missing from an answer that is no error by its status: an error after all, or nothing.

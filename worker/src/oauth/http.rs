@@ -7,12 +7,14 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use latchkey_shared::net_guard::{NetGuard, outbound_client};
 use latchkey_shared::platforms::{DiscoveryError, Platform, RefreshModel};
+use serde_json::{Value, json};
 
 use super::refusal::Refusal;
 use super::secrets::Secrets;
 use super::{errors, rate_limit};
 use crate::atproto::{GuardedHttp, NotSent, PATIENCE};
 use crate::deadline::Deadline;
+use crate::readable::readable;
 
 /// Answers are read up to this; a platform's real answers are far below.
 const MAX_BODY: usize = 256 * 1024;
@@ -82,6 +84,8 @@ pub enum CallError {
         code: String,
         /// How long it wants to be left alone.
         wait: Option<Duration>,
+        /// Whether that will take hours or days.
+        used_up: bool,
     },
     /// The request was sent, and no answer could be read: nobody knows what the platform did.
     #[error("the platform's answer could not be read: {0}")]
@@ -95,6 +99,42 @@ impl CallError {
         match self {
             Self::Status { retry_after: wait, .. } | Self::Busy { wait, .. } => *wait,
             _ => None,
+        }
+    }
+
+    /// Why a connect ends with it, as it is stored and shown.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let cause = json!({ "cause": self.code() });
+        match self {
+            Self::Status { said: Some(said), .. } => {
+                let mut shown = said.to_json();
+                shown["cause"] = cause["cause"].clone();
+                shown
+            }
+            _ => cause,
+        }
+    }
+
+    /// One word for logs, metrics and the account's last error.
+    #[must_use]
+    pub fn code(&self) -> String {
+        match self {
+            Self::NotSent(_) | Self::Unresolved(_) => "unreachable".to_owned(),
+            Self::Undiscovered(_) => "discovery_failed".to_owned(),
+            Self::Status { status, .. } => format!("http_{status}"),
+            Self::Busy { code, .. } => code.clone(),
+            Self::Unreadable(_) => "no_readable_answer".to_owned(),
+        }
+    }
+
+    /// Whether the platform's allowance is used up, which comes back in hours or days.
+    #[must_use]
+    pub fn is_used_up(&self, platform: &Platform) -> bool {
+        match self {
+            Self::Status { said: Some(said), .. } => said.is_used_up(platform),
+            Self::Busy { used_up, .. } => *used_up,
+            _ => false,
         }
     }
 }
@@ -217,7 +257,7 @@ async fn read(response: reqwest::Response) -> Result<http::Response<Vec<u8>>, Ca
         }
         body.extend_from_slice(&chunk);
     }
-    answer.body(body).map_err(|error| CallError::Unreadable(error.to_string()))
+    answer.body(readable(body)).map_err(|error| CallError::Unreadable(error.to_string()))
 }
 
 #[cfg(test)]

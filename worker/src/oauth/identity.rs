@@ -1,6 +1,7 @@
 //! Who the person is: one request with the new access token.
 
 use latchkey_shared::platforms::{Endpoints, IdentityMapping, Platform};
+use latchkey_shared::texts;
 use latchkey_shared::tokens::TokenSet;
 use serde_json::Value;
 use url::Url;
@@ -28,27 +29,56 @@ pub struct Identity {
     pub avatar_url: Option<String>,
 }
 
-/// Asks the platform.
+impl Identity {
+    /// Who began a session, without what else there is to know.
+    ///
+    /// # Errors
+    /// When the session named nobody.
+    pub fn of_session(tokens: &TokenSet) -> Result<Self, AskError> {
+        let id = tokens.subject.clone().ok_or(AskError::Lacks("an id"))?;
+        Ok(Self { id, username: None, display_name: None, avatar_url: None })
+    }
+}
+
+/// Asks the platform for what the granted scopes allow.
 ///
 /// # Errors
 /// [`AskError`].
 pub async fn identify(
     http: &PlatformHttp,
     (platform, endpoints): (&Platform, &Endpoints),
-    tokens: &TokenSet,
+    (tokens, scopes): (&TokenSet, &[String]),
 ) -> Result<Identity, AskError> {
-    let question = Question {
-        url: &endpoints.userinfo_url,
-        ask: &platform.quirks.identity,
-        query: Vec::new(),
-        deadline: http.timeouts().identity(),
-    };
+    let asked = &platform.quirks.identity;
+    let url = with_fields_of(&endpoints.userinfo_url, asked.scoped_fields, scopes);
+    let question =
+        Question { url: &url, ask: asked, query: Vec::new(), deadline: http.timeouts().identity() };
     let body = ask(http, platform, &question, tokens).await?;
     let mapping = &platform.identity_mapping;
     // An id that came with the tokens says nothing of this answer: an error may stand in it.
     let unsaid = mapping.id.is_empty() && super::errors::read(&body).is_some();
     let identity = read(mapping, &body, tokens.subject.as_deref()).filter(|_| !unsaid);
     identity.ok_or_else(|| lacks(platform, &body, "an id"))
+}
+
+/// The address without the fields for which no scope was granted.
+fn with_fields_of(url: &Url, scoped: &[(&str, &str)], granted: &[String]) -> Url {
+    let lacks = |field: &str| {
+        scoped.iter().any(|(name, scope)| *name == field && !granted.iter().any(|one| one == scope))
+    };
+    let mut narrowed = url.clone();
+    if scoped.is_empty() {
+        return narrowed;
+    }
+    narrowed.query_pairs_mut().clear().extend_pairs(url.query_pairs().map(|(name, value)| {
+        if name != "fields" {
+            return (name, value);
+        }
+        let fields: Vec<&str> = value.split(',').filter(|field| !lacks(field)).collect();
+        let fields = fields.join(",").into();
+        (name, fields)
+    }));
+    narrowed
 }
 
 /// The identity inside an answer, or an item of one. `subject` is the id that came with the tokens.
@@ -61,6 +91,7 @@ pub(super) fn read<S: AsRef<str>>(
         let text = wire::text(body.pointer(pointer.as_ref())?)?;
         Some(text.chars().take(MAX_TEXT).collect::<String>())
     };
+    let name = |pointer: &S| texts::name(&text(pointer)?, MAX_TEXT);
     let picture = |pointer: &S| {
         let url = body.pointer(pointer.as_ref())?.as_str()?;
         is_picture(url).then(|| url.to_owned())
@@ -73,8 +104,8 @@ pub(super) fn read<S: AsRef<str>>(
         // One that was a secret names nobody: everybody's would be the same.
         id: id.filter(|id| !id.is_empty() && !id.contains(REDACTED))?,
         // Some write handles with the sign that belongs before them, some without.
-        username: mapping.username.as_ref().and_then(text).map(without_sign),
-        display_name: mapping.display_name.as_ref().and_then(text),
+        username: mapping.username.as_ref().and_then(name).map(without_sign),
+        display_name: mapping.display_name.as_ref().and_then(name),
         avatar_url: mapping.avatar_url.as_ref().and_then(picture),
     })
 }

@@ -21,16 +21,19 @@ const OF_THE_REQUEST: &str =
 /// It was not done, and will be later.
 const BUSY: &str = "temporarilyunavailable, slowdown, serviceunavailable, unavailable, overloaded, busy, \
     serverbusy, systembusy, tryagainlater, maintenance, ratelimit, ratelimited, \
-    ratelimitexceeded, toomanyrequests, toomanyrequestsexception, quotaexceeded, quotaviolation, \
+    ratelimitexceeded, toomanyrequests, toomanyrequestsexception, quotaviolation, \
     spikearrestviolation, throttled, throttling, throttlingexception, requestthrottled, \
     limitexceededexception";
+/// The same, and an allowance of hours or days is used up.
+const USED_UP: &str =
+    "quotaexceeded, dailylimitexceeded, dailyquotaexceeded, monthlylimitexceeded, usagecapexceeded";
 /// It broke on the way, and may have been done.
 const BROKEN: &str = "servererror, internalerror, internalservererror, internalfailure, internal, systemerror, \
     unexpectederror, upstreamfailure, upstreamtimeout, timeout, requesttimeout, gatewaytimeout, \
     badgateway";
-/// The person is wanted (OpenID Connect Core 1.0 §3.1.2.6).
+/// The person is wanted (OpenID Connect Core 1.0 §3.1.2.6), or gave less than is needed (RFC 6750 §3.1).
 const CONSENT: &str = "interactionrequired, consentrequired, loginrequired, accountselectionrequired, \
-    reauthrequired, reauthenticationrequired, reauthorizationrequired";
+    reauthrequired, reauthenticationrequired, reauthorizationrequired, insufficientscope";
 /// Deaths that are not put together from [`SUBJECTS`] and [`FLAWS`].
 const DEAD: &str = "badrefreshtoken, accessrevoked, userrevoked, accountinactive, accountdeleted, \
     accountdeactivated, accountdisabled, userinactive, userdeleted, userdeactivated, \
@@ -88,6 +91,9 @@ pub fn meaning((code, subcode): (&str, Option<&str>), words: &str) -> Option<Mea
     let is = |list| squashed.iter().any(|code| lists(list, code));
     if is(OF_THE_CLIENT) {
         return Some(Meaning::OurFault);
+    }
+    if is(USED_UP) {
+        return Some(Meaning::UsedUp);
     }
     if is(BUSY) {
         return Some(Meaning::Transient);

@@ -25,6 +25,6 @@ pub(crate) mod secrets;
 mod token_client;
 mod wire;
 
-pub use ask::AskError;
+pub use ask::{AskError, busy};
 pub use http::{CallError, CallTimeouts, PlatformHttp};
 pub use token_client::Answer;

@@ -100,14 +100,22 @@ impl Refusal {
     pub fn is_of_the_client(&self, platform: &Platform) -> bool {
         let of_the_request = ["invalid_request", "invalid_scope", "unsupported_grant_type"];
         let by_rule = self.rule(platform).is_some();
-        self.class(platform) == FailureClass::OurFault
-            && (by_rule || !of_the_request.contains(&self.code.as_str()))
+        let ours = self.class(platform) == FailureClass::OurFault
+            && (by_rule || !of_the_request.contains(&self.code.as_str()));
+        ours || self.meaning(platform) == Some(Meaning::ClientOrToken)
     }
 
     /// Whether the platform says itself that this will pass.
     #[must_use]
     pub fn will_pass(&self, platform: &Platform) -> bool {
-        matches!(self.meaning(platform), Some(Meaning::Transient | Meaning::Broken))
+        let meaning = self.meaning(platform);
+        matches!(meaning, Some(Meaning::Transient | Meaning::UsedUp | Meaning::Broken))
+    }
+
+    /// Whether an allowance is used up, which comes back in hours or days.
+    #[must_use]
+    pub fn is_used_up(&self, platform: &Platform) -> bool {
+        self.meaning(platform) == Some(Meaning::UsedUp)
     }
 
     /// How long to leave the platform alone.
@@ -123,9 +131,13 @@ impl Refusal {
             Some(Meaning::Broken) if platform.refresh.rotates() => {
                 FailureClass::InDoubt(Doubt::Answered)
             }
-            Some(Meaning::Transient | Meaning::Broken | Meaning::SaysNothing) => {
-                FailureClass::Transient
-            }
+            Some(
+                Meaning::Transient
+                | Meaning::UsedUp
+                | Meaning::Broken
+                | Meaning::SaysNothing
+                | Meaning::ClientOrToken,
+            ) => FailureClass::Transient,
             Some(Meaning::Dead) => FailureClass::Dead,
             Some(Meaning::DeadIfRepeated) => FailureClass::DeadIfRepeated,
             Some(Meaning::Checkpoint) => FailureClass::Checkpoint,
@@ -137,12 +149,26 @@ impl Refusal {
         }
     }
 
+    /// What it means where an access token was used: no client is spoken of. A bare 401 is said of dead tokens, and
+    /// sometimes of living ones.
+    #[must_use]
+    pub fn class_of_use(&self, platform: &Platform) -> FailureClass {
+        let unclear = self.class(platform) == FailureClass::Unclear && self.status == Some(401);
+        match self.meaning(platform) {
+            Some(Meaning::ClientOrToken) => FailureClass::DeadIfRepeated,
+            _ if unclear => FailureClass::DeadIfRepeated,
+            _ => self.class(platform),
+        }
+    }
+
     /// What it means whatever HTTP status it came with; `None`: the status counts.
     fn class_at_any_status(&self, platform: &Platform) -> Option<FailureClass> {
         let class = self.class(platform);
         let counts = match class {
             FailureClass::Unclear => false,
-            FailureClass::Transient => self.meaning(platform) == Some(Meaning::Transient),
+            FailureClass::Transient => {
+                matches!(self.meaning(platform), Some(Meaning::Transient | Meaning::UsedUp))
+            }
             _ => true,
         };
         counts.then_some(class)
@@ -224,6 +250,15 @@ impl TokenError {
         }
     }
 
+    /// What it means where a code was presented: no token could be meant.
+    #[must_use]
+    pub fn class_of_exchange(&self, platform: &Platform) -> FailureClass {
+        match self {
+            Self::Refused(_) if self.refuses_the_client(platform) => FailureClass::OurFault,
+            _ => self.class(platform),
+        }
+    }
+
     /// A refusal as it is compared with the one before: code, subcode and words.
     #[must_use]
     pub fn signature(&self) -> Option<String> {
@@ -259,13 +294,7 @@ impl TokenError {
         match self {
             Self::Refused(refusal) => refusal.code.clone(),
             Self::Unfit(code, _) => code.to_ascii_lowercase(),
-            Self::Call(CallError::NotSent(_) | CallError::Unresolved(_)) => {
-                "unreachable".to_owned()
-            }
-            Self::Call(CallError::Undiscovered(_)) => "discovery_failed".to_owned(),
-            Self::Call(CallError::Status { status, .. }) => format!("http_{status}"),
-            Self::Call(CallError::Busy { code, .. }) => code.clone(),
-            Self::Call(CallError::Unreadable(_)) => "no_readable_answer".to_owned(),
+            Self::Call(error) => error.code(),
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Advance<'a> {
     pub sealed_code: Option<&'a [u8]>,
     /// SHA-256 of the cookie that may see the page.
     pub page_hash: Option<&'a [u8]>,
+    /// What the same code is known by.
+    pub code_hash: Option<&'a [u8]>,
     /// How long a worker may wait for the platform's answer.
     pub lease: Option<TimeDelta>,
     /// The accounts that it connected.
@@ -49,6 +51,7 @@ impl<'a> Advance<'a> {
             platform_error: None,
             sealed_code: None,
             page_hash: None,
+            code_hash: None,
             lease: None,
             account_ids: &[],
             in_time: false,
@@ -81,7 +84,7 @@ pub async fn advance(
              sealed_candidates = CASE WHEN {wipe} THEN NULL ELSE sealed_candidates END,
              sealed_state = CASE WHEN {wipe} THEN NULL ELSE sealed_state END,
              sealed_claim = CASE WHEN {wipe} THEN NULL ELSE sealed_claim END,
-             page_hash = coalesce($6, page_hash),
+             page_hash = coalesce($6, page_hash), code_hash = coalesce($13, code_hash),
              lease_until = moment($1) + $7,
              account_ids = $8
          WHERE workspace_id = $9 AND id = $10 AND status = ANY ($11) {guard}
@@ -100,6 +103,7 @@ pub async fn advance(
         .bind::<Text, _>(id)
         .bind::<Array<Text>, _>(from)
         .bind::<Nullable<Timestamptz>, _>(step.lease_was)
+        .bind::<Nullable<Bytea>, _>(step.code_hash)
         .execute(conn)
         .await?;
     if rows == 0 {
@@ -134,6 +138,7 @@ pub async fn store_grant(
             connects::grant_id.eq(grant),
             connects::sealed_code.eq(None::<Vec<u8>>),
             connects::sealed_verifier.eq(None::<Vec<u8>>),
+            connects::tries.eq(0),
         ))
         .execute(conn);
     Ok(rows.await? == 1)
@@ -158,6 +163,28 @@ pub async fn set_lease(
         .await
         .optional()?;
     Ok(until.flatten())
+}
+
+/// Counts a call that brought no answer. The connect rests for so long before the next.
+///
+/// # Errors
+/// When the query fails.
+pub async fn note_try(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    (workspace, id): (&WorkspaceId, &ConnectId),
+    rest: TimeDelta,
+) -> Result<(), DbError> {
+    diesel::update(connects::table)
+        .filter(connects::workspace_id.eq(workspace))
+        .filter(connects::id.eq(id))
+        .set((
+            connects::tries.eq(connects::tries + 1),
+            connects::lease_until.eq(now_plus(clock, rest).nullable()),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Lets a lease end in so short a while, unless it is no longer the one that was `until` then.

@@ -38,7 +38,7 @@ pub async fn left_behind(
 ) -> Result<Vec<CallbackReceived>, DbError> {
     let query = sql_query(
         "SELECT workspace_id, id FROM connects
-         WHERE (status = 'authorized' AND status_at < moment($1) - $2)
+         WHERE (status = 'authorized' AND status_at < moment($1) - $2 AND (lease_until IS NULL OR lease_until < moment($1)))
             OR (status = 'exchanging' AND status_at < moment($1) - $2 AND (lease_until IS NULL OR lease_until < moment($1)))
             OR (status = 'selecting' AND selection IS NOT NULL AND lease_until < moment($1))
             OR (status = 'claiming' AND claimed_at IS NOT NULL AND lease_until < moment($1))

@@ -18,7 +18,7 @@ mod due;
 mod link;
 mod selection;
 
-pub use advance::{Advance, advance, set_lease, shorten_lease, store_grant};
+pub use advance::{Advance, advance, note_try, set_lease, shorten_lease, store_grant};
 pub use claim::{claim, claim_place, set_claim};
 pub use due::{left_behind, overdue};
 pub use link::{find_by_link, note_refusal, trade_link};
@@ -148,6 +148,10 @@ pub struct Connect {
     pub sealed_claim: Option<Vec<u8>>,
     /// When the application claimed it.
     pub claimed_at: Option<DateTime<Utc>>,
+    /// How many calls in a row brought no answer: of the exchange, and after it of what is asked with its token.
+    pub tries: i32,
+    /// What the code that the browser brought is known by.
+    pub code_hash: Option<Vec<u8>>,
     /// When the person must have come back.
     pub expires_at: DateTime<Utc>,
     /// When it was started.
@@ -155,6 +159,14 @@ pub struct Connect {
 }
 
 impl Connect {
+    /// When the person came back with the code.
+    #[must_use]
+    pub fn authorized_at(&self) -> Option<DateTime<Utc>> {
+        let mut steps = self.timeline.as_array()?.iter();
+        let step = steps.find(|step| step["status"] == ConnectStatus::Authorized.as_str())?;
+        DateTime::parse_from_rfc3339(step["at"].as_str()?).ok().map(|at| at.to_utc())
+    }
+
     /// The event that something happened to this connect, as it is now. Every such event says the
     /// same things; never a state, a URL or a code.
     #[must_use]

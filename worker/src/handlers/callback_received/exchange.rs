@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncPgConnection;
 use latchkey_shared::credentials::{self, Credentials};
 use latchkey_shared::db::app_health::AppKey;
@@ -19,7 +19,7 @@ use latchkey_shared::platforms::{Endpoints, Flow, Platform, Reach};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 
-use super::{Reason, fail, give_up, identity_lease};
+use super::{Reason, fail, give_up, identity_lease, misconfigured, rest};
 use crate::context::Context;
 use crate::handlers::new_tokens::{Origin, new_tokens};
 use crate::handlers::note_refused_secret;
@@ -60,8 +60,40 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Option<Connect>
             not_presented(context, connect).await?;
             Err(Failure::Later(error.into()))
         }
+        Err(TokenError::Call(error)) if was_put_off(&error) => {
+            put_off(context, connect, platform, error).await.map(|()| None)
+        }
         Err(error) => refused(context, connect, platform, &error).await.map(|()| None),
     }
+}
+
+/// Whether the platform did not look at the code: RFC 6585 §4, RFC 9110 §15.6.4.
+fn was_put_off(error: &CallError) -> bool {
+    match error {
+        CallError::Status { status: 429, .. } => true,
+        CallError::Status { status: 503, retry_after, .. } => retry_after.is_some(),
+        _ => false,
+    }
+}
+
+/// The code is presented again when the platform wants to be asked, if it is still good then.
+async fn put_off(
+    context: &Context,
+    connect: &Connect,
+    platform: &Platform,
+    error: CallError,
+) -> Result<(), Failure> {
+    let rest = rest(connect, platform, &error);
+    let now = db::read_now(&mut *context.store.conn().await?, context.clock()).await?;
+    let lifetime = TimeDelta::from_std(platform.quirks.code_lifetime).unwrap_or(TimeDelta::MAX);
+    let good = |rest: &TimeDelta| {
+        connect.authorized_at().is_some_and(|since| now + *rest < since + lifetime)
+    };
+    let Some(rest) = rest.filter(good) else {
+        return refused(context, connect, platform, &error.into()).await;
+    };
+    give_back(context, connect, Some(rest)).await?;
+    Err(Failure::Later(error.into()))
 }
 
 /// Within this the second call, too, ends within the lease.
@@ -242,8 +274,17 @@ async fn insert(
 }
 
 /// Nothing left this machine: the code is as good as before, unless somebody else took it meanwhile.
-/// Tried for as long as an answer would be: only this worker knows.
 pub(super) async fn not_presented(context: &Context, connect: &Connect) -> Result<(), DbError> {
+    give_back(context, connect, None).await
+}
+
+/// The code waits to be presented, if somebody else has not taken it meanwhile: after a rest, where a call was
+/// answered. Tried for as long as an answer would be: only this worker knows.
+async fn give_back(
+    context: &Context,
+    connect: &Connect,
+    rest: Option<TimeDelta>,
+) -> Result<(), DbError> {
     let give_back = || async {
         let mut work = context.answers.begin().await?;
         let step = Advance {
@@ -251,7 +292,10 @@ pub(super) async fn not_presented(context: &Context, connect: &Connect) -> Resul
             ..Advance::to(ConnectStatus::Authorized, &[ConnectStatus::Exchanging])
         };
         let key = (&connect.workspace_id, &connect.id);
-        connects::advance(&mut work, context.clock(), key, &step).await?;
+        let given_back = connects::advance(&mut work, context.clock(), key, &step).await?;
+        if let Some(rest) = rest.filter(|_| given_back.is_some()) {
+            connects::note_try(&mut work, context.clock(), key, rest).await?;
+        }
         work.commit().await
     };
     context.held.until_stored(connect.id.as_str(), give_back).await
@@ -263,26 +307,20 @@ async fn refused(
     platform: &Platform,
     error: &TokenError,
 ) -> Result<(), Failure> {
+    if error.class_of_exchange(platform) == FailureClass::OurFault {
+        let said = (&*error.code(), error.to_json());
+        return misconfigured(context, connect, said).await.map(drop);
+    }
     let code = match error {
-        TokenError::Refused(_) if error.class(platform) == FailureClass::OurFault => {
-            "PLATFORM_MISCONFIGURED"
-        }
         TokenError::Refused(_) => "EXCHANGE_REFUSED",
         TokenError::Unfit(reason, _) => reason,
         TokenError::Call(_) => "EXCHANGE_FAILED",
     };
     let platform_error = match error {
-        TokenError::Call(_) => serde_json::json!({ "cause": error.code() }),
+        TokenError::Call(error) => error.to_json(),
         _ => error.to_json(),
     };
     let platform_error = Some(platform_error).filter(|said| !said.is_null());
     let reason = Reason { code, platform_error };
-    if reason.code == "PLATFORM_MISCONFIGURED" {
-        tracing::error!(
-            platform.id = connect.platform,
-            error = error.code(),
-            "the platform refuses our client: check its credentials"
-        );
-    }
     give_up(context, connect, &reason).await.map(drop)
 }

@@ -2,16 +2,18 @@
 //! is and what there is to connect, let the person choose where there is a choice and the application claim
 //! it where it wants to, connect the accounts.
 //!
-//! A code is presented once, ever: `exchanging` commits before the call, and who finds it without
-//! an answer and without a worker waiting for one ends the connect.
+//! A code is presented once, unless the platform says that it did not look at it: `exchanging` commits before the
+//! call, and a worker that finds it without an answer and without another waiting for one ends the connect.
 
 mod admit;
 mod choose;
 mod claim;
 mod consent;
+mod end;
 mod exchange;
 mod finish;
 mod identify;
+mod repeat;
 mod trade_in;
 
 use std::time::Duration;
@@ -21,17 +23,17 @@ use latchkey_shared::backoff::Policy;
 use latchkey_shared::db::app_health::AppKey;
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::{self, DbError};
-use latchkey_shared::events::EventData;
 use latchkey_shared::messages::CallbackReceived;
 use latchkey_shared::platforms::quirks::Accounts;
 use latchkey_shared::platforms::{DISCOVERY_DEADLINE, Platform};
-use latchkey_shared::release;
-use latchkey_shared::work::Work;
-use serde_json::Value;
 
 use crate::context::Context;
-use crate::oauth::{CallError, listing};
+use crate::oauth::listing;
 use crate::outcome::{Failure, Outcome, Terms};
+use end::{Reason, fail, give_up, misconfigured};
+use repeat::{ASK_AGAIN, ask_again, end_if_refused, look_again_soon, rest};
+
+pub use end::expire;
 
 /// The person is waiting in front of a browser.
 pub const TERMS: Terms = Terms {
@@ -51,7 +53,7 @@ fn exchange_lease(context: &Context) -> TimeDelta {
 /// How long all that is asked with the new token holds its connect.
 fn identity_lease(context: &Context, platform: &Platform) -> TimeDelta {
     let timeouts = context.http.timeouts();
-    let trade_in = platform.quirks.long_lived.map(|_| timeouts.other).unwrap_or_default();
+    let trade_in = platform.quirks.long_lived.map(|_| 2 * timeouts.other).unwrap_or_default();
     let listing = match platform.quirks.accounts {
         Accounts::Listed(_) => listing::DEADLINE,
         Accounts::Holder => Duration::ZERO,
@@ -87,7 +89,10 @@ pub async fn handle(context: &Context, message: &CallbackReceived) -> Result<Out
             None => Ok(Outcome::Done),
         },
         Step::Identify(connect) => identify(context, &connect).await,
-        Step::Connect(connect) => choose::resume(context, &connect).await,
+        Step::Connect(connect) => {
+            let ended = choose::resume(context, &connect).await;
+            end_if_refused(context, &connect, ended).await
+        }
         Step::Over(outcome) => Ok(outcome),
     }
 }
@@ -107,7 +112,7 @@ async fn identify(context: &Context, connect: &Connect) -> Result<Outcome, Failu
     {
         tracing::debug!(connect.id = %connect.id, "its lease stays as it is: {error}");
     }
-    ended
+    end_if_refused(context, connect, ended).await
 }
 
 /// Only the lease that was taken here: what [`ask_again`] or another worker set since then stays.
@@ -128,7 +133,7 @@ async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Fai
     let now = db::read_now(&mut work, clock).await?;
     let waiting = connect.lease_until.filter(|until| *until > now).map(|until| until - now);
     let step = match (connect.status, waiting) {
-        (ConnectStatus::Authorized, _) => {
+        (ConnectStatus::Authorized, None) => {
             let step = Advance {
                 lease: Some(exchange_lease(context)),
                 ..Advance::to(ConnectStatus::Exchanging, &[ConnectStatus::Authorized])
@@ -138,7 +143,7 @@ async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Fai
                 None => Step::Over(Outcome::Stale("taken by another worker")),
             }
         }
-        (ConnectStatus::Exchanging, Some(left)) => {
+        (ConnectStatus::Authorized | ConnectStatus::Exchanging, Some(left)) => {
             Step::Over(Outcome::Snooze(left.to_std().unwrap_or_default().min(LOOK_AGAIN)))
         }
         (ConnectStatus::Exchanging, None) if connect.grant_id.is_some() => {
@@ -165,125 +170,5 @@ async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Fai
     }
 }
 
-/// Why a connect ended without an account.
-struct Reason {
-    code: &'static str,
-    platform_error: Option<Value>,
-}
-
-impl Reason {
-    fn new(code: &'static str) -> Self {
-        Self { code, platform_error: None }
-    }
-}
-
 /// Whoever holds the lease most likely ends it within a second: so often it is looked whether they have.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// Until then, or for as long as the platform asked, neither a redelivery nor the sweep tries again.
-const ASK_AGAIN: TimeDelta = TimeDelta::seconds(2);
-
-/// What is asked with the new token brought no answer: it is asked again.
-async fn ask_again(
-    context: &Context,
-    connect: &Connect,
-    error: CallError,
-) -> Result<Failure, Failure> {
-    let asked = error.asked_patience().and_then(|wait| TimeDelta::from_std(wait).ok());
-    let lease = asked.unwrap_or(ASK_AGAIN).max(ASK_AGAIN);
-    let mut conn = context.store.conn().await?;
-    let key = (&connect.workspace_id, &connect.id);
-    connects::set_lease(&mut conn, context.clock(), key, lease).await?;
-    Ok(Failure::Later(error.into()))
-}
-
-/// Others are to end something first. Until then the connect is nobody's; answers how soon it is looked
-/// whether they have.
-async fn look_again_soon(context: &Context, connect: &Connect) -> Result<Duration, Failure> {
-    let mut conn = context.store.conn().await?;
-    let key = (&connect.workspace_id, &connect.id);
-    connects::set_lease(&mut conn, context.clock(), key, ASK_AGAIN).await?;
-    Ok(ASK_AGAIN.to_std().unwrap_or(LOOK_AGAIN))
-}
-
-/// Ends a connect without an account.
-async fn give_up(
-    context: &Context,
-    connect: &Connect,
-    reason: &Reason,
-) -> Result<Outcome, Failure> {
-    let mut work = context.store.begin().await?;
-    let Some(now) = connects::lock(&mut work, &connect.workspace_id, &connect.id).await? else {
-        return Ok(Outcome::Stale("no such connect"));
-    };
-    fail(&mut work, context, &now, reason).await?;
-    work.commit().await?;
-    Ok(Outcome::Done)
-}
-
-/// Ends a connect without an account, in the caller's transaction: what it brought is disposed of.
-async fn fail(
-    work: &mut Work,
-    context: &Context,
-    connect: &Connect,
-    reason: &Reason,
-) -> Result<(), DbError> {
-    let step = Advance {
-        reason_code: Some(reason.code),
-        platform_error: reason.platform_error.as_ref(),
-        ..Advance::to(ConnectStatus::Failed, &ConnectStatus::OPEN)
-    };
-    let key = (&connect.workspace_id, &connect.id);
-    let Some(failed) = connects::advance(work, context.clock(), key, &step).await? else {
-        return Ok(());
-    };
-    dispose(work, context, &failed, reason.code).await?;
-    work.emit(failed.event(EventData::ConnectFailed)).await.map(drop)
-}
-
-/// Lets go of the grant that a connect brought, if it brought one.
-async fn dispose(
-    work: &mut Work,
-    context: &Context,
-    connect: &Connect,
-    reason: &str,
-) -> Result<(), DbError> {
-    let Some(grant_id) = &connect.grant_id else {
-        return Ok(());
-    };
-    let grant = (&connect.workspace_id, grant_id);
-    release::release(work, context.clock(), grant, reason).await.map(drop)
-}
-
-/// Ends a connect that nobody finished in time.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn expire(context: &Context, message: &CallbackReceived) -> Result<Outcome, Failure> {
-    let mut work = context.store.begin().await?;
-    let Some(connect) =
-        connects::lock(&mut work, &message.workspace_id, &message.connect_id).await?
-    else {
-        return Ok(Outcome::Stale("no such connect"));
-    };
-    if connect.expires_at > db::read_now(&mut work, context.clock()).await? {
-        return Ok(Outcome::Stale("not over yet"));
-    }
-    match connect.status {
-        ConnectStatus::Pending | ConnectStatus::Selecting | ConnectStatus::Claiming => {
-            let from = [connect.status];
-            let step = Advance::to(ConnectStatus::Expired, &from);
-            let key = (&connect.workspace_id, &connect.id);
-            if let Some(expired) = connects::advance(&mut work, context.clock(), key, &step).await?
-            {
-                dispose(&mut work, context, &expired, "connect_expired").await?;
-                work.emit(expired.event(EventData::ConnectExpired)).await?;
-            }
-        }
-        ConnectStatus::Authorized | ConnectStatus::Exchanging => {
-            fail(&mut work, context, &connect, &Reason::new("NOT_FINISHED_IN_TIME")).await?;
-        }
-        _ => return Ok(Outcome::Stale("ended already")),
-    }
-    work.commit().await?;
-    Ok(Outcome::Done)
-}

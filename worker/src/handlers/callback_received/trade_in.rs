@@ -1,22 +1,27 @@
 //! Some platforms' exchanges bring a token of an hour: it is traded in for a long-lived one before
 //! anything rests on it. A short-lived token is never taken for a long-lived one.
 
-use latchkey_shared::credentials;
+use latchkey_shared::credentials::{self, Credentials};
 use latchkey_shared::db::connects::Connect;
 use latchkey_shared::db::grants::{self, Grant, NewTokens};
 use latchkey_shared::db::{self, DbError};
 use latchkey_shared::keyring::Owner;
+use latchkey_shared::platforms::quirks::Wire;
 use latchkey_shared::platforms::{Endpoints, Platform};
 use latchkey_shared::tokens::TokenSet;
+use url::Url;
 
-use super::{Reason, ask_again, give_up};
+use super::{Reason, ask_again, give_up, misconfigured};
 use crate::context::Context;
 use crate::handlers::new_tokens::{Origin, new_tokens};
-use crate::oauth::CallError;
+use crate::handlers::note_refused_secret;
 use crate::oauth::refresh::trade_in;
 use crate::oauth::refusal::{FailureClass, TokenError};
+use crate::oauth::{Answer, busy};
 use crate::outcome::{Failure, Outcome};
 
+/// The platform gives access for an hour and no longer.
+const REFUSED: &str = "LONG_LIVED_REFUSED";
 /// The generation that an exchange brings.
 const EXCHANGED: i64 = 1;
 
@@ -49,9 +54,9 @@ pub async fn run(
         let client = credentials::resolve(&mut conn, vault, platform, app).await?;
         (client, db::read_now(&mut conn, context.clock()).await?)
     };
-    let answer = match trade_in(&context.http, platform, (url, wire), &client, &tokens).await {
+    let answer = match present(context, (platform, url, wire), &client, &tokens).await {
         Ok(answer) => answer,
-        Err(error) => return refused(context, connect, platform, error).await,
+        Err(error) => return refused(context, connect, platform, error).await.map(Step::Over),
     };
     let place = grants::tokens_place(&grant.workspace_id, &grant.id, grant.generation + 1);
     let key = {
@@ -83,22 +88,46 @@ async fn store(
     Ok(traded)
 }
 
+/// Calls once, and once more where only the client's newest secret was refused.
+async fn present(
+    context: &Context,
+    (platform, url, wire): (&Platform, &Url, &Wire),
+    client: &Credentials,
+    tokens: &TokenSet,
+) -> Result<Answer, TokenError> {
+    let called = trade_in(&context.http, platform, (url, wire), client, tokens).await;
+    let refused = called.as_ref().is_err_and(|error| error.refuses_the_client(platform));
+    match client.older().filter(|_| refused) {
+        Some(older) => {
+            note_refused_secret(&older);
+            trade_in(&context.http, platform, (url, wire), &older, tokens).await
+        }
+        None => called,
+    }
+}
+
 async fn refused(
     context: &Context,
     connect: &Connect,
     platform: &Platform,
     error: TokenError,
-) -> Result<Step, Failure> {
-    let code = match (error.class(platform), error) {
-        (_, TokenError::Call(error)) => return Err(ask_again(context, connect, error).await?),
-        (FailureClass::Transient | FailureClass::Unclear, TokenError::Refused(refusal)) => {
-            let busy = CallError::Busy { wait: refusal.patience(platform), code: refusal.code };
-            return Err(ask_again(context, connect, busy).await?);
+) -> Result<Outcome, Failure> {
+    let class = error.class(platform);
+    let error = match error {
+        TokenError::Call(error) => error,
+        TokenError::Refused(refusal)
+            if matches!(class, FailureClass::Transient | FailureClass::Unclear) =>
+        {
+            busy(platform, refusal)
         }
-        (FailureClass::OurFault, error) => ("PLATFORM_MISCONFIGURED", error.to_json()),
-        (_, error) => ("LONG_LIVED_REFUSED", error.to_json()),
+        error if class == FailureClass::OurFault => {
+            let said = error.to_json();
+            return misconfigured(context, connect, (&error.code(), said)).await;
+        }
+        error => {
+            let reason = Reason { code: REFUSED, platform_error: Some(error.to_json()) };
+            return give_up(context, connect, &reason).await;
+        }
     };
-    let (code, said) = code;
-    let reason = Reason { code, platform_error: Some(said) };
-    Ok(Step::Over(give_up(context, connect, &reason).await?))
+    ask_again(context, connect, platform, (error, REFUSED)).await
 }

@@ -1,0 +1,1 @@
+ALTER TABLE connects DROP COLUMN tries, DROP COLUMN code_hash;
