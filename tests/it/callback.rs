@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use latchkey_tests::app::{Options, eventually};
+use futures_util::future::{join_all, try_join_all};
+use latchkey_tests::app::{Options, eventually, worn};
+use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule};
 use latchkey_tests::{Person, TestApp};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn success_returns_to_the_application_with_the_account() -> anyhow::Result<()> {
@@ -80,15 +82,16 @@ async fn a_state_is_good_once_in_time_and_for_its_platform() -> anyhow::Result<(
     app.finish().await
 }
 
-/// Two browsers with one state at the same time: one wins, the code of the other is never stored.
+/// Several codes for one state at the same time: one wins, the others are never stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_callbacks_one_wins() -> anyhow::Result<()> {
     let app = TestApp::start().await?;
     let started = app.start_connect(json!({})).await?;
-    let callback =
-        Person::new("sam")?.approve(started["authorizeUrl"].as_str().unwrap_or_default()).await?;
+    let url = started["authorizeUrl"].as_str().unwrap_or_default();
+    let people: Vec<Person> = (0..8).map(|_| Person::new("sam")).collect::<Result<_, _>>()?;
+    let callbacks = try_join_all(people.iter().map(|person| person.approve(url))).await?;
     let answers =
-        futures_util::future::join_all((0..8).map(|_| app.http.browse(callback.as_str()))).await;
+        join_all(callbacks.iter().map(|callback| app.http.browse(callback.as_str()))).await;
     let statuses: Vec<u16> = answers
         .into_iter()
         .map(|answer| answer.map(|answer| answer.status))
@@ -98,6 +101,83 @@ async fn of_two_callbacks_one_wins() -> anyhow::Result<()> {
         app.ended(started["connectId"].as_str().unwrap_or_default()).await?["status"],
         "connected"
     );
+    app.finish().await
+}
+
+fn presented(app: &TestApp) -> usize {
+    let ledger = app.sandbox.ledger();
+    ledger.iter().filter(|entry| entry.endpoint == Some(Endpoint::TokenCode)).count()
+}
+
+/// A browser that goes back, reloads or restores its tabs comes to the same end; no other does, and no other code.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_callback_leads_to_the_same_end() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    for binding in ["none", "browser", "claim"] {
+        let before = presented(&app);
+        let asked = json!({ "binding": binding, "redirectUrl": "https://app.example/" });
+        let started = app.start_connect(asked).await?;
+        let (browser, other) = (app.browser(), app.browser());
+        let url = match started["authorizeUrl"].as_str() {
+            Some(url) => url.to_owned(),
+            None => browser.begin(&started).await?,
+        };
+        let callback = Person::new("sam")?.approve(&url).await?;
+        let first = browser.open(callback.as_str()).await?.expect(303)?;
+        for _ in 0..2 {
+            let again = browser.open(callback.as_str()).await?.expect(303)?;
+            assert_eq!(again.location(), first.location(), "{binding}");
+        }
+        let elsewhere = other.open(callback.as_str()).await?.expect(409)?;
+        assert!(elsewhere.text.contains("STATE_USED"), "{binding}: {}", elsewhere.text);
+        assert_eq!(other.cookies(), 0, "{binding}");
+        let another_code = Person::new("sam")?.approve(&url).await?;
+        browser.open(another_code.as_str()).await?.expect(409)?;
+        assert_eq!(presented(&app) - before, 1, "{binding}: presented once");
+        if binding == "claim" {
+            let path = app
+                .path(&format!("/connects/{}", started["connectId"].as_str().unwrap_or_default()));
+            app.http.delete(&path).await?.expect(200)?;
+        }
+    }
+    app.finish().await
+}
+
+/// A browser that asks twice before it has an answer has no cookie yet: both answers lead to the one end.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_impatient_browser_comes_to_one_end() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let slow = FaultRule::new(Endpoint::TokenCode, Fault::Delay { ms: 1500 });
+    app.sandbox.inject(slow.times(1));
+    let started = app.start_connect(json!({})).await?;
+    let url = started["authorizeUrl"].as_str().unwrap_or_default();
+    let callback = Person::new("sam")?.approve(url).await?;
+    let twice = [0, 1].map(|_| app.http.browse(callback.as_str()));
+    let answers = try_join_all(twice).await?;
+    let page = format!("/connect/{}", started["connectId"].as_str().unwrap_or_default());
+    let mut cookies = Vec::new();
+    for answer in &answers {
+        assert_eq!(answer.status, 303, "{}", answer.text);
+        assert!(answer.location().is_some_and(|to| to.ends_with(&page)));
+        cookies.push(answer.headers.get("set-cookie").cloned());
+    }
+    assert!(cookies[0].is_some() && cookies[0] == cookies[1], "one page for both");
+    assert_eq!(presented(&app), 1);
+    app.finish().await
+}
+
+/// The person said no, and looks again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denial_that_comes_again_leads_to_the_same_end() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let started = app.start_connect(json!({ "redirectUrl": "https://app.example/" })).await?;
+    let url = started["authorizeUrl"].as_str().unwrap_or_default();
+    let callback = Person::new("sam")?.deny(url).await?;
+    let browser = app.browser();
+    let first = browser.open(callback.as_str()).await?.expect(303)?;
+    let again = browser.open(callback.as_str()).await?.expect(303)?;
+    assert_eq!(again.location(), first.location());
+    app.browser().open(callback.as_str()).await?.expect(409)?;
     app.finish().await
 }
 
@@ -165,5 +245,40 @@ async fn a_cancelled_connect_is_not_finished_any_more() -> anyhow::Result<()> {
         Person::new("sam")?.approve(started["authorizeUrl"].as_str().unwrap_or_default()).await?;
     assert_eq!(app.http.browse(callback.as_str()).await?.status, 409);
     app.event("connect.cancelled", started["connectId"].as_str().unwrap_or_default()).await?;
+    app.finish().await
+}
+
+/// Meta's platforms put `#_=_` behind the redirect URI, and browsers carry a fragment on to an address without one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_s_fragment_does_not_reach_the_application() -> anyhow::Result<()> {
+    let platforms = worn(&["THREADS"]);
+    let app = TestApp::start_with(Options { platforms, ..Options::default() }).await?;
+    for (platform, marked) in [("THREADS", true), ("SANDBOX", false)] {
+        for redirect in [json!("https://app.example/"), Value::Null] {
+            let asked = json!({ "platform": platform, "redirectUrl": redirect });
+            let started = app.start_connect(asked).await?;
+            let back = app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
+            let location = back.location().unwrap_or_default();
+            assert_eq!(location.ends_with('#'), marked, "{location}");
+        }
+    }
+    app.finish().await
+}
+
+/// What the application knows its account by is not lost when the person connects again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reconnect_without_metadata_keeps_it() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    for (given, kept) in [
+        (json!({ "metadata": { "customer": 42 } }), json!({ "customer": 42 })),
+        (json!({}), json!({ "customer": 42 })),
+        (json!({ "metadata": { "order": 7 } }), json!({ "order": 7 })),
+    ] {
+        let started = app.start_connect(given).await?;
+        app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
+        let ended = app.ended(started["connectId"].as_str().unwrap_or_default()).await?;
+        let account = app.account(ended["accountIds"][0].as_str().unwrap_or_default()).await?;
+        assert_eq!(account["metadata"], kept);
+    }
     app.finish().await
 }

@@ -8,13 +8,14 @@ use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use diesel_async::AsyncPgConnection;
 use latchkey_shared::authorize;
 use latchkey_shared::db::connects::{self, Advance, Binding, Connect, ConnectStatus};
 use latchkey_shared::events::EventData;
-use latchkey_shared::operations::handover;
-use latchkey_shared::work::Work;
+use latchkey_shared::operations::handover::{self, Brought};
 use serde_json::{Value, json};
 
+use super::again::{self, Trace};
 use super::answer::{Answer, Code as AuthorizationCode, Outcome, redact};
 use super::cookie::{self, PageCookie};
 use super::{connect_page, refusal};
@@ -119,12 +120,15 @@ async fn judge(
     (platform, came): (&str, &Came),
     answer: Answer,
 ) -> Result<Response, Problem> {
+    let of_its_platform = connect.platform.eq_ignore_ascii_case(platform);
     if connect.status != ConnectStatus::Pending {
-        return Err(too_late(connect.status));
+        let known = of_its_platform && mix_up(connect, answer.issuer.as_deref()).is_none();
+        let outcome = answer.outcome.as_ref().filter(|_| known);
+        return once_more(app, connect, (outcome, &came.headers)).await;
     }
     let shown = cookie::hash_of(&came.headers, (&connect.id, &app.public_url));
     let held = shown.is_some() && shown == connect.page_hash;
-    let foreign = if !connect.platform.eq_ignore_ascii_case(platform) {
+    let foreign = if !of_its_platform {
         Some(Code::CallbackMismatch)
     } else if connect.binding == Binding::Browser && !held {
         Some(Code::BrowserMismatch)
@@ -139,23 +143,33 @@ async fn judge(
     let Some(outcome) = answer.outcome else {
         return Err(refused(Code::CallbackIncomplete));
     };
+    let (reason, said) = match (mix_up(connect, answer.issuer.as_deref()), outcome) {
+        (None, Outcome::Approved(code)) => {
+            return approved(app, connect, (code, held), &came.headers).await;
+        }
+        (None, Outcome::Refused(refusal)) => (refusal.reason(), refusal.to_json()),
+        (Some(said), _) => (MIX_UP, said),
+    };
     // A browser that holds the cookie of the first page keeps it.
     let cookie = (!held).then(PageCookie::new);
     let page_hash = cookie.as_ref().map(PageCookie::hash);
-    let page_hash = page_hash.as_deref();
-    let connect = match (mix_up(connect, answer.issuer.as_deref()), outcome) {
-        (Some(said), _) => {
-            let failed = fail(app, connect, (MIX_UP, Some(&said)), page_hash).await?;
-            refusal::ended(&failed, MIX_UP);
-            failed
-        }
-        (None, Outcome::Approved(code)) => approved(app, connect, &code, page_hash).await?,
-        (None, Outcome::Refused(refusal)) => {
-            let ending = (refusal.reason(), Some(&refusal.to_json()));
-            fail(app, connect, ending, page_hash).await?
-        }
-    };
-    Ok(lead_on(app, &connect, (cookie, &came.headers)).await)
+    let failed = fail(app, connect, (reason, Some(&said)), page_hash.as_deref()).await?;
+    if reason == MIX_UP {
+        refusal::ended(&failed, MIX_UP);
+    }
+    Ok(lead_on(app, &failed, (cookie, &came.headers)).await)
+}
+
+/// A callback to a connect that does not wait for one any more.
+async fn once_more(
+    app: &App,
+    connect: &Connect,
+    (outcome, headers): (Option<&Outcome>, &HeaderMap),
+) -> Result<Response, Problem> {
+    match again::find_end(app, connect, outcome, headers).await? {
+        Some((connect, cookie)) => Ok(lead_on(app, &connect, (cookie, headers)).await),
+        None => Err(lost(&mut *app.conn().await?, connect).await?),
+    }
 }
 
 /// An answer that is not from whom the person was sent to (RFC 9207): its code, if it has one, is
@@ -172,22 +186,31 @@ fn mix_up(connect: &Connect, answered: Option<&str>) -> Option<Value> {
     Some(json!({ "cause": cause }))
 }
 
-/// Keeps the code, sealed, and waits a little for what comes of it.
+/// Keeps the code, sealed, and waits a little for what comes of it. A browser that holds the cookie of the first page
+/// keeps it.
 async fn approved(
     app: &App,
     connect: &Connect,
-    code: &AuthorizationCode,
-    page_hash: Option<&[u8]>,
-) -> Result<Connect, Problem> {
+    (code, held): (AuthorizationCode, bool),
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let place = (&connect.workspace_id, &connect.id);
     let waiter = app.waiters.wait_for(&connect.id);
     let mut work = app.store.begin().await?;
-    let what = (code.0.as_bytes(), page_hash);
-    let Some(authorized) = handover::authorize(&mut work, place, what).await? else {
-        return Err(lost(&mut work, connect).await?);
+    let trace = Trace::of(&mut work, app, connect, &code).await?;
+    let page_hash = (!held).then(|| trace.cookie.hash());
+    let brought = Brought {
+        code: code.0.as_bytes(),
+        page_hash: page_hash.as_deref(),
+        code_hash: Some(&trace.code_hash),
+    };
+    let Some(authorized) = handover::authorize(&mut work, place, brought).await? else {
+        drop(work);
+        return once_more(app, connect, (Some(&Outcome::Approved(code)), headers)).await;
     };
     work.commit().await?;
-    Ok(waiting::until_settled(app, authorized, &waiter).await)
+    let settled = waiting::until_settled(app, authorized, &waiter).await;
+    Ok(lead_on(app, &settled, ((!held).then_some(trace.cookie), headers)).await)
 }
 
 /// Ends the connect with a reason and what the platform said.
@@ -213,8 +236,8 @@ async fn fail(
 }
 
 /// Why the state is not good any more: of two callbacks one wins, and none after the connect's end.
-async fn lost(work: &mut Work, connect: &Connect) -> Result<Problem, Problem> {
-    let now = connects::find(work, &connect.workspace_id, &connect.id).await?;
+async fn lost(conn: &mut AsyncPgConnection, connect: &Connect) -> Result<Problem, Problem> {
+    let now = connects::find(conn, &connect.workspace_id, &connect.id).await?;
     Ok(match now {
         Some(connect) if connect.status == ConnectStatus::Pending => refused(Code::StateExpired),
         Some(connect) => too_late(connect.status),
@@ -233,7 +256,11 @@ async fn lead_on(
         tracing::warn!(connect.id = %connect.id, "the page must lead on: {problem:?}");
         None
     });
-    let url = destination.map_or_else(|| connect_page::address(app, &connect.id), String::from);
+    let mut url = destination.map_or_else(|| connect_page::address(app, &connect.id), String::from);
+    let platform = app.platforms.get(&connect.platform);
+    if platform.is_some_and(|platform| platform.quirks.adds_fragment) && !url.contains('#') {
+        url.push('#');
+    }
     let mut response = Redirect::to(&url).into_response();
     if let Some(cookie) = cookie {
         cookie.put(&mut response, (&connect.id, &app.public_url), shown);

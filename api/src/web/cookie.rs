@@ -4,6 +4,8 @@
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use latchkey_shared::ids::ConnectId;
 use latchkey_shared::{authorize, random};
 use url::Url;
@@ -19,6 +21,11 @@ pub(crate) struct PageCookie(String);
 impl PageCookie {
     pub(crate) fn new() -> Self {
         Self(random::token())
+    }
+
+    /// The one that belongs to these bytes, which nobody else can know.
+    pub(super) fn derived(from: &[u8]) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(from))
     }
 
     /// What the connect's row remembers of it.

@@ -3,6 +3,7 @@
 //! No address here may keep a code, and no page shows a token. Whatever stands on a page is escaped by
 //! its template.
 
+mod again;
 mod answer;
 pub(crate) mod callback;
 pub(crate) mod connect_page;

@@ -179,7 +179,7 @@ async fn go_on(
     let mut work = app.store.begin().await?;
     let cookie = visit.trade(app, &mut work).await?;
     if let Some(password) = &password {
-        let what = (password.as_slice(), None);
+        let what = handover::Brought::once(password);
         if handover::authorize(&mut work, place, what).await?.is_none() {
             return Err(visit.too_late(&mut work).await?);
         }

@@ -92,7 +92,7 @@ async fn the_way_from_signed_out_to_connected_works() -> anyhow::Result<()> {
     assert_eq!(count(&app, "connects").await?, 1);
     let callback = super::consent(&leads_to(&leading), "sam").await?;
     let picker = browser.open(callback.as_str()).await?.expect(303)?;
-    let picker = picker.location().unwrap_or_default().to_owned();
+    let picker = picker.location().unwrap_or_default().trim_end_matches('#').to_owned();
     let shown = browser.open(&picker).await?.expect(200)?;
     assert!(shown.text.contains("Page 7002"), "{}", shown.text);
     let chosen = [("candidate", "7001"), ("candidate", "7002")];

@@ -17,7 +17,8 @@ use url::Url;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::{Means, Unable, address, handover};
+use super::handover::{self, Brought};
+use super::{Means, Unable, address};
 use crate::code::Code;
 use crate::db::apps::{self, AppDoor};
 use crate::db::connects::{self, Binding, Connect, ConnectStatus, NewConnect};
@@ -262,7 +263,7 @@ impl Prepared<'_> {
         let mut connect = self.insert(work, &fresh).await?;
         work.emit(connect.event(EventData::ConnectStarted)).await?;
         if let Some(credentials) = &self.credentials {
-            let (place, what) = ((&self.workspace.id, &fresh.id), (credentials.as_slice(), None));
+            let (place, what) = ((&self.workspace.id, &fresh.id), Brought::once(credentials));
             let authorized = handover::authorize(work, place, what).await?;
             connect = authorized.ok_or_else(|| Unable::Broken(format!("{} is new", fresh.id)))?;
         }
