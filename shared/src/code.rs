@@ -127,8 +127,6 @@ codes! {
     NothingToRefresh = CONFLICT, "NOTHING_TO_REFRESH", "There is nothing to refresh";
     /// The refresh token may be spent: it is not presented before its time.
     RefreshInDoubt = CONFLICT, "REFRESH_IN_DOUBT", "The refresh token is in doubt";
-    /// The platform does not renew a token this young.
-    RefreshTooEarly = CONFLICT, "REFRESH_TOO_EARLY", "It is too early to refresh";
     /// The browser came back a second time, or the connect was taken back.
     StateUsed = CONFLICT, "STATE_USED", "The link was used already";
     /// The organisation has as many webhook endpoints as it may.

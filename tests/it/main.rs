@@ -29,6 +29,7 @@ mod isolation;
 mod keyring;
 mod limits;
 mod lists;
+mod looks;
 mod main_job;
 mod migrations;
 mod networks;

@@ -6,6 +6,8 @@ mod life;
 mod linkedin;
 mod pages;
 mod reach;
+mod reasons;
+mod texts;
 mod wire;
 
 use std::collections::BTreeMap;

@@ -131,14 +131,17 @@ pub(crate) async fn history(
     history::list(&app, &workspace.id, &id, &wanted).await.map(Json)
 }
 
-/// Refresh an account's tokens now. Requests for one account at the same time make one refresh.
+/// Refresh an account's tokens now.
+///
+/// Requests for one account at the same time make one refresh. Where the platform extends no token that is so young,
+/// the account is looked at instead: whether it still lives, and how it is called.
 #[utoipa::path(
     post, path = "/v1/workspaces/{ws}/accounts/{acc}/refresh", tag = "accounts", operation_id = "refreshAccount",
     security(("apiKey" = ["admin"])),
     params(("ws" = String, Path, description = "The workspace"), ("acc" = String, Path, description = "The account")),
     responses(
         (status = ACCEPTED, description = "The refresh is due; `tokenGeneration` grows when it is done", body = AccountView),
-        (status = CONFLICT, description = "`ACCOUNT_NOT_CONNECTED`; `NOTHING_TO_REFRESH`; `REFRESH_TOO_EARLY`, `REFRESH_IN_DOUBT`: the detail says when it can be", body = ProblemBody, content_type = "application/problem+json"),
+        (status = CONFLICT, description = "`ACCOUNT_NOT_CONNECTED`; `NOTHING_TO_REFRESH`; `REFRESH_IN_DOUBT`: the detail says when it can be", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn refresh(

@@ -1,5 +1,4 @@
-//! Accounts that live by tokens of their own: the token, and when the platform is asked whether it
-//! still works.
+//! When the platform is asked whether an account still lives, and the token of those that have one of their own.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -52,6 +51,28 @@ pub async fn set_token(
     Ok(())
 }
 
+/// Says when an account is looked at first.
+///
+/// # Errors
+/// When the query fails.
+pub async fn schedule(
+    conn: &mut AsyncPgConnection,
+    account: &Account,
+    at: DateTime<Utc>,
+) -> Result<(), DbError> {
+    diesel::update(accounts::table)
+        .filter(accounts::workspace_id.eq(&account.workspace_id))
+        .filter(accounts::id.eq(&account.id))
+        .set((
+            accounts::next_check_at.eq(at),
+            accounts::check_refused_since.eq(None::<DateTime<Utc>>),
+            accounts::check_refused_as.eq(None::<String>),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Has the platform asked about an account's token soon.
 ///
 /// # Errors
@@ -75,8 +96,8 @@ pub async fn hasten(
 /// The next check of an account.
 #[derive(Clone, Copy, Debug)]
 pub struct NextCheck<'a> {
-    /// When.
-    pub at: DateTime<Utc>,
+    /// When, if ever.
+    pub at: Option<DateTime<Utc>>,
     /// Checks in a row that did not say that the token works.
     pub failures: i32,
     /// That the platform said that it does not, if it did.
@@ -118,7 +139,8 @@ pub async fn reschedule(
         .filter(accounts::workspace_id.eq(&seen.workspace_id))
         .filter(accounts::id.eq(&seen.id))
         .filter(accounts::status.eq(AccountStatus::Connected))
-        .filter(accounts::sealed_token.eq(&seen.sealed_token))
+        .filter(accounts::sealed_token.is_not_distinct_from(&seen.sealed_token))
+        .filter(accounts::grant_id.is_not_distinct_from(&seen.grant_id))
         .set((
             accounts::next_check_at.eq(next.at),
             accounts::check_failures.eq(next.failures),

@@ -97,8 +97,8 @@ impl Account {
     }
 }
 
-/// What a connect found out about an account.
-#[derive(Debug)]
+/// What a platform says of an account.
+#[derive(Debug, Eq, PartialEq)]
 pub struct Identity<'a> {
     /// The platform's id.
     pub platform_user_id: &'a str,
@@ -108,6 +108,19 @@ pub struct Identity<'a> {
     pub display_name: Option<&'a str>,
     /// A picture.
     pub avatar_url: Option<&'a str>,
+}
+
+impl<'a> Identity<'a> {
+    /// As it is known.
+    #[must_use]
+    pub fn of(account: &'a Account) -> Self {
+        Self {
+            platform_user_id: &account.platform_user_id,
+            username: account.username.as_deref(),
+            display_name: account.display_name.as_deref(),
+            avatar_url: account.avatar_url.as_deref(),
+        }
+    }
 }
 
 /// An account about to be added or brought back.
@@ -129,8 +142,8 @@ pub struct Upsert<'a> {
     pub scopes: &'a [String],
     /// What was asked for and not granted.
     pub missing_scopes: &'a [String],
-    /// Whatever the application gave with the connect.
-    pub metadata: &'a Value,
+    /// Whatever the application gave with the connect; without any, what it gave before stays.
+    pub metadata: Option<&'a Value>,
     /// Whether it takes its platform's one slot in the workspace for as long as it is in use.
     pub exclusive: bool,
 }
@@ -289,7 +302,7 @@ pub async fn upsert(
         accounts::status.eq(AccountStatus::Connected),
         accounts::scopes.eq(new.scopes),
         accounts::missing_scopes.eq(new.missing_scopes),
-        accounts::metadata.eq(new.metadata),
+        new.metadata.map(|metadata| accounts::metadata.eq(metadata)),
         accounts::connected_at.eq(now(clock)),
         accounts::exclusive.eq(new.exclusive),
         new.profile_id.map(|profile| accounts::profile_id.eq(profile)),
@@ -387,11 +400,38 @@ pub async fn change_scopes(
     scopes: &[String],
 ) -> Result<Account, DbError> {
     let asked = account.scopes.iter().chain(&account.missing_scopes);
-    let missing: Vec<&String> = asked.filter(|scope| !scopes.contains(scope)).collect();
+    // A provider need not repeat these: they are as they were.
+    let unrepeated = |scope: &String| {
+        ["openid", "offline_access"].contains(&scope.as_str())
+            && !account.missing_scopes.contains(scope)
+    };
+    let missing: Vec<&String> =
+        asked.filter(|scope| !scopes.contains(scope) && !unrepeated(scope)).collect();
     let row = diesel::update(accounts::table)
         .filter(accounts::workspace_id.eq(&account.workspace_id))
         .filter(accounts::id.eq(&account.id))
         .set((accounts::scopes.eq(scopes), accounts::missing_scopes.eq(missing)))
+        .returning(Account::as_returning());
+    Ok(row.get_result(conn).await?)
+}
+
+/// Writes down how the platform names an account now. Answers the account as it is then.
+///
+/// # Errors
+/// When the query fails.
+pub async fn rename(
+    conn: &mut AsyncPgConnection,
+    account: &Account,
+    now: &Identity<'_>,
+) -> Result<Account, DbError> {
+    let row = diesel::update(accounts::table)
+        .filter(accounts::workspace_id.eq(&account.workspace_id))
+        .filter(accounts::id.eq(&account.id))
+        .set((
+            accounts::username.eq(now.username),
+            accounts::display_name.eq(now.display_name),
+            accounts::avatar_url.eq(now.avatar_url),
+        ))
         .returning(Account::as_returning());
     Ok(row.get_result(conn).await?)
 }

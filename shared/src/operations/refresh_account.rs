@@ -8,8 +8,8 @@ use crate::db;
 use crate::db::accounts::{Account, AccountStatus};
 use crate::db::grants::{self, CallState, Grant, GrantStatus};
 use crate::ids::{AccountId, WorkspaceId};
-use crate::messages::{Command, GrantRef, RefreshDue};
-use crate::platforms::{Platform, RefreshModel};
+use crate::messages::{CheckDue, Command, GrantRef, RefreshDue};
+use crate::platforms::Platform;
 use crate::refused::Refused;
 use crate::work::Work;
 
@@ -22,6 +22,8 @@ pub struct Prepared {
     spacing: TimeDelta,
     /// It allows none before, since the last that brought tokens.
     not_before: Option<DateTime<Utc>>,
+    /// Whether the token is too young to be extended: then the account is looked at instead.
+    too_young: bool,
 }
 
 /// Whether an account can be refreshed, and by which grant.
@@ -40,17 +42,19 @@ pub async fn prepare(
     }
     let grant = grant.filter(is_renewable).ok_or_else(nothing_to_refresh)?;
     let platform = means.platforms.get(&account.platform);
-    if let Some(platform) = platform {
-        check_platform(means, platform, &grant)?;
+    if platform.is_some_and(Platform::accounts_have_tokens) {
+        return Err(nothing_to_refresh().into());
     }
+    let too_young = platform.is_some_and(|platform| is_too_young(means, platform, &grant));
     let not_before = platform
         .and_then(|platform| platform.next_refresh_after(grant.issued_at, grant.access_expires_at));
     let spacing = platform.map(|platform| platform.refresh_spacing).unwrap_or_default();
     let spacing = TimeDelta::from_std(spacing).unwrap_or(TimeDelta::zero());
-    Ok(Prepared { account, grant, spacing, not_before })
+    Ok(Prepared { account, grant, spacing, not_before, too_young })
 }
 
-/// Makes the refresh due; the planner dispatches one that is due later. A worker that calls for the grant already
+/// Makes the refresh due; the planner dispatches one that is due later. A token that is too young to be extended shows
+/// by a look whether it still works. A worker that calls for the grant already
 /// makes the same refresh, and a token in doubt is left until its time has come.
 ///
 /// # Errors
@@ -59,8 +63,13 @@ pub async fn write(
     work: &mut Work,
     prepared: Prepared,
 ) -> Result<(Account, Option<Grant>), Unable> {
-    let Prepared { account, grant, spacing, not_before } = prepared;
+    let Prepared { account, grant, spacing, not_before, too_young } = prepared;
     let (workspace, clock) = (&account.workspace_id, work.store().clock().clone());
+    if too_young {
+        let look = CheckDue { workspace_id: workspace.clone(), account_id: account.id.clone() };
+        work.send(&Command::CheckDue(look)).await?;
+        return find_account(work, workspace, &account.id).await;
+    }
     let grant = grants::lock(work, workspace, &grant.id).await?;
     let grant = grant.filter(is_renewable).ok_or_else(nothing_to_refresh)?;
     let now = db::read_clock(work, &clock).await?;
@@ -95,25 +104,10 @@ fn in_doubt(next: DateTime<Utc>) -> Refused {
     Refused::new(Code::RefreshInDoubt, detail)
 }
 
-/// Whether a refresh would do the account any good.
-fn check_platform(means: Means<'_>, platform: &Platform, grant: &Grant) -> Result<(), Refused> {
-    if platform.accounts_have_tokens() {
-        return Err(nothing_to_refresh());
-    }
-    let RefreshModel::SelfExtending { not_before } = platform.refresh else { return Ok(()) };
-    let age = TimeDelta::from_std(not_before).unwrap_or(TimeDelta::MAX);
-    let from = grant.issued_at.checked_add_signed(age).unwrap_or(DateTime::<Utc>::MAX_UTC);
-    if means.clock().now() >= from {
-        return Ok(());
-    }
-    let detail = format!(
-        "{} extends no token before it is {} h old: ask again after {}. It is refreshed in time without \
-         being asked.",
-        platform.name,
-        age.num_hours(),
-        from.to_rfc3339_opts(SecondsFormat::Secs, true)
-    );
-    Err(Refused::new(Code::RefreshTooEarly, detail))
+/// Whether the platform extends no token of this age.
+fn is_too_young(means: Means<'_>, platform: &Platform, grant: &Grant) -> bool {
+    let from = platform.refresh.earliest(grant.issued_at);
+    from.is_some_and(|from| means.clock().now() < from)
 }
 
 fn nothing_to_refresh() -> Refused {

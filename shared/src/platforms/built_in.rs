@@ -20,6 +20,7 @@ pub(super) fn read(spec: &'static Spec, section: &mut Section<'_>) -> Option<Pla
     let scopes = section.scopes("scopes");
     let refresh = provider::refresh(section, spec.refresh);
     let refresh_spacing = provider::refresh_spacing(section, spec.quirks.refresh_spacing);
+    let daily_look = provider::daily_look(section);
     let dead_errors = provider::dead_errors(section);
     let pkce = match (section.take("pkce", "must be true or false"), spec.pkce) {
         (Some(false), _) => Pkce::None,
@@ -52,6 +53,7 @@ pub(super) fn read(spec: &'static Spec, section: &mut Section<'_>) -> Option<Pla
         token_lifetime: spec.token_lifetime,
         refresh,
         refresh_spacing,
+        daily_look,
         dead_errors,
         identity_mapping: spec.identity_mapping.owned(),
         quirks: &spec.quirks,

@@ -61,6 +61,7 @@ pub(super) fn read(id: &str, section: &mut Section<'_>) -> Option<Platform> {
     let token_lifetime = section.seconds("token_lifetime_seconds").map(Duration::from_secs);
     let refresh = refresh(section, RefreshModel::rotating(0));
     let refresh_spacing = refresh_spacing(section, Quirks::STANDARD.refresh_spacing);
+    let daily_look = daily_look(section);
     let dead_errors = dead_errors(section);
     let reach = section.take("revocation_reach", "must be \"token\", \"grant\" or \"person\"");
     let identity_mapping =
@@ -82,6 +83,7 @@ pub(super) fn read(id: &str, section: &mut Section<'_>) -> Option<Platform> {
         token_lifetime,
         refresh,
         refresh_spacing,
+        daily_look,
         dead_errors,
         identity_mapping,
         quirks: &Quirks::STANDARD,
@@ -168,6 +170,11 @@ pub(super) fn refresh_spacing(section: &mut Section<'_>, usual: Duration) -> Dur
         section.wrong(KEY, FORM);
     }
     given.map_or(usual, Duration::from_secs)
+}
+
+/// Whether each account is looked at once a day.
+pub(super) fn daily_look(section: &mut Section<'_>) -> bool {
+    section.take("daily_look", "must be true or false").unwrap_or(true)
 }
 
 /// Codes and words by which the platform says that a grant is dead, in lower case.

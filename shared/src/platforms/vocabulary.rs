@@ -290,6 +290,8 @@ pub struct Platform {
     pub refresh: RefreshModel,
     /// How much time lies between two refreshes of one grant at least.
     pub refresh_spacing: Duration,
+    /// Whether each account is looked at once a day.
+    pub daily_look: bool,
     /// Codes and words, in lower case, by which the platform says that a grant is dead: the operator's
     /// addition to what is known.
     pub dead_errors: Vec<String>,

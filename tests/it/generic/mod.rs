@@ -284,3 +284,34 @@ async fn an_identity_that_is_not_where_the_file_says_connects_nobody() -> anyhow
     assert_eq!(app.row("SELECT count(*) AS n FROM accounts").await?["n"], 0);
     app.finish().await
 }
+
+/// The section that docs/platforms.example.toml calls all that most providers need keeps an account alive where
+/// `offline_access` counts only with the person's consent. Such a provider repeats neither that scope nor `openid`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_minimal_section_keeps_an_account_alive() -> anyhow::Result<()> {
+    let config = SandboxConfig { offline_by_consent: true, ..sandbox() };
+    let app = start(discovered(""), config).await?;
+    let started = begin(&app).await?;
+    assert_eq!(query(text(&started["authorizeUrl"]))?["prompt"], "consent");
+    let account = connected(&app, "sam").await?;
+    let shown = app.account(&account).await?;
+    assert_eq!((&shown["missingScopes"], &shown["lastError"]), (&json!([]), &Value::Null));
+    app.clock.advance(TimeDelta::minutes(58));
+    app.account_until(&account, |account| account["tokenGeneration"] == 2).await?;
+    app.finish().await
+}
+
+/// A provider that is said to rotate gives no refresh token: the account says so from the first moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_without_a_refresh_token_says_so() -> anyhow::Result<()> {
+    let config = SandboxConfig { offline_by_consent: true, ..sandbox() };
+    let app = start(discovered("authorize_parameters = { prompt = \"login\" }"), config).await?;
+    let account = connected(&app, "sam").await?;
+    let shown = app.account(&account).await?;
+    assert_eq!(shown["missingScopes"], json!(["offline_access"]));
+    assert_eq!(shown["lastError"]["code"], "no_refresh_token");
+    app.clock.advance(TimeDelta::minutes(61));
+    let ended = app.account_until(&account, |account| account["status"] == "token_expired").await?;
+    assert_eq!(ended["statusReason"], "access_token_ended");
+    app.finish().await
+}

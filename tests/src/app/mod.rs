@@ -428,7 +428,8 @@ fn sandbox_section(sandbox: &Sandbox, options: &Options) -> String {
     let url = sandbox.url();
     let mut text = format!(
         "[platforms.SANDBOX]\nbase_url = \"{url}\"\nclient_id = \"{client_id}\"\n\
-         client_secret = {{ value = \"{client_secret}\" }}\n"
+         client_secret = {{ value = \"{client_secret}\" }}\ndaily_look = {}\n",
+        options.daily_look
     );
     if let Some(url) = &options.token_url {
         text.push_str(&format!("token_url = \"{url}\"\n"));

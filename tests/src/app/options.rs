@@ -19,6 +19,8 @@ pub struct Options {
     pub rotation: Rotation,
     /// What Latchkey is told of the sandbox's grace window.
     pub grace_seconds: Option<u64>,
+    /// Whether accounts at the sandbox are looked at once a day: calls that most tests do not expect.
+    pub daily_look: bool,
     /// How long access tokens live.
     pub access_lifetime: Duration,
     /// How long refresh tokens live, if they end.
@@ -73,6 +75,7 @@ impl Default for Options {
         Self {
             rotation: Rotation::Strict,
             grace_seconds: None,
+            daily_look: false,
             access_lifetime: Duration::from_secs(3600),
             refresh_lifetime: None,
             worker: true,

@@ -5,6 +5,7 @@ use latchkey_shared::db::accounts::{self, Account};
 use latchkey_shared::events::{AccountFact, AccountUpdated, EventData, NewEvent};
 use latchkey_shared::ids::{GrantId, WorkspaceId};
 use latchkey_shared::work::Work;
+use url::Url;
 
 /// Tells what is other than `before`, if anything is.
 ///
@@ -32,11 +33,19 @@ fn differences(before: &Account, now: &Account) -> Vec<AccountFact> {
     let facts = [
         (AccountFact::Username, before.username != now.username),
         (AccountFact::DisplayName, before.display_name != now.display_name),
-        (AccountFact::AvatarUrl, before.avatar_url != now.avatar_url),
+        (AccountFact::AvatarUrl, picture(before) != picture(now)),
         (AccountFact::Scopes, before.scopes != now.scopes),
         (AccountFact::ProfileId, before.profile_id != now.profile_id),
     ];
     facts.into_iter().filter(|(_, other)| *other).map(|(fact, _)| fact).collect()
+}
+
+/// The name of the picture's file. Platforms sign its address anew each time, and serve it from another host.
+fn picture(account: &Account) -> Option<String> {
+    let url = account.avatar_url.as_ref()?;
+    let parsed = Url::parse(url).ok();
+    let file = parsed.as_ref().and_then(|url| url.path_segments()?.next_back());
+    Some(file.filter(|file| !file.is_empty()).unwrap_or(url).to_owned())
 }
 
 /// The platform grants more or less than before. Part of the transaction that stores what it said.

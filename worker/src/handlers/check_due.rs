@@ -1,5 +1,5 @@
-//! An account that lives by a token of its own: does that still work? The platform is asked, and an
-//! account is ended by its clear no alone.
+//! Does an account still live? The platform is asked, and an account is ended by its clear no alone. Here are those
+//! that live by a token of their own; the others are looked at by [`look`].
 
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use url::Url;
 use super::changes::change_scopes;
 use super::expiry::expire_account;
 use super::judge::{Before, Judgement, judge};
+use super::look;
 use super::pause::pause_app;
 use crate::brake::{Failed, Succeeded};
 use crate::context::Context;
@@ -40,7 +41,8 @@ pub const TERMS: Terms = Terms {
 };
 
 /// Between checks that brought no answer.
-const RETRY: Policy = Policy::new(Duration::from_secs(60), Duration::from_secs(6 * 3600));
+pub(super) const RETRY: Policy =
+    Policy::new(Duration::from_secs(60), Duration::from_secs(6 * 3600));
 
 /// When an account is looked at again whose app is braked.
 const BRAKED: TimeDelta = TimeDelta::seconds(30);
@@ -60,8 +62,11 @@ struct Check {
 /// [`Failure`].
 pub async fn handle(context: &Context, message: &CheckDue) -> Result<Outcome, Failure> {
     let Some(account) = load(context, message).await? else {
-        return Ok(Outcome::Stale("not connected, or without a token of its own"));
+        return Ok(Outcome::Stale("not connected"));
     };
+    if account.sealed_token.is_none() {
+        return look::run(context, account).await;
+    }
     let app = AppKey::new(&account.platform, account.app_id.as_ref());
     let Some(_permit) = context.permit(&app).await else {
         return Ok(Outcome::Stale("no permit to call: it comes due again"));
@@ -80,7 +85,7 @@ pub async fn handle(context: &Context, message: &CheckDue) -> Result<Outcome, Fa
 }
 
 /// How the app's calls went, unless its brake is on and this is not the next probe: then the account waits.
-async fn may_ask(
+pub(super) async fn may_ask(
     context: &Context,
     app: &AppKey,
     account: &Account,
@@ -92,14 +97,15 @@ async fn may_ask(
     if !may {
         let now = db::read_now(&mut work, context.clock()).await?;
         let refused = refused_before(account);
-        let next = NextCheck { at: now + BRAKED, failures: account.check_failures, refused };
+        let at = Some(now + BRAKED);
+        let next = NextCheck { at, failures: account.check_failures, refused };
         account_checks::reschedule(&mut work, account, &next).await?;
     }
     work.commit().await?;
     Ok(may.then_some(health))
 }
 
-fn refused_before(account: &Account) -> Option<Refused<'_>> {
+pub(super) fn refused_before(account: &Account) -> Option<Refused<'_>> {
     let words = account.check_refused_as.as_deref()?;
     account.check_refused_since.map(|since| Refused { since, words })
 }
@@ -107,10 +113,7 @@ fn refused_before(account: &Account) -> Option<Refused<'_>> {
 async fn load(context: &Context, message: &CheckDue) -> Result<Option<Account>, Failure> {
     let mut conn = context.store.conn().await?;
     let account = accounts::find(&mut conn, &message.workspace_id, &message.account_id).await?;
-    let due = |account: &Account| {
-        account.status == AccountStatus::Connected && account.sealed_token.is_some()
-    };
-    Ok(account.filter(due))
+    Ok(account.filter(|account| account.status == AccountStatus::Connected))
 }
 
 fn inspection(platform: &Platform) -> Option<&'static Inspection> {
@@ -300,7 +303,8 @@ impl FailedCheck {
         let refused = judgement
             .map(|judgement| Refused { since: judgement.since, words: &judgement.words })
             .or(refused_before(account));
-        let next = NextCheck { at: again_at.unwrap_or(later), failures, refused };
+        let at = Some(again_at.unwrap_or(later));
+        let next = NextCheck { at, failures, refused };
         account_checks::reschedule(work, account, &next).await?;
         if self.class == FailureClass::Checkpoint
             && account_checks::note_action_needed(work, account, Some(now)).await?
@@ -338,7 +342,7 @@ async fn confirm(
     let mut work = context.store.begin().await?;
     let now = db::read_now(&mut work, context.clock()).await?;
     let next = schedule::check_at(&account.id, now, inspection.every);
-    let next = NextCheck { at: next, failures: 0, refused: None };
+    let next = NextCheck { at: Some(next), failures: 0, refused: None };
     account_checks::note_action_needed(&mut work, account, None).await?;
     if !account_checks::reschedule(&mut work, account, &next).await? {
         return Ok(Outcome::Stale("connected anew, or checked meanwhile"));

@@ -8,6 +8,7 @@ mod changes;
 mod check_due;
 mod expiry;
 mod judge;
+mod look;
 mod new_tokens;
 mod pause;
 mod reauth;
@@ -19,8 +20,12 @@ pub use webhook_due::REQUEST_TIMEOUT as WEBHOOK_TIMEOUT;
 
 use futures_util::future::BoxFuture;
 use latchkey_shared::credentials::Credentials;
+use latchkey_shared::db::grants::{self, Grant};
 use latchkey_shared::failpoint;
+use latchkey_shared::ids::{GrantId, WorkspaceId};
+use latchkey_shared::keyring::Owner;
 use latchkey_shared::messages::{CallbackReceived, Command, CommandKind, GrantRef};
+use latchkey_shared::tokens::TokenSet;
 
 use crate::context::Context;
 use crate::outcome::{Failure, Outcome, Terms};
@@ -87,6 +92,20 @@ pub async fn note_lapsed(context: &Context, grant: &GrantRef) -> Result<Outcome,
 /// [`Failure`].
 pub async fn notice_reauth(context: &Context, grant: &GrantRef) -> Result<Outcome, Failure> {
     reauth::notice(context, grant).await
+}
+
+/// A grant with its tokens. `None`: it has none any more.
+async fn open_grant(
+    context: &Context,
+    (workspace, id): (&WorkspaceId, &GrantId),
+) -> Result<Option<(Grant, TokenSet)>, Failure> {
+    let mut conn = context.store.conn().await?;
+    let Some(grant) = grants::find(&mut conn, workspace, id).await? else { return Ok(None) };
+    let Some(sealed) = &grant.sealed_tokens else { return Ok(None) };
+    let owner = Owner::workspace(workspace);
+    let key = context.store.vault().opening_key(&mut conn, owner, sealed).await?;
+    let tokens = TokenSet::open(&key, grant.tokens_place(), sealed)?;
+    Ok(Some((grant, tokens)))
 }
 
 /// An app's newest secret does not work, and its older one is about to be presented: not for long, if

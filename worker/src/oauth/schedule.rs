@@ -16,6 +16,8 @@ use super::refusal::Doubt;
 const RETRY: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(300));
 /// After that.
 const RETRY_WHEN_LAPSED: TimeDelta = TimeDelta::hours(1);
+/// A token that extends itself is extended so often at least: that shows early that the person has removed us.
+const EXTENDED_EVERY: Duration = Duration::from_secs(7 * 86_400);
 /// How long before its end the longest-lived token is refreshed at least, if it lives that long twice.
 pub const LEAST_MARGIN: Duration = Duration::from_secs(1800);
 /// A platform's wish is kept to by this much, so that those who heard it together do not come together.
@@ -24,7 +26,7 @@ const MAX_WISH_JITTER: Duration = Duration::from_secs(5);
 /// Expiry minus a margin, the margin being the larger of a tenth of the lifetime and 30 min but never
 /// more than half the lifetime; then earlier by up to a fifth of the margin, the same for one grant
 /// every time, so that grants which began together do not stay together. A token that extends itself
-/// waits until it is old enough, and no grant is refreshed more often than its platform is to be asked.
+/// is extended once a week, when it is old enough, and no grant is refreshed more often than its platform is to be asked.
 #[must_use]
 pub fn refresh_at(
     platform: &Platform,
@@ -37,6 +39,12 @@ pub fn refresh_at(
     let margin = (lifetime / 10).max(least).min(lifetime / 2);
     let jitter = (margin / 5).as_seconds_f64() * share(grant.as_str());
     let at = expires_at - margin - TimeDelta::milliseconds((jitter * 1000.0) as i64);
+    let at = match platform.refresh {
+        RefreshModel::SelfExtending { .. } => {
+            at.min(issued_at + spread(EXTENDED_EVERY, grant.as_str()))
+        }
+        _ => at,
+    };
     let spaced = platform.next_refresh_after(issued_at, Some(expires_at));
     [platform.refresh.earliest(issued_at), spaced].into_iter().flatten().fold(at, Ord::max)
 }
@@ -123,9 +131,14 @@ fn delta(wait: Duration) -> TimeDelta {
 /// for one account every time.
 #[must_use]
 pub fn check_at(account: &AccountId, now: DateTime<Utc>, every: Duration) -> DateTime<Utc> {
-    let early = every.as_secs_f64() / 10.0 * share(account.as_str());
+    now + spread(every, account.as_str())
+}
+
+/// So long, less up to a tenth, the same for one id every time.
+fn spread(every: Duration, id: &str) -> TimeDelta {
+    let early = every.as_secs_f64() / 10.0 * share(id);
     let wait = every.saturating_sub(Duration::from_secs_f64(early));
-    now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::days(1))
+    TimeDelta::from_std(wait).unwrap_or(TimeDelta::days(1))
 }
 
 /// Between 0 and 1, from the id alone.

@@ -73,6 +73,23 @@ pub async fn adopt_refresh_token(
     Ok(())
 }
 
+/// Writes down what is wrong with a grant that works.
+///
+/// # Errors
+/// When the query fails.
+pub async fn note_error(
+    conn: &mut AsyncPgConnection,
+    clock: &Clock,
+    (workspace, id): (&WorkspaceId, &GrantId),
+    code: &str,
+) -> Result<(), DbError> {
+    one!(workspace, id)
+        .set((grants::last_error_code.eq(code), grants::last_error_at.eq(now(clock).nullable())))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Ends an active grant whose tokens are still those of this generation.
 ///
 /// # Errors

@@ -37,8 +37,8 @@ pub(super) use due::REFRESHED_APPS;
 pub use due::{DueGrant, PlanLimits, ended, lapsed, take_due};
 pub use holders::{holder_has_another, last_revocation, lock_holder, releasing_of_holder};
 pub use life::{
-    activate, adopt_refresh_token, expire, finish_release, name_holder, note_revocation_sent,
-    release, revive, supersede,
+    activate, adopt_refresh_token, expire, finish_release, name_holder, note_error,
+    note_revocation_sent, release, revive, supersede,
 };
 pub use reauth::{noticeable, set_reauth, take_notice};
 

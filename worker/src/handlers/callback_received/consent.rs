@@ -11,6 +11,7 @@ use latchkey_shared::work::Work;
 
 use super::{admit, lease};
 use crate::context::Context;
+use crate::handlers::open_grant;
 use crate::outcome::Failure;
 use crate::receipt;
 
@@ -22,21 +23,8 @@ pub async fn load(
     context: &Context,
     connect: &Connect,
 ) -> Result<Option<(Grant, TokenSet)>, Failure> {
-    let Some(grant_id) = &connect.grant_id else {
-        return Ok(None);
-    };
-    let workspace = &connect.workspace_id;
-    let mut conn = context.store.conn().await?;
-    let Some(grant) = grants::find(&mut conn, workspace, grant_id).await? else {
-        return Ok(None);
-    };
-    let Some(sealed) = &grant.sealed_tokens else {
-        return Ok(None);
-    };
-    let key =
-        context.store.vault().opening_key(&mut conn, Owner::workspace(workspace), sealed).await?;
-    let tokens = TokenSet::open(&key, grant.tokens_place(), sealed)?;
-    Ok(Some((grant, tokens)))
+    let Some(grant) = &connect.grant_id else { return Ok(None) };
+    open_grant(context, (&connect.workspace_id, grant)).await
 }
 
 /// The hash of a person at a platform.

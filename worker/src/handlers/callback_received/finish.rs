@@ -13,17 +13,19 @@ use latchkey_shared::db::grants::{self, Grant, GrantStatus, Reauth};
 use latchkey_shared::events::{AccountConnected, EventData, NewEvent};
 use latchkey_shared::ids::GrantId;
 use latchkey_shared::keyring::Owner;
-use latchkey_shared::platforms::Platform;
+use latchkey_shared::platforms::{Brought, Platform, RefreshModel, missing_scopes};
 use latchkey_shared::release;
 use latchkey_shared::tokens::TokenSet;
 use latchkey_shared::work::Work;
 use secrecy::ExposeSecret as _;
+use serde_json::json;
 
 use super::super::changes::tell_changes;
 use super::admit::{self, Ground, Verdict};
 use super::consent::reaches_one_token;
 use super::{Reason, claim, fail, give_up};
 use crate::context::Context;
+use crate::handlers::look::LOOKED_AT_EVERY;
 use crate::oauth::schedule;
 use crate::outcome::{Failure, Outcome};
 
@@ -77,7 +79,11 @@ async fn connect_all(
         return Ok(Outcome::Stale("its grant has moved on"));
     }
     let olds = lock_old_grants(&mut work, before.values(), &grant.id).await?;
-    keep_refresh_token(&mut work, context, (&olds, grant), tokens).await?;
+    let kept = keep_refresh_token(&mut work, context, (&olds, grant), tokens).await?;
+    let grant = &Grant { renewable: grant.renewable || kept, ..grant.clone() };
+    if matches!(platform.refresh, RefreshModel::Rotating { .. }) && !grant.renewable {
+        note_no_refresh_token(&mut work, context, grant).await?;
+    }
     let mut ids = Vec::new();
     // In one order: two persons may administer the same pages.
     for one in in_order(chosen) {
@@ -123,13 +129,13 @@ async fn lock_old_grants(
 
 /// Some platforms give a refresh token with the first consent only: an answer without one never
 /// takes the place of one that is stored. Only of the same person's: another may have connected the
-/// account before.
+/// account before. Answers whether there was one to keep.
 async fn keep_refresh_token(
     work: &mut Work,
     context: &Context,
     (olds, new): (&[Grant], &Grant),
     tokens: &TokenSet,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let same = |old: &&Grant| {
         old.renewable
             && !new.renewable
@@ -139,7 +145,7 @@ async fn keep_refresh_token(
     let Some((old, sealed)) =
         olds.iter().find(same).and_then(|old| Some((old, old.sealed_tokens.as_ref()?)))
     else {
-        return Ok(());
+        return Ok(false);
     };
     let owner = Owner::workspace(&old.workspace_id);
     let key = context.store.vault().opening_key(work, owner, sealed).await?;
@@ -154,7 +160,24 @@ async fn keep_refresh_token(
     grants::adopt_refresh_token(work, new, &sealed, (old.refresh_expires_at, refresh_at)).await?;
     let reauth = old.reauth_at.map(|at| Reauth::new(at, new.issued_at));
     grants::set_reauth(work, (&new.workspace_id, &new.id), reauth).await?;
-    Ok(())
+    Ok(true)
+}
+
+/// The platform is said to give refresh tokens and gave none: the account ends with its access token. The operator
+/// is told, and whoever looks at the account.
+async fn note_no_refresh_token(
+    work: &mut Work,
+    context: &Context,
+    grant: &Grant,
+) -> Result<(), DbError> {
+    tracing::warn!(
+        platform.id = grant.platform,
+        grant.id = %grant.id,
+        "the platform gave no refresh token: the account ends with its access token. Ask for the scope that brings \
+         one, or say `refresh = \"reconsent_only\"` in the platforms file"
+    );
+    let of = (&grant.workspace_id, &grant.id);
+    grants::note_error(work, context.clock(), of, "no_refresh_token").await
 }
 
 async fn upsert(
@@ -163,8 +186,9 @@ async fn upsert(
     connect: &Connect,
     (grant, one, exclusive): (&Grant, &Candidate, bool),
 ) -> Result<Account, Failure> {
-    let missing: Vec<String> =
-        connect.scopes.iter().filter(|scope| !grant.scopes.contains(scope)).cloned().collect();
+    let name = one.username.is_some() || one.display_name.is_some();
+    let brought = Brought { refresh_token: grant.renewable, name };
+    let missing = missing_scopes(&connect.scopes, &grant.scopes, brought);
     let new = Upsert {
         workspace_id: &connect.workspace_id,
         platform: &connect.platform,
@@ -179,7 +203,7 @@ async fn upsert(
         grant_id: &grant.id,
         scopes: &grant.scopes,
         missing_scopes: &missing,
-        metadata: &connect.metadata,
+        metadata: Some(&connect.metadata).filter(|given| **given != json!({})),
         exclusive,
     };
     let account = accounts::upsert(work, context.clock(), &new).await?;
@@ -188,6 +212,9 @@ async fn upsert(
         let place = account_checks::token_place(&account.workspace_id, &account.id);
         let sealed = key.await?.seal(place, token.expose_secret().as_bytes())?;
         account_checks::set_token(work, context.clock(), &account, &sealed).await?;
+    } else if context.platform(&account.platform)?.daily_look {
+        let first = schedule::check_at(&account.id, account.connected_at, LOOKED_AT_EVERY);
+        account_checks::schedule(work, &account, first).await?;
     }
     Ok(account)
 }

@@ -325,7 +325,7 @@ pub async fn expire_ended(context: &Context, grant: &GrantRef) -> Result<Outcome
 ///
 /// # Errors
 /// When the database fails.
-pub(super) async fn expire(
+pub async fn expire(
     work: &mut Work,
     context: &Context,
     grant: &Grant,

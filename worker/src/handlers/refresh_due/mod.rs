@@ -41,7 +41,7 @@ use crate::permits::Permit;
 use claim::{Claim, Claimed};
 use end::FailedRefresh;
 
-pub use end::{expire_ended, note_lapsed};
+pub use end::{expire, expire_ended, note_lapsed};
 
 /// A call to a platform that rotates may take 120 s, after a few seconds of waiting for a permit.
 pub const TERMS: Terms = Terms {
@@ -260,7 +260,7 @@ async fn end_unfit(
 ) -> Result<(), DbError> {
     let renewed = Grant { generation: grant.generation + 1, ..grant.clone() };
     let reason = reason.to_ascii_lowercase();
-    end::expire(work, context, &renewed, (&reason, &Value::Null)).await
+    expire(work, context, &renewed, (&reason, &Value::Null)).await
 }
 
 async fn tell_refreshed(
