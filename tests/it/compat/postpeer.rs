@@ -108,6 +108,22 @@ async fn after_success_the_browser_returns_to_redirect_uri() -> anyhow::Result<(
     app.finish().await
 }
 
+/// `redirectUri` is for a success: a denial is told on a page of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denial_does_not_lead_to_redirect_uri() -> anyhow::Result<()> {
+    let app = dressed(&["X"]).await?;
+    let client = client(&app, "admin").await?;
+    let url = start(&client, "twitter?redirectUri=https://yourapp.com/connected").await?;
+    let callback = latchkey_tests::Person::new("sam")?.deny(text(&url)).await?;
+    let browser = app.browser();
+    let back = browser.open(callback.as_str()).await?.expect(303)?;
+    let page = back.location().unwrap_or_default();
+    assert!(page.contains("/connect/con_"), "{page}");
+    let shown = browser.open(page).await?.expect(200)?;
+    assert!(shown.text.contains("You did not give access"), "{}", shown.text);
+    app.finish().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redirect_uri_the_flow_ends_on_a_page_of_ours() -> anyhow::Result<()> {
     let app = dressed(&["X"]).await?;
@@ -216,6 +232,28 @@ async fn bluesky_takes_an_app_password_and_answers_the_integration() -> anyhow::
         assert_eq!(app.account(text(&made["id"])).await?["status"], "connected");
         assert_eq!(rows(&client, LIST, 1).await?[0]["id"], made["id"]);
     }
+    app.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bluesky_integration_belongs_to_its_profile() -> anyhow::Result<()> {
+    let app = dressed(&["BLUESKY"]).await?;
+    let client = client(&app, "admin").await?;
+    let body = json!({ "name": "Acme Co" });
+    let made = client.post("/v1/profiles/", &body).await?.expect(201)?.json()["profile"].clone();
+    let profile = text(&made["id"]);
+    for (user, path, mut login) in [
+        ("sam", BLUESKY.to_owned(), json!({ "profileId": profile })),
+        ("kim", format!("{BLUESKY}?profileId={profile}"), json!({})),
+    ] {
+        login["identifier"] = json!(format!("{user}.test"));
+        login["password"] = json!(app.sandbox.app_password(user));
+        let made = client.post(&path, &login).await?.expect(200)?.json()["integration"].clone();
+        assert_eq!(text(&made["profileId"]), profile, "{user}");
+    }
+    let login = json!({ "identifier": "ann.test", "password": app.sandbox.app_password("ann"),
+                        "profileId": "prof_01JCZ5M2V8Q4T6W8Y0A2B4C6D8" });
+    problem(&client.post(BLUESKY, &login).await?, 404, "PROFILE_NOT_FOUND");
     app.finish().await
 }
 

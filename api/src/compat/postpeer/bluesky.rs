@@ -8,13 +8,13 @@ use axum::extract::State;
 use latchkey_shared::db::connects::{Connect, ConnectStatus};
 use latchkey_shared::ids::AccountId;
 
-use super::view::{BlueskyLogin, CREDENTIALS, Integration, IntegrationMade};
+use super::view::{BlueskyLogin, BlueskyQuery, CREDENTIALS, Integration, IntegrationMade};
 use super::{DOOR, words};
 use crate::auth::Admin;
 use crate::code::Code;
 use crate::compat;
 use crate::compat::words::Word as _;
-use crate::extract::JsonBody;
+use crate::extract::{JsonBody, Params};
 use crate::idempotency::Once;
 use crate::problem::{Problem, ProblemBody};
 use crate::routes::accounts::{self, AccountView};
@@ -32,10 +32,11 @@ const WAIT: Duration = Duration::from_secs(14);
 /// the account itself is refused. The answer comes within 15 seconds: after a 504 nothing is connected.
 #[utoipa::path(
     post, path = "/v1/connect/bluesky/auth", tag = "Connect", operation_id = "connectBluesky",
-    request_body = BlueskyLogin,
+    params(BlueskyQuery), request_body = BlueskyLogin,
     responses(
         (status = OK, description = "The integration; its `id` is the account's.", body = IntegrationMade),
         (status = BAD_REQUEST, description = "`APP_PASSWORD_REQUIRED`: this is no app password; `INVALID_JSON`, `VALIDATION_FAILED`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = NOT_FOUND, description = "`PROFILE_NOT_FOUND`", body = ProblemBody, content_type = "application/problem+json"),
         (status = CONFLICT, description = "`ACCOUNT_ALREADY_CONNECTED`: the workspace takes one account of each platform.", body = ProblemBody, content_type = "application/problem+json"),
         (status = UNPROCESSABLE_ENTITY, description = "`CONNECT_FAILED`: the detail says why.", body = ProblemBody, content_type = "application/problem+json"),
         (status = INTERNAL_SERVER_ERROR, description = "`PLATFORM_NOT_CONFIGURED`, or a failure of ours.", body = ProblemBody, content_type = "application/problem+json"),
@@ -45,13 +46,15 @@ const WAIT: Duration = Duration::from_secs(14);
 pub(super) async fn connect(
     Admin(caller): Admin,
     State(app): State<Arc<App>>,
+    Params(query): Params<BlueskyQuery>,
     JsonBody(login): JsonBody<BlueskyLogin>,
 ) -> Result<Json<IntegrationMade>, Problem> {
     let workspace = compat::workspace(&app, &caller, None).await?;
-    let BlueskyLogin { identifier, password } = login;
+    let BlueskyLogin { identifier, password, profile_id } = login;
     let request = StartConnect {
         platform: words::Postpeer::Bluesky.ours().to_owned(),
         credentials: Some(Credentials { identifier, password }),
+        profile_id: profile_id.or(query.profile_id),
         ..StartConnect::default()
     };
     let started = start::run(&app, &Once::default(), &workspace, (request, DOOR)).await;

@@ -21,8 +21,11 @@ pub(super) const PARAMETERS: [(&str, &str); 4] = [
     ("/platform", "platform"),
 ];
 /// The same for the body of a Bluesky login.
-pub(super) const CREDENTIALS: [(&str, &str); 2] =
-    [("/credentials/identifier", "/identifier"), ("/credentials/password", "/password")];
+pub(super) const CREDENTIALS: [(&str, &str); 3] = [
+    ("/credentials/identifier", "/identifier"),
+    ("/credentials/password", "/password"),
+    ("/profileId", "/profileId"),
+];
 /// Where a profile keeps what PostPeer calls its description.
 pub(super) const DESCRIPTION: &str = "description";
 
@@ -31,7 +34,7 @@ pub(super) const DESCRIPTION: &str = "description";
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub(super) struct ConnectQuery {
-    /// Where the browser goes in the end.
+    /// Where the browser goes after the account was connected.
     pub(super) redirect_uri: Option<String>,
     /// The profile that the integration shall belong to.
     #[param(value_type = Option<String>)]
@@ -110,6 +113,7 @@ pub(super) struct IntegrationMade {
 
 /// Who the person is at Bluesky.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct BlueskyLogin {
     /// The account's handle or DID.
     #[schema(min_length = 3, max_length = 253, example = "ann.bsky.social")]
@@ -117,6 +121,19 @@ pub(super) struct BlueskyLogin {
     /// An app password.
     #[schema(value_type = String, example = "xxxx-xxxx-xxxx-xxxx", write_only)]
     pub(super) password: SecretString,
+    /// The profile that the integration shall belong to.
+    #[schema(value_type = Option<String>)]
+    pub(super) profile_id: Option<ProfileId>,
+}
+
+/// The same, beside the body.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub(super) struct BlueskyQuery {
+    /// The profile that the integration shall belong to, as for other platforms.
+    #[param(value_type = Option<String>)]
+    pub(super) profile_id: Option<ProfileId>,
 }
 
 /// An app to be made.
