@@ -43,6 +43,9 @@ pub fn check_entry(text: &str) -> Result<Url, &'static str> {
     if url.query().is_some() {
         return Err("must have no query: any query is allowed");
     }
+    if url.fragment().is_some() {
+        return Err("must have no fragment: any fragment is allowed");
+    }
     Ok(url)
 }
 
@@ -72,9 +75,6 @@ fn read(text: &str) -> Result<Url, &'static str> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err("must have no user name and no password");
     }
-    if url.fragment().is_some() {
-        return Err("must have no fragment");
-    }
     if !names_its_host(text, &url) {
         return Err(
             "must begin with scheme, two slashes and the host as it is called, not encoded",
@@ -90,7 +90,7 @@ fn names_its_host(text: &str, url: &Url) -> bool {
     let Some((begin, rest)) = text.split_at_checked(origin.len()) else { return false };
     let default_port = if url.scheme() == "https" { ":443" } else { ":80" };
     let rest = rest.strip_prefix(default_port).filter(|_| url.port().is_none()).unwrap_or(rest);
-    begin.eq_ignore_ascii_case(&origin) && (rest.is_empty() || rest.starts_with(['/', '?']))
+    begin.eq_ignore_ascii_case(&origin) && (rest.is_empty() || rest.starts_with(['/', '?', '#']))
 }
 
 fn same_place(entry: &Url, url: &Url) -> bool {
@@ -112,6 +112,8 @@ mod tests {
             "http://localhost:3000/",
             "http://127.0.0.1/x",
             "http://[::1]:8080/",
+            "https://app.example/#/done",
+            "https://app.example#done",
         ] {
             assert!(check(url, &[]).is_ok(), "{url}");
         }
@@ -125,7 +127,6 @@ mod tests {
             "",
             "https://user@app.example/",
             "https://:secret@app.example/",
-            "https://app.example/#token",
             "data:text/html,x",
         ] {
             assert!(check(url, &[]).is_err(), "{url}");
@@ -136,7 +137,8 @@ mod tests {
     fn a_list_is_kept_to_the_letter_but_for_the_query() {
         let list = ["https://app.example/done".to_owned()];
         assert!(check("https://app.example/done", &list).is_ok());
-        assert!(check("https://APP.example:443/done?a=b", &list).is_ok());
+        assert!(check("https://APP.example:443/done?a=b#c", &list).is_ok());
+        assert!(check_entry("https://app.example/done#c").is_err());
         for url in [
             "https://app.example/done/",
             "https://app.example/done/../other",

@@ -261,6 +261,13 @@ async fn a_platform_s_fragment_does_not_reach_the_application() -> anyhow::Resul
             let location = back.location().unwrap_or_default();
             assert_eq!(location.ends_with('#'), marked, "{location}");
         }
+        let asked =
+            json!({ "platform": platform, "redirectUrl": "https://app.example/?a=b#/done" });
+        let started = app.start_connect(asked).await?;
+        let back = app.approve(&started, &Person::new("sam")?).await?.expect(303)?;
+        let location = back.location().unwrap_or_default();
+        assert!(location.starts_with("https://app.example/?a=b&status=success"), "{location}");
+        assert!(location.ends_with("#/done"), "the application's own stays: {location}");
     }
     app.finish().await
 }

@@ -17,12 +17,11 @@ use serde_json::{Value, json};
 const ULID: &str = "01JCZ5M2V8Q4T6W8Y0A2B4C6D8";
 
 /// Where nobody may be sent.
-const HOSTILE: [&str; 9] = [
+const HOSTILE: [&str; 8] = [
     "javascript:alert(1)",
     "data:text/html,x",
     "http://example.com/",
     "https://user:pw@example.com/",
-    "https://example.com/#fragment",
     "//example.com",
     "/relative",
     "https://",
