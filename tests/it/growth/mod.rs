@@ -31,6 +31,11 @@ async fn flows(app: &TestApp) -> anyhow::Result<Theirs> {
     app.account_until(&sam, |account| account["tokenGeneration"] == 2).await?;
     // The same person once more, whose grants are looked for.
     app.connect("sam").await?;
+    // And more of them, so that the average is that of a usual call: meanwhile the planner moves thousands of grants, and
+    // an insert that finds a full page of an index first clears it of what they left.
+    for number in 0..12 {
+        app.connect(&format!("person-{number}")).await?;
+    }
     Ok(theirs)
 }
 
