@@ -140,3 +140,22 @@ async fn looks_are_spread_over_hours() -> anyhow::Result<()> {
     assert_eq!(app.row(spread).await?, json!({ "within": true, "apart": true }));
     app.finish().await
 }
+
+/// A person's own host answers for itself: what it refuses says nothing of the platform's other accounts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_s_own_host_speaks_for_nobody_else() -> anyhow::Result<()> {
+    let platforms = worn(&["BLUESKY"]).replace("daily_look = false", "daily_look = true");
+    let app = TestApp::start_with(Options { platforms, ..Options::default() }).await?;
+    let sam = connected(&app, ("BLUESKY", "sam"), &json!({})).await?;
+    let expired = json!({ "error": "ExpiredToken", "message": "m" }).to_string();
+    let refused = Fault::Answer { status: 400, headers: [].into(), body: expired };
+    app.sandbox.inject(FaultRule::new(Endpoint::Userinfo, refused));
+    app.clock.advance(TimeDelta::hours(25));
+    app.account_until(&sam, |shown| shown["tokenGeneration"] == 2).await?;
+    app.clock.advance(TimeDelta::minutes(15));
+    app.account_until(&sam, |shown| shown["status"] == "token_expired").await?;
+    let blamed =
+        "SELECT count(*) FILTER (WHERE app_id = '') AS all, count(*) > 0 AS host FROM app_health";
+    assert_eq!(app.row(blamed).await?, json!({ "all": 0, "host": true }));
+    app.finish().await
+}

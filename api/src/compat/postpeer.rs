@@ -84,7 +84,7 @@ fn reword(problem: Problem) -> Problem {
 /// Get a URL to connect an account
 ///
 /// Open it in the person's browser. We take the callback, and lead the browser to `redirectUri`, if one is given, once
-/// the account is connected; what went wrong is told on a page of ours. For `bluesky` the URL is a form of ours that asks for an app password.
+/// the account is connected; our own page says what went wrong. For `bluesky` the URL is our form, which asks for an app password.
 #[utoipa::path(
     get, path = "/v1/connect/{platform}", tag = "Connect", operation_id = "connect",
     params(("platform" = words::Postpeer, Path, description = "The platform"), ConnectQuery),

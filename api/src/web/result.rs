@@ -63,7 +63,7 @@ struct Words {
     connect: &'static str,
     workspace: &'static str,
     accounts: &'static str,
-    /// Whether the redirect is for a success alone: any other end is told on our page.
+    /// Whether the redirect is for a success alone: our page tells any other end.
     of_success: bool,
     platform_word: fn(&str) -> Option<&'static str>,
 }

@@ -1,5 +1,9 @@
 //! Accounts: the connected social accounts.
 
+mod life;
+
+pub use life::{change_scopes, disconnect, expire, recover, rename};
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -387,118 +391,6 @@ pub async fn lock_of_grant(
         .filter(accounts::grant_id.eq(grant))
         .order(accounts::id);
     Ok(rows.select(Account::as_select()).for_update().load(conn).await?)
-}
-
-/// Other scopes than before: what is missing now counts from all that was asked for. Answers the
-/// account as it is now.
-///
-/// # Errors
-/// When the query fails.
-pub async fn change_scopes(
-    conn: &mut AsyncPgConnection,
-    account: &Account,
-    scopes: &[String],
-) -> Result<Account, DbError> {
-    let asked = account.scopes.iter().chain(&account.missing_scopes);
-    // A provider need not repeat these: they are as they were.
-    let unrepeated = |scope: &String| {
-        ["openid", "offline_access"].contains(&scope.as_str())
-            && !account.missing_scopes.contains(scope)
-    };
-    let missing: Vec<&String> =
-        asked.filter(|scope| !scopes.contains(scope) && !unrepeated(scope)).collect();
-    let row = diesel::update(accounts::table)
-        .filter(accounts::workspace_id.eq(&account.workspace_id))
-        .filter(accounts::id.eq(&account.id))
-        .set((accounts::scopes.eq(scopes), accounts::missing_scopes.eq(missing)))
-        .returning(Account::as_returning());
-    Ok(row.get_result(conn).await?)
-}
-
-/// Writes down how the platform names an account now. Answers the account as it is then.
-///
-/// # Errors
-/// When the query fails.
-pub async fn rename(
-    conn: &mut AsyncPgConnection,
-    account: &Account,
-    now: &Identity<'_>,
-) -> Result<Account, DbError> {
-    let row = diesel::update(accounts::table)
-        .filter(accounts::workspace_id.eq(&account.workspace_id))
-        .filter(accounts::id.eq(&account.id))
-        .set((
-            accounts::username.eq(now.username),
-            accounts::display_name.eq(now.display_name),
-            accounts::avatar_url.eq(now.avatar_url),
-        ))
-        .returning(Account::as_returning());
-    Ok(row.get_result(conn).await?)
-}
-
-/// Says that only the person can help.
-///
-/// # Errors
-/// When the query fails.
-pub async fn expire(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    account: &Account,
-    reason: &str,
-) -> Result<bool, DbError> {
-    let rows = diesel::update(accounts::table)
-        .filter(accounts::workspace_id.eq(&account.workspace_id))
-        .filter(accounts::id.eq(&account.id))
-        .filter(accounts::status.eq(AccountStatus::Connected))
-        .set((
-            accounts::status.eq(AccountStatus::TokenExpired),
-            accounts::status_reason.eq(reason),
-            accounts::token_expired_at.eq(now(clock).nullable()),
-        ))
-        .execute(conn);
-    Ok(rows.await? == 1)
-}
-
-/// Brings back what expired, once its grant recovered.
-///
-/// # Errors
-/// When the query fails.
-pub async fn recover(conn: &mut AsyncPgConnection, account: &Account) -> Result<bool, DbError> {
-    let rows = diesel::update(accounts::table)
-        .filter(accounts::workspace_id.eq(&account.workspace_id))
-        .filter(accounts::id.eq(&account.id))
-        .filter(accounts::status.eq(AccountStatus::TokenExpired))
-        .set((
-            accounts::status.eq(AccountStatus::Connected),
-            accounts::status_reason.eq(None::<String>),
-            accounts::token_expired_at.eq(None::<DateTime<Utc>>),
-        ))
-        .execute(conn);
-    Ok(rows.await? == 1)
-}
-
-/// Takes an account out of use, with the receipt as it stands now.
-///
-/// # Errors
-/// When the query fails.
-pub async fn disconnect(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    account: &Account,
-    receipt: Option<&Value>,
-) -> Result<Account, DbError> {
-    let row = diesel::update(accounts::table)
-        .filter(accounts::workspace_id.eq(&account.workspace_id))
-        .filter(accounts::id.eq(&account.id))
-        .set((
-            accounts::status.eq(AccountStatus::Disconnected),
-            accounts::disconnected_at.eq(now(clock).nullable()),
-            accounts::revocation.eq(receipt),
-            accounts::sealed_token.eq(None::<Vec<u8>>),
-            accounts::next_check_at.eq(None::<DateTime<Utc>>),
-        ))
-        .returning(Account::as_returning());
-    Ok(row.get_result(conn).await?)
 }
 
 /// Writes what became of the tokens on the accounts that were disconnected from this grant.

@@ -108,7 +108,7 @@ async fn after_success_the_browser_returns_to_redirect_uri() -> anyhow::Result<(
     app.finish().await
 }
 
-/// `redirectUri` is for a success: a denial is told on a page of ours.
+/// `redirectUri` is for a success: our own page tells a denial.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_denial_does_not_lead_to_redirect_uri() -> anyhow::Result<()> {
     let app = dressed(&["X"]).await?;

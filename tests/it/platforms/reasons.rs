@@ -126,7 +126,7 @@ async fn every_answer_instead_of_an_identity_blames_the_right_party() -> anyhow:
     app.finish().await
 }
 
-/// Google grants what was ticked, and says so: what is missing is told, to the application and on the page.
+/// Google grants what was ticked, and says so: the connect names what is missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_box_left_unticked_is_named() -> anyhow::Result<()> {
     let app = dressed().await?;

@@ -31,7 +31,7 @@ pub fn worn(ids: &[&str]) -> String {
                 "client_id = \"{client_id}\"\nclient_secret = {{ value = \"{client_secret}\" }}\n"
             ),
         };
-        // Whoever asks for a refresh here need not wait for a minute, and no test is looked at by the way.
+        // A test that asks for a refresh need not wait for a minute, and no look comes in between.
         format!(
             "[platforms.{id}]\nbase_url = \"{{sandbox}}\"\nrefresh_spacing_seconds = 0\ndaily_look = false\n{client}"
         )

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_shared::candidates::Candidate;
 use latchkey_shared::db::account_checks::{self, NextCheck};
 use latchkey_shared::db::accounts::{self, Account, Identity};
-use latchkey_shared::db::app_health::{AppHealth, AppKey, Cause};
+use latchkey_shared::db::app_health::{AppHealth, Cause};
 use latchkey_shared::db::grants::{self, Grant, GrantStatus, Refused};
 use latchkey_shared::db::{self, DbError};
 use latchkey_shared::platforms::Platform;
@@ -55,11 +55,11 @@ pub async fn run(context: &Context, account: Account) -> Result<Outcome, Failure
     if grant.is_unanswered() || grant.access_expires_at.is_some_and(|end| end <= now) {
         return another_moment(context, &account, now).await;
     }
-    let app = grant.app_key();
-    let Some(_permit) = context.permit(&app).await else {
+    let Some(_permit) = context.permit(&grant.app_key()).await else {
         return Ok(Outcome::Stale("no permit to call: it comes due again"));
     };
-    let Some(health) = app_health(context, (platform, &app), &account).await? else {
+    let app = refresh_due::app_called(platform, &grant, &tokens);
+    let Some(health) = may_ask(context, &app, &account).await? else {
         return Ok(Outcome::Stale("its app fails: the next probe finds out"));
     };
     let look = Look { account, grant, tokens, health };
@@ -77,18 +77,6 @@ async fn open(context: &Context, account: &Account) -> Result<Option<(Grant, Tok
     let Some(grant) = &account.grant_id else { return Ok(None) };
     let opened = open_grant(context, (&account.workspace_id, grant)).await?;
     Ok(opened.filter(|(grant, _)| grant.status == GrantStatus::Active))
-}
-
-/// How the app's calls went, unless it is braked. A person's own host says nothing of any other.
-async fn app_health(
-    context: &Context,
-    (platform, app): (&Platform, &AppKey),
-    account: &Account,
-) -> Result<Option<AppHealth>, Failure> {
-    if platform.quirks.own_host {
-        return Ok(Some(AppHealth::good(app)));
-    }
-    may_ask(context, app, account).await
 }
 
 async fn another_moment(

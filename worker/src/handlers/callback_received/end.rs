@@ -23,7 +23,7 @@ impl Reason {
     }
 }
 
-/// The platform refuses what the operator set up: the operator is told, and the person's connect ends.
+/// The platform refuses what the operator set up: the log tells the operator, and the person's connect ends.
 pub(super) async fn misconfigured(
     context: &Context,
     connect: &Connect,

@@ -163,8 +163,8 @@ async fn keep_refresh_token(
     Ok(true)
 }
 
-/// The platform is said to give refresh tokens and gave none: the account ends with its access token. The operator
-/// is told, and whoever looks at the account.
+/// The platform is said to give refresh tokens and gave none: the account ends with its access token. The log
+/// tells the operator, and the account's last error tells the application.
 async fn note_no_refresh_token(
     work: &mut Work,
     context: &Context,

@@ -97,7 +97,7 @@ pub async fn claim(
         work.commit().await?;
         return Ok(Claim::Stale("its tokens cannot be decrypted"));
     };
-    let app = app_of(platform, &grant, &tokens);
+    let app = app_called(platform, &grant, &tokens);
     let health = app_health::find(&mut work, &app).await?;
     let health = health.unwrap_or_else(|| AppHealth::good(&app));
     if let Some(why) = app_waits(context, &mut work, &grant, &health).await? {
@@ -242,7 +242,8 @@ pub(super) fn slow_down(context: &Context, grant: &Grant, app: &AppKey) {
 }
 
 /// The platform app that a call counts for. Where persons have hosts of their own, that is the host.
-fn app_of(platform: &Platform, grant: &Grant, tokens: &TokenSet) -> AppKey {
+#[must_use]
+pub fn app_called(platform: &Platform, grant: &Grant, tokens: &TokenSet) -> AppKey {
     match tokens.host.as_ref().and_then(|host| host.host_str()) {
         Some(host) if platform.quirks.own_host => AppKey::of_host(&platform.id, host),
         _ => grant.app_key(),

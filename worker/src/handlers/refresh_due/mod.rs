@@ -41,6 +41,7 @@ use crate::permits::Permit;
 use claim::{Claim, Claimed};
 use end::FailedRefresh;
 
+pub use claim::app_called;
 pub use end::{expire, expire_ended, note_lapsed};
 
 /// A call to a platform that rotates may take 120 s, after a few seconds of waiting for a permit.
