@@ -32,6 +32,9 @@ impl Credentials {
 /// Why there is no client to speak with.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
+    /// No app is named, and the operator has no client of the platform (any more).
+    #[error("the platforms file names no client of this platform")]
+    NoClient,
     /// The customer's app is gone, or out of this workspace's reach.
     #[error("the app is not there any more")]
     AppGone,
@@ -54,9 +57,10 @@ pub async fn resolve(
     (workspace, app): (&WorkspaceId, Option<&AppId>),
 ) -> Result<Credentials, CredentialsError> {
     let Some(app) = app else {
+        let client = platform.client.clone().ok_or(CredentialsError::NoClient)?;
         return Ok(Credentials {
-            client_id: platform.client_id.clone(),
-            client_secret: platform.client_secret.clone(),
+            client_id: client.id,
+            client_secret: client.secret,
             older_secret: None,
         });
     };

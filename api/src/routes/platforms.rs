@@ -29,7 +29,7 @@ pub(crate) struct PlatformView {
     /// `app_password` (a connect is started with `credentials`).
     #[schema(example = "authorization_code")]
     pub(crate) flow: &'static str,
-    /// Whether the operator has given credentials: only then can it be connected.
+    /// Whether the operator has a client there, or needs none. Where not, connects go through an app of your own.
     pub(crate) configured: bool,
     /// What is asked for unless a connect says otherwise.
     pub(crate) default_scopes: Vec<String>,
@@ -56,7 +56,7 @@ pub(crate) struct RevocationView {
 }
 
 impl PlatformView {
-    /// A built-in platform that nobody has configured.
+    /// A built-in platform that has no place here.
     fn of_spec(spec: &Spec) -> Self {
         Self {
             id: spec.id.to_owned(),
@@ -79,7 +79,7 @@ impl PlatformView {
             id: platform.id.clone(),
             name: platform.name.clone(),
             flow: platform.flow.as_str(),
-            configured: true,
+            configured: platform.client.is_some(),
             default_scopes: platform.default_scopes.clone(),
             scopes_fixed: platform.quirks.scopes_fixed,
             accounts: accounts(platform.quirks),

@@ -6,6 +6,7 @@ use latchkey_shared::authorize::{self, Request};
 use latchkey_shared::db::connects::{self, Connect};
 use latchkey_shared::db::{apps, workspaces};
 use latchkey_shared::keyring::{Owner, Place};
+use latchkey_shared::operations::start_connect::operator_client;
 use latchkey_shared::platforms::Platform;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
@@ -71,7 +72,9 @@ async fn client_id(
     connect: &Connect,
     platform: &Platform,
 ) -> Result<String, Problem> {
-    let Some(app) = &connect.app_id else { return Ok(platform.client_id.clone()) };
+    let Some(app) = &connect.app_id else {
+        return Ok(operator_client(platform)?.id.clone());
+    };
     let organisation = workspaces::organisation_of(conn, &connect.workspace_id).await?;
     let app = apps::find(conn, &organisation, &connect.workspace_id, app).await?;
     app.map(|app| app.client_id).ok_or_else(|| Problem::new(Code::AppNotFound, ""))

@@ -9,7 +9,9 @@ use url::Url;
 use super::endpoints::{EndpointSource, Endpoints};
 use super::provider::{self, AUTHORIZE_RESERVED};
 use super::section::Section;
-use super::{ClientAuth, DirectorySettings, Flow, Pkce, Platform, Spec, atproto, bluesky};
+use super::{
+    ClientAuth, DirectorySettings, Flow, OperatorClient, Pkce, Platform, Spec, atproto, bluesky,
+};
 
 /// Reads the section; `None` when it has problems, which are noted there.
 pub(super) fn read(spec: &'static Spec, section: &mut Section<'_>) -> Option<Platform> {
@@ -28,12 +30,9 @@ pub(super) fn read(spec: &'static Spec, section: &mut Section<'_>) -> Option<Pla
         (_, usual) => usual,
     };
     let given = section.parameters("authorize_parameters", AUTHORIZE_RESERVED);
-    let (client_id, client_secret) = match spec.client_auth {
-        Some(_) => (
-            section.need_text("client_id", "give the id of your OAuth client there"),
-            section.secret("client_secret"),
-        ),
-        None => (Some(String::new()), Some("".into())),
+    let client = match spec.client_auth {
+        Some(_) => provider::client(section),
+        None => Some(Some(OperatorClient::default())),
     };
     Some(Platform {
         id: spec.id.to_owned(),
@@ -58,8 +57,7 @@ pub(super) fn read(spec: &'static Spec, section: &mut Section<'_>) -> Option<Pla
         identity_mapping: spec.identity_mapping.owned(),
         quirks: &spec.quirks,
         directory,
-        client_id: client_id?,
-        client_secret: client_secret?,
+        client: client?,
     })
 }
 
@@ -89,7 +87,7 @@ struct Places {
 
 impl Places {
     fn read(spec: &Spec, section: &mut Section<'_>, version: &str) -> Self {
-        if !spec.urls.token.starts_with("https://") {
+        if !spec.has_address() {
             section.require("base_url", "say where the platform is");
         }
         Self { base: section.url("base_url"), version: version.to_owned() }

@@ -36,10 +36,12 @@ pub use quirks::Quirks;
 pub use registry::{Platforms, PlatformsError};
 pub use scopes::{Brought, missing_scopes};
 pub use vocabulary::{
-    ClientAuth, Flow, IdentityMapping, Pkce, Platform, Reach, RefreshModel, Spec, Urls,
+    ClientAuth, Flow, IdentityMapping, OperatorClient, Pkce, Platform, Reach, RefreshModel, Spec,
+    Urls,
 };
 
-/// The platforms that are built in; each is usable once the platforms file names its credentials.
+/// The platforms that are built in. Each is open to apps of customers, and to everybody once the platforms file names
+/// the operator's client.
 pub const BUILT_IN: &[Spec] = &[
     x::X,
     linkedin_person::LINKEDIN_PERSON,

@@ -10,7 +10,9 @@ use serde::Deserialize;
 
 use super::endpoints::{self, EndpointSource, Given};
 use super::section::Section;
-use super::{ClientAuth, Flow, IdentityMapping, Pkce, Platform, Quirks, Reach, RefreshModel};
+use super::{
+    ClientAuth, Flow, IdentityMapping, OperatorClient, Pkce, Platform, Quirks, Reach, RefreshModel,
+};
 
 /// What Latchkey says itself at the authorize URL (RFC 6749 §4.1.1, RFC 7636 §4.3); another response
 /// mode would not lead back to the callback.
@@ -35,6 +37,9 @@ const TOKEN_RESERVED: &[&str] = &[
     "client_secret",
 ];
 
+/// The key of a section that names no client of the operator.
+pub(super) const OWN_APPS_ONLY: &str = "own_apps_only";
+
 /// Whether a provider may be called so: the id stands in addresses, metrics and rows.
 pub(super) fn is_id(id: &str) -> bool {
     let part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
@@ -49,8 +54,7 @@ pub(super) fn read(id: &str, section: &mut Section<'_>) -> Option<Platform> {
     let has_issuer = section.has("issuer");
     let issuer = issuer(section);
     let given = given(section, has_issuer);
-    let client_id = section.need_text("client_id", "give the id of your OAuth client there");
-    let client_secret = section.secret("client_secret");
+    let client = client(section);
     let client_auth = section.take("client_authentication", "must be \"basic\" or \"body\"");
     let pkce = section.take("pkce", "must be true or false");
     section.require("scopes", "list what to ask for; [] if the provider has no scopes");
@@ -88,9 +92,19 @@ pub(super) fn read(id: &str, section: &mut Section<'_>) -> Option<Platform> {
         identity_mapping,
         quirks: &Quirks::STANDARD,
         directory: None,
-        client_id: client_id?,
-        client_secret: client_secret?,
+        client: client?,
     })
+}
+
+/// The operator's client, unless the section says that there is none.
+#[expect(clippy::option_option, reason = "the outer one is a problem that was noted")]
+pub(super) fn client(section: &mut Section<'_>) -> Option<Option<OperatorClient>> {
+    if section.take(OWN_APPS_ONLY, "must be true or false") == Some(true) {
+        return Some(None);
+    }
+    let id = section.need_text("client_id", "give the id of your OAuth client there");
+    let secret = section.secret("client_secret");
+    Some(Some(OperatorClient { id: id?, secret: secret? }))
 }
 
 fn separator(section: &mut Section<'_>) -> Option<String> {

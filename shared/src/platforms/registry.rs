@@ -15,6 +15,7 @@ use std::sync::Arc;
 use toml::{Table, Value};
 
 use super::endpoints::EndpointSource;
+use super::provider::OWN_APPS_ONLY;
 use super::section::Section;
 use super::{
     BUILT_IN, DirectorySettings, DiscoveryError, Endpoints, Platform, built_in, discovery,
@@ -84,7 +85,7 @@ impl Platforms {
         let said = |(id, value): (&String, &Value)| value.get("scopes").map(|_| id.clone());
         let said = sections.iter().filter_map(said).collect();
         let mut configured = BTreeMap::new();
-        for (id, value) in sections {
+        for (id, value) in with_those_of_apps(sections) {
             if let Some(platform) = read(&id, value, &mut problems) {
                 configured.insert(id, platform);
             }
@@ -153,6 +154,15 @@ fn malformed(text: &str, error: &toml::de::Error) -> PlatformsError {
 
 fn is_built_in(id: &str) -> bool {
     BUILT_IN.iter().any(|spec| spec.id == id)
+}
+
+/// A built-in platform without a section is open to apps of customers, if their people are asked at the vendor's.
+fn with_those_of_apps(mut sections: Table) -> Table {
+    let own_apps_only = Table::from_iter([(OWN_APPS_ONLY.to_owned(), true.into())]);
+    for spec in BUILT_IN.iter().filter(|spec| spec.has_clients() && spec.has_address()) {
+        sections.entry(spec.id).or_insert_with(|| own_apps_only.clone().into());
+    }
+    sections
 }
 
 fn read(id: &str, value: Value, problems: &mut Vec<String>) -> Option<Platform> {
@@ -258,6 +268,34 @@ mod tests {
         ] {
             assert!(built_in("X", wrong).is_err(), "{wrong}");
         }
+    }
+
+    /// Customers bring their own clients; nobody else is led to a platform that the operator knows nothing of.
+    #[test]
+    fn without_a_section_a_built_in_platform_is_open_to_apps_of_customers() {
+        let platforms = Platforms::parse("").unwrap();
+        let open: Vec<&str> = BUILT_IN
+            .iter()
+            .filter(|spec| platforms.get(spec.id).is_some_and(|platform| platform.client.is_none()))
+            .map(|spec| spec.id)
+            .collect();
+        assert_eq!(open.len(), BUILT_IN.len() - 2, "{open:?}");
+        assert!(!open.contains(&"SANDBOX"), "nobody knows where it is");
+        assert!(!open.contains(&"BLUESKY"), "it has no clients");
+    }
+
+    #[test]
+    fn a_section_may_be_for_apps_of_customers_alone() {
+        let text = "[platforms.X]\nown_apps_only = true\nscopes = [\"tweet.read\"]";
+        let platforms = Platforms::parse(text).unwrap();
+        let x = platforms.get("X").unwrap();
+        assert!(x.client.is_none());
+        assert_eq!(x.default_scopes, ["tweet.read"]);
+        let told = problems(&[("X", "own_apps_only = true")]);
+        assert!(told.contains("`client_id` is unknown here"), "a client that is not used: {told}");
+        let told =
+            Platforms::parse("[platforms.X]\nown_apps_only = false").unwrap_err().to_string();
+        assert!(told.contains("[platforms.X] `client_id` is missing"), "{told}");
     }
 
     #[tokio::test]

@@ -14,7 +14,8 @@ pub(super) fn agree(
 ) {
     let mut clients: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for platform in configured.values().filter(|platform| platform.quirks.scopes_fixed) {
-        let client = (platform.vendor().to_owned(), platform.client_id.clone());
+        let Some(client) = &platform.client else { continue };
+        let client = (platform.vendor().to_owned(), client.id.clone());
         clients.entry(client).or_default().push(platform.id.clone());
     }
     for ids in clients.into_values().filter(|ids| ids.len() > 1) {

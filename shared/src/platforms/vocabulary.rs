@@ -255,6 +255,20 @@ pub struct Spec {
     pub quirks: Quirks,
 }
 
+impl Spec {
+    /// Whether clients are registered there.
+    #[must_use]
+    pub fn has_clients(&self) -> bool {
+        self.client_auth.is_some()
+    }
+
+    /// Whether it is known where it is: where not, the operator says so.
+    #[must_use]
+    pub fn has_address(&self) -> bool {
+        self.urls.token.starts_with("https://")
+    }
+}
+
 /// A platform that is ready for use: its description with the operator's settings.
 #[derive(Clone, Debug)]
 pub struct Platform {
@@ -301,10 +315,17 @@ pub struct Platform {
     pub quirks: &'static Quirks,
     /// How a person's host is found, where persons have hosts of their own.
     pub directory: Option<DirectorySettings>,
-    /// The installation's own OAuth client there; empty where no client is registered.
-    pub client_id: String,
+    /// The operator's OAuth client there; `None`: accounts are connected through apps of customers alone.
+    pub client: Option<OperatorClient>,
+}
+
+/// An OAuth client of the operator; empty where a platform has no clients.
+#[derive(Clone, Debug, Default)]
+pub struct OperatorClient {
+    /// Its id.
+    pub id: String,
     /// Its secret.
-    pub client_secret: SecretString,
+    pub secret: SecretString,
 }
 
 impl Platform {

@@ -38,3 +38,14 @@ pub fn worn(ids: &[&str]) -> String {
     };
     ids.iter().map(section).collect()
 }
+
+/// The same where the operator has no client: customers bring their own.
+#[must_use]
+pub fn worn_for_own_apps(ids: &[&str]) -> String {
+    let section = |id: &&str| {
+        format!(
+            "[platforms.{id}]\nbase_url = \"{{sandbox}}\"\nrefresh_spacing_seconds = 0\ndaily_look = false\nown_apps_only = true\n"
+        )
+    };
+    ids.iter().map(section).collect()
+}
