@@ -48,6 +48,12 @@ struct Turn {
     kept: Arc<AtomicBool>,
 }
 
+/// How a refusal is written for the product that the request speaks as: as it is written it is kept.
+#[derive(Clone)]
+pub(crate) struct InWords(pub(crate) Arc<Write>);
+
+type Write = dyn Fn(Response, &str) -> Response + Send + Sync;
+
 /// What is kept, sealed. The rest of an answer's headers are its own each time.
 #[derive(Deserialize, Serialize)]
 struct KeptAnswer {
@@ -82,6 +88,21 @@ impl Once {
         }
         turn.kept.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Keeps the answer of what changes nothing, or nothing more when it is repeated. If that fails, a repeated request
+    /// runs again.
+    pub(crate) async fn keep_alone(
+        &self,
+        app: &App,
+        (status, body): (StatusCode, &impl Serialize),
+    ) {
+        let Some(turn) = &self.0 else { return };
+        let kept = async { turn.write_alone(app, &KeptAnswer::of(status, body)?).await };
+        match kept.await {
+            Ok(_) => turn.kept.store(true, Ordering::Relaxed),
+            Err(problem) => tracing::warn!("an answer is not kept: {problem:?}"),
+        }
     }
 
     /// Replaces the kept answer by what came of it while the request waited. If that fails, a repeated
@@ -145,9 +166,14 @@ pub(crate) async fn run(
     let turn = Turn { row, number, kept: Arc::default() };
     parts.extensions.insert(turn.clone());
     let request_id = parts.extensions.get::<RequestId>().cloned();
+    let words = parts.extensions.get::<InWords>().cloned();
     let response = next.run(Request::from_parts(parts, body.into())).await;
     let name = request_id.as_ref().map_or("", RequestId::as_str);
-    Ok(turn.end(app, Problem::write(response, name)).await)
+    let response = match words {
+        Some(InWords(write)) => write(response, name),
+        None => Problem::write(response, name),
+    };
+    Ok(turn.end(app, response).await)
 }
 
 fn running(seconds: i64) -> Problem {

@@ -20,32 +20,10 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
-/// Whether a POST may be repeated by an `Idempotency-Key`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Repeats {
-    /// As the native API has it.
-    ByKey,
-    /// Every request is one of its own: the dialects' products know no such header.
-    Never,
-}
-
 /// Lets a request through to its handler, which finds the [`Caller`] in the extensions.
 pub(crate) async fn run(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    gate(&app, Repeats::ByKey, request, next).await
-}
-
-/// The same before the routes of a dialect.
-pub(crate) async fn run_dialect(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    gate(&app, Repeats::Never, request, next).await
-}
-
-async fn gate(app: &App, repeats: Repeats, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let (caller, standing) = match Caller::admit(&parts, app).await {
+    let (caller, standing) = match Caller::admit(&parts, &app).await {
         Ok(admitted) => admitted,
         Err(problem) => return problem.into_response(),
     };
@@ -53,7 +31,7 @@ async fn gate(app: &App, repeats: Repeats, request: Request, next: Next) -> Resp
     let request = Request::from_parts(parts, body);
     let answered = match standing.and_then(|standing| standing.retry_after) {
         Some(seconds) => Err(too_many(standing.map_or(0, |standing| standing.limit), seconds)),
-        None => answer(app, (&caller, repeats), request, next).await,
+        None => answer(&app, &caller, request, next).await,
     };
     let mut response = answered.unwrap_or_else(Problem::into_response);
     if let Some(standing) = standing {
@@ -64,7 +42,7 @@ async fn gate(app: &App, repeats: Repeats, request: Request, next: Next) -> Resp
 
 async fn answer(
     app: &App,
-    (caller, repeats): (&Caller, Repeats),
+    caller: &Caller,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
@@ -72,10 +50,7 @@ async fn answer(
         return Ok(next.run(request).await);
     }
     check_room(app, &caller.organisation_id).await?;
-    match repeats {
-        Repeats::ByKey => idempotency::run(app, caller, request, next).await,
-        Repeats::Never => Ok(next.run(request).await),
-    }
+    idempotency::run(app, caller, request, next).await
 }
 
 /// # Errors

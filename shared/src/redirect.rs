@@ -18,7 +18,9 @@ pub fn check(text: &str, allowlist: &[String]) -> Result<Url, &'static str> {
         return match url.scheme() {
             "https" => Ok(url),
             _ if is_loopback(&url) => Ok(url),
-            _ => Err("must be https, or http on a loopback address"),
+            _ => Err(
+                "must be https, or http on a loopback address, unless the workspace's redirectAllowlist names it",
+            ),
         };
     }
     let listed = allowlist

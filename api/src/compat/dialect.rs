@@ -14,6 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::openapi;
 use crate::code::Code;
+use crate::idempotency::InWords;
 use crate::keyed;
 use crate::problem::Problem;
 use crate::request::RequestId;
@@ -73,7 +74,7 @@ impl Dialect {
     pub(super) fn router(&'static self, app: &Arc<App>) -> Router<Arc<App>> {
         let (keyed, _) = (self.keyed)().split_for_parts();
         let (open, _) = (self.open)().split_for_parts();
-        let gate = from_fn_with_state(app.clone(), keyed::run_dialect);
+        let gate = from_fn_with_state(app.clone(), keyed::run);
         let routes = keyed.route_layer(gate).merge(open);
         let routes =
             if self.base.is_empty() { routes } else { Router::new().nest(self.base, routes) };
@@ -94,7 +95,14 @@ impl Dialect {
         }
         let request_id = request.extensions().get::<RequestId>().cloned();
         let request_id = request_id.as_ref().map_or("", RequestId::as_str);
-        let mut response = next.run(request).await;
+        let write = move |response: Response, request_id: &str| self.write(response, request_id);
+        request.extensions_mut().insert(InWords(Arc::new(write)));
+        let response = next.run(request).await;
+        self.write(response, request_id)
+    }
+
+    /// Writes the refusal that is on a response, if there is one.
+    fn write(&self, mut response: Response, request_id: &str) -> Response {
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             let problem = self.say(problem);
             *response.status_mut() = problem.status();

@@ -13,6 +13,9 @@ use utoipa_axum::router::OpenApiRouter;
 use super::dialect::{Dialect, Errors, Key};
 use crate::state::App;
 
+const REPEATS: &str = " A POST may carry an `Idempotency-Key`: with the same key and body it runs once within 24 hours, and is answered \
+                       the same.";
+
 /// The whole document of a dialect.
 pub(super) fn document(dialect: &Dialect) -> OpenApi {
     let mut keyed = (dialect.keyed)().into_openapi();
@@ -28,6 +31,9 @@ pub(super) fn document(dialect: &Dialect) -> OpenApi {
     let mut document = base.into_openapi();
     document.merge(keyed);
     document.merge(open);
+    if document.paths.paths.values().any(|item| item.post.is_some()) {
+        document.info.description.get_or_insert_default().push_str(REPEATS);
+    }
     document.info.version = env!("CARGO_PKG_VERSION").to_owned();
     let components = document.components.get_or_insert_with(Components::new);
     components.add_security_scheme(dialect.key.scheme, scheme(&dialect.key));

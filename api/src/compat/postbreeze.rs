@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::{Json, Router};
 use latchkey_shared::db::connects::ResultFormat;
 use latchkey_shared::db::workspaces::Workspace;
+use latchkey_shared::ids::AccountId;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -18,12 +19,13 @@ use super::{lists, url_of, words};
 use crate::auth::{Admin, Caller, Viewer};
 use crate::code::Code;
 use crate::compat::words::Word as _;
-use crate::extract::{JsonBody, Params};
+use crate::extract::{Ids, JsonBody, Params};
 use crate::idempotency::Once;
 use crate::problem::Problem;
-use crate::routes::connects::{Door, StartConnect, start};
+use crate::routes::accounts;
+use crate::routes::connects::{Door, StartConnect, StartedConnect, start};
 use crate::state::App;
-use view::{Channel, ConnectChannel, Error, ListChannels, StartedChannel};
+use view::{Channel, ConnectChannel, Error, InWorkspace, StartedChannel};
 
 pub(super) static DIALECT: Dialect = Dialect {
     name: "postbreeze",
@@ -32,7 +34,12 @@ pub(super) static DIALECT: Dialect = Dialect {
     errors: Errors { kind: "application/json", schema: "Error", form: view::form },
     reword,
     describe: Base::openapi,
-    keyed: || OpenApiRouter::new().routes(routes!(connect)).routes(routes!(list)),
+    keyed: || {
+        OpenApiRouter::new()
+            .routes(routes!(connect))
+            .routes(routes!(list))
+            .routes(routes!(disconnect))
+    },
     open: OpenApiRouter::new,
     beside: Router::new,
 };
@@ -51,9 +58,6 @@ struct Base;
 fn reword(problem: Problem) -> Problem {
     match problem.code() {
         Code::PlatformNotConfigured => problem.answered(StatusCode::BAD_REQUEST),
-        Code::AccountAlreadyConnected => problem.worded(
-            "The workspace has an account of this platform already: disconnect it first, or use another workspace.",
-        ),
         _ => problem,
     }
 }
@@ -73,7 +77,8 @@ async fn workspace(app: &App, caller: &Caller, named: Option<&str>) -> Result<Wo
 ///
 /// Open `authorizeUrl` in the person's browser. It works once, and for a few minutes. A workspace has one
 /// account of each platform: while one is connected this is refused, and one whose token has expired is
-/// reconnected. For BLUESKY the URL is a form of ours that asks for an app password.
+/// reconnected, by its owner. Where another person came last, this is refused for an hour, and the message names the
+/// account: disconnect it to connect another. For BLUESKY the URL is a form of ours that asks for an app password.
 #[utoipa::path(
     post, path = "/social-accounts/connect", tag = "Channels", operation_id = "SocialAccountsV1Controller_connect",
     request_body = ConnectChannel,
@@ -86,16 +91,19 @@ async fn workspace(app: &App, caller: &Caller, named: Option<&str>) -> Result<Wo
 async fn connect(
     Admin(caller): Admin,
     State(app): State<Arc<App>>,
+    once: Once,
     JsonBody(wanted): JsonBody<ConnectChannel>,
 ) -> Result<(StatusCode, Json<StartedChannel>), Problem> {
     let workspace = workspace(&app, &caller, Some(&wanted.workspace_id)).await?;
     let request =
         StartConnect { platform: wanted.platform.ours().to_owned(), ..StartConnect::default() };
     let door = Door { result_format: ResultFormat::Native, exclusive: true };
-    let started = start::run(&app, &Once::default(), &workspace, (request, door)).await?;
-    let authorize_url = url_of(&started)?;
-    let state = started.state.unwrap_or_default();
-    Ok((StatusCode::CREATED, Json(StartedChannel { authorize_url, state })))
+    let answer = |started: StartedConnect| {
+        let authorize_url = url_of(&started)?;
+        let state = started.state.unwrap_or_default();
+        Ok((StatusCode::CREATED, StartedChannel { authorize_url, state }))
+    };
+    start::run(&app, &once, &workspace, (request, door), answer).await
 }
 
 /// List connected channels
@@ -103,16 +111,36 @@ async fn connect(
 /// Those of the workspace, the newest first; disconnected ones are left out.
 #[utoipa::path(
     get, path = "/social-accounts", tag = "Channels", operation_id = "SocialAccountsV1Controller_list",
-    params(ListChannels),
+    params(InWorkspace),
     responses((status = OK, description = "The channels.", body = Vec<Channel>)),
 )]
 async fn list(
     Viewer(caller): Viewer,
     State(app): State<Arc<App>>,
-    Params(query): Params<ListChannels>,
+    Params(query): Params<InWorkspace>,
 ) -> Result<Json<Vec<Channel>>, Problem> {
     let workspace = workspace(&app, &caller, query.workspace_id.as_deref()).await?;
     let accounts = lists::accounts(&app, &caller, &workspace, None).await?;
     let rows = accounts.into_iter().rev();
     Ok(Json(rows.filter_map(Channel::of).collect()))
+}
+
+/// Disconnect a channel
+///
+/// Its tokens are out of use at once, and revoked at the platform where that is possible. A later connect of the same
+/// person brings it back under the same id. An addition of ours.
+#[utoipa::path(
+    delete, path = "/social-accounts/{id}", tag = "Channels", operation_id = "disconnectChannel",
+    params(("id" = String, Path, description = "The channel"), InWorkspace),
+    responses((status = NO_CONTENT, description = "Disconnected, also if it was before.")),
+)]
+async fn disconnect(
+    Admin(caller): Admin,
+    State(app): State<Arc<App>>,
+    Ids(id): Ids<AccountId>,
+    Params(query): Params<InWorkspace>,
+) -> Result<StatusCode, Problem> {
+    let workspace = workspace(&app, &caller, query.workspace_id.as_deref()).await?;
+    accounts::disconnect::run(&app, &caller, (&workspace.id, &id)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Json, Router, routing};
 use latchkey_shared::db::connects::ResultFormat;
+use latchkey_shared::ids::AccountId;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -25,9 +26,10 @@ use crate::extract::{Ids, Params};
 use crate::idempotency::Once;
 use crate::keyed;
 use crate::problem::{FieldError, Problem, ProblemBody};
-use crate::routes::connects::{Door, StartConnect, start};
+use crate::routes::accounts;
+use crate::routes::connects::{Door, StartConnect, StartedConnect, start};
 use crate::state::App;
-use view::{ConnectQuery, ConnectUrl, Integration, IntegrationList, IntegrationsQuery};
+use view::{ConnectQuery, ConnectUrl, Done, Integration, IntegrationList, IntegrationsQuery};
 
 pub(super) static DIALECT: Dialect = Dialect {
     name: "postpeer",
@@ -40,6 +42,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         OpenApiRouter::new()
             .routes(routes!(list))
             .routes(routes!(connect))
+            .routes(routes!(disconnect))
             .routes(routes!(bluesky::connect))
             .routes(routes!(apps::create, apps::list))
             .route("/v1/apps", routing::get(apps::list).post(apps::create))
@@ -93,7 +96,7 @@ fn reword(problem: Problem) -> Problem {
         (status = FORBIDDEN, description = "`PLATFORM_UNKNOWN`: this platform is not available; or the key's role or reach does not allow this.", body = ProblemBody, content_type = "application/problem+json"),
         (status = NOT_FOUND, description = "`PROFILE_NOT_FOUND`, `APP_NOT_FOUND`", body = ProblemBody, content_type = "application/problem+json"),
         (status = CONFLICT, description = "`ACCOUNT_ALREADY_CONNECTED`: the workspace takes one account of each platform.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = INTERNAL_SERVER_ERROR, description = "`PLATFORM_NOT_CONFIGURED`: the operator has given no credentials for this platform; or a failure of ours.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = INTERNAL_SERVER_ERROR, description = "`PLATFORM_NOT_CONFIGURED`: the operator has given no credentials for this platform, and no app of your own is named; or a failure of ours.", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 async fn connect(
@@ -112,10 +115,12 @@ async fn connect(
         app_id: query.app_id,
         ..StartConnect::default()
     };
-    let started = start::run(&app, &Once::default(), &workspace, (request, DOOR)).await;
-    let started =
-        started.map_err(|problem| problem.about(|field| field.in_query(&view::PARAMETERS)));
-    Ok(Json(ConnectUrl { url: url_of(&started?)? }))
+    let answer =
+        |started: StartedConnect| Ok((StatusCode::OK, ConnectUrl { url: url_of(&started)? }));
+    let started = start::run(&app, &Once::default(), &workspace, (request, DOOR), answer).await;
+    let (_, url) =
+        started.map_err(|problem| problem.about(|field| field.in_query(&view::PARAMETERS)))?;
+    Ok(url)
 }
 
 fn not_available() -> Problem {
@@ -141,4 +146,23 @@ async fn list(
     let accounts = lists::accounts(&app, &caller, &workspace, query.profile_id).await?;
     let integrations: Vec<_> = accounts.into_iter().rev().filter_map(Integration::of).collect();
     Ok(Json(IntegrationList { success: true, total: integrations.len(), integrations }))
+}
+
+/// Disconnect an integration
+///
+/// Its tokens are out of use at once, and revoked at the platform where that is possible. A later connect of the same
+/// person brings it back under the same id. An addition of ours.
+#[utoipa::path(
+    delete, path = "/v1/connect/integrations/{id}", tag = "Connect", operation_id = "disconnectIntegration",
+    params(("id" = String, Path, description = "The integration")),
+    responses((status = OK, description = "Disconnected, also if it was before.", body = Done)),
+)]
+async fn disconnect(
+    Admin(caller): Admin,
+    State(app): State<Arc<App>>,
+    Ids(id): Ids<AccountId>,
+) -> Result<Json<Done>, Problem> {
+    let workspace = super::workspace(&app, &caller, None).await?;
+    accounts::disconnect::run(&app, &caller, (&workspace.id, &id)).await?;
+    Ok(Json(Done { success: true }))
 }

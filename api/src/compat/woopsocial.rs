@@ -5,6 +5,7 @@ mod view;
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::{Json, Router};
 use latchkey_shared::db::connects::ResultFormat;
 use latchkey_shared::db::workspaces::Workspace;
@@ -20,7 +21,7 @@ use crate::compat::words::Word as _;
 use crate::extract::{JsonBody, Params};
 use crate::idempotency::Once;
 use crate::problem::{FieldError, Problem, ProblemBody};
-use crate::routes::connects::{Door, StartConnect, start};
+use crate::routes::connects::{Door, StartConnect, StartedConnect, start};
 use crate::state::App;
 use view::{
     Authorization, CreateAuthorization, Health, ListAccounts, Project, ProjectList, SocialAccount,
@@ -88,8 +89,9 @@ async fn project(app: &App, caller: &Caller, named: Option<&str>) -> Result<Work
 async fn authorize(
     Admin(caller): Admin,
     State(app): State<Arc<App>>,
+    once: Once,
     JsonBody(wanted): JsonBody<CreateAuthorization>,
-) -> Result<Json<Authorization>, Problem> {
+) -> Result<(StatusCode, Json<Authorization>), Problem> {
     let project = project(&app, &caller, Some(&wanted.project_id)).await;
     let project = project.map_err(|problem| match problem.code() {
         Code::WorkspaceNotFound => problem.at("/projectId"),
@@ -101,8 +103,9 @@ async fn authorize(
         ..StartConnect::default()
     };
     let door = Door { result_format: ResultFormat::Woopsocial, exclusive: false };
-    let started = start::run(&app, &Once::default(), &project, (request, door)).await?;
-    Ok(Json(Authorization { url: url_of(&started)? }))
+    let answer =
+        |started: StartedConnect| Ok((StatusCode::OK, Authorization { url: url_of(&started)? }));
+    start::run(&app, &once, &project, (request, door), answer).await
 }
 
 /// List connected accounts

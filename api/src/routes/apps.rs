@@ -1,6 +1,7 @@
 //! `/v1/apps`: OAuth clients that customers registered at a platform themselves. No answer shows a
 //! secret.
 
+pub(crate) mod deletion;
 mod scopes;
 pub(crate) mod secrets;
 pub(crate) mod view;
@@ -14,13 +15,12 @@ use latchkey_shared::db::apps::{self, AppDoor, NewApp};
 use latchkey_shared::ids::{AppId, AppSecretId, WorkspaceId};
 use latchkey_shared::platforms::Flow;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub(crate) use view::{AppView, SecretView};
 
 use crate::auth::{Caller, Owner};
-use crate::code::Code;
 use crate::extract::{Ids, JsonBody, Params};
 use crate::idempotency::Once;
 use crate::pagination::{List, PageQuery, Wanted};
@@ -73,13 +73,14 @@ pub(crate) struct AddSecret {
     client_secret: SecretString,
 }
 
-/// Makes an app; `door` says through whose API.
-pub(crate) async fn make(
+/// Makes an app; `door` says through whose API, and `answer` words what is answered, and kept.
+pub(crate) async fn make<T: Serialize>(
     app: &App,
     caller: &Caller,
     once: &Once,
     (new, door): (CreateApp, AppDoor),
-) -> Result<AppView, Problem> {
+    answer: impl FnOnce(AppView) -> Result<T, Problem>,
+) -> Result<(StatusCode, Json<T>), Problem> {
     let platform = connects::find_platform(app, &new.platform)?;
     let mut checks = Checks::default();
     if platform.flow == Flow::AppPassword {
@@ -107,10 +108,10 @@ pub(crate) async fn make(
     };
     let made = apps::insert(&mut work, app.clock(), &row).await?;
     let secret = secrets::store(app, &mut work, &made, &new.client_secret).await?;
-    let made = AppView::of(made, vec![secret]);
+    let made = answer(AppView::of(made, vec![secret]))?;
     once.keep(app, &mut work, (StatusCode::CREATED, &made)).await?;
     work.commit().await?;
-    Ok(made)
+    Ok((StatusCode::CREATED, Json(made)))
 }
 
 async fn rename(
@@ -142,29 +143,6 @@ async fn lock(
     found.ok_or_else(Problem::not_found)
 }
 
-fn in_use() -> Problem {
-    Problem::new(
-        Code::AppInUse,
-        "Disconnect the accounts that were connected through it and cancel its open connects; their \
-         tokens must be revoked before the secret may go.",
-    )
-}
-
-/// Deletes an app that nothing needs any more.
-pub(crate) async fn run_deletion(app: &App, caller: &Caller, id: &AppId) -> Result<(), Problem> {
-    let mut work = app.store.begin().await?;
-    let found = lock(&mut work, caller, id).await?;
-    if apps::is_in_use(&mut work, &found).await? {
-        return Err(in_use());
-    }
-    let deleted = apps::delete(&mut work, &found).await;
-    deleted.map_err(|error| match error {
-        error if error.is_foreign_key_violation() => in_use(),
-        error => error.into(),
-    })?;
-    Ok(work.commit().await?)
-}
-
 /// Make an app of an OAuth client of your own. Register
 /// `{public URL}/v1/connect/{platform in lower case}/callback` as its redirect URI, for TIKTOK_BUSINESS
 /// with a slash at its end.
@@ -186,7 +164,7 @@ pub(crate) async fn create(
     once: Once,
     JsonBody(new): JsonBody<CreateApp>,
 ) -> Result<(StatusCode, Json<AppView>), Problem> {
-    Ok((StatusCode::CREATED, Json(make(&app, &caller, &once, (new, AppDoor::Native)).await?)))
+    make(&app, &caller, &once, (new, AppDoor::Native), Ok).await
 }
 
 /// List the apps.
@@ -251,7 +229,7 @@ pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     Ids(id): Ids<AppId>,
 ) -> Result<StatusCode, Problem> {
-    run_deletion(&app, &caller, &id).await?;
+    deletion::run(&app, &caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

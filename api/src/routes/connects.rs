@@ -63,8 +63,8 @@ pub(crate) async fn create(
     JsonBody(request): JsonBody<StartConnect>,
 ) -> Result<(StatusCode, Json<StartedConnect>), Problem> {
     let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
-    let started = start::run(&app, &once, &workspace, (request, Door::NATIVE)).await?;
-    Ok((StatusCode::CREATED, Json(started)))
+    let asked = (request, Door::NATIVE);
+    start::run(&app, &once, &workspace, asked, |started| Ok((StatusCode::CREATED, started))).await
 }
 
 /// List the connects of a workspace.
@@ -146,7 +146,10 @@ pub(crate) async fn list_candidates(
     let connect = connects::find(&mut conn, &workspace.id, &id).await?;
     let connect = connect.ok_or_else(Problem::not_found)?;
     let data = candidates::open(&app, &mut conn, &connect).await?;
-    Ok(Json(List { data: data.iter().map(Into::into).collect(), next_cursor: None }))
+    Ok(Json(List {
+        data: data.iter().map(|choice| CandidateView::of(choice, &connect)).collect(),
+        next_cursor: None,
+    }))
 }
 
 /// Choose what to connect. The accounts follow in a moment, as after any consent.
@@ -173,7 +176,7 @@ pub(crate) async fn select(
         connects::find(&mut conn, &workspace.id, &id).await?
     };
     let connect = connect.ok_or_else(Problem::not_found)?;
-    let view = selection::run(&app, &once, &connect, &chosen.candidate_ids).await?;
+    let view = selection::run(&app, &once, &connect, (&chosen.candidate_ids, &[])).await?;
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 

@@ -137,13 +137,14 @@ fn in_use() -> Problem {
     )
 }
 
-/// Makes a profile.
-pub(crate) async fn make(
+/// Makes a profile; `answer` words what is answered, and kept.
+pub(crate) async fn make<T: Serialize>(
     app: &App,
     caller: &Caller,
     once: &Once,
     (workspace, new): (&WorkspaceId, CreateProfile),
-) -> Result<ProfileView, Problem> {
+    answer: impl FnOnce(ProfileView) -> T,
+) -> Result<(StatusCode, Json<T>), Problem> {
     let metadata = Value::Object(new.metadata);
     check(new.external_id.as_deref(), Some(&new.name), Some(&metadata))?;
     let mut work = app.store.begin().await?;
@@ -154,10 +155,10 @@ pub(crate) async fn make(
         metadata: &metadata,
     };
     let made = profiles::insert(&mut work, app.clock(), &workspace.id, &row).await;
-    let made = written(made)?.into();
+    let made = answer(written(made)?.into());
     once.keep(app, &mut work, (StatusCode::CREATED, &made)).await?;
     work.commit().await?;
-    Ok(made)
+    Ok((StatusCode::CREATED, Json(made)))
 }
 
 async fn run_deletion(app: &App, workspace: &WorkspaceId, id: &ProfileId) -> Result<(), Problem> {
@@ -193,7 +194,7 @@ pub(crate) async fn create(
     once: Once,
     JsonBody(new): JsonBody<CreateProfile>,
 ) -> Result<(StatusCode, Json<ProfileView>), Problem> {
-    Ok((StatusCode::CREATED, Json(make(&app, &caller, &once, (&workspace, new)).await?)))
+    make(&app, &caller, &once, (&workspace, new), |made| made).await
 }
 
 /// List the profiles of a workspace.

@@ -85,7 +85,7 @@ async fn open(
         return super::end(app, &connect).await;
     }
     if picker::is_open(&connect) {
-        return picker::show(app, &connect, None).await;
+        return picker::show(app, &connect).await;
     }
     Ok(Page::progress(&platform).respond(StatusCode::OK))
 }

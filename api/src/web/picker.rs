@@ -4,6 +4,8 @@
 //! The answer to the form leads to a page of ours that goes on by itself, and never on to the
 //! application: browsers hold every redirect after a form to the page's `form-action`.
 
+mod unticked;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use latchkey_shared::db::connects::{Connect, ConnectStatus};
 use url::form_urlencoded;
 use utoipa::ToSchema;
 
+use self::unticked::{Unticked, name, takes_one, unticked};
 use super::{connect_page, form, page};
 use crate::code::Code;
 use crate::extract;
@@ -30,6 +33,8 @@ use crate::state::App;
 
 /// The field of the form.
 const FIELD: &str = "candidate";
+/// What the person was told will be disconnected.
+const DROPPED: &str = "disconnect";
 
 /// What was chosen on the page.
 #[derive(ToSchema)]
@@ -37,6 +42,8 @@ const FIELD: &str = "candidate";
 pub(crate) struct SelectionForm {
     /// Ids of candidates, each once.
     candidate: Vec<String>,
+    /// Ids of candidates that are connected and left out, and that the page said will be disconnected.
+    disconnect: Vec<String>,
 }
 
 #[derive(Debug, Template)]
@@ -52,7 +59,18 @@ struct Picker {
     /// One is wanted, not several.
     one: bool,
     items: Vec<Item>,
+    /// What going on disconnects.
+    dropped: Vec<Unticked>,
     reference: String,
+}
+
+/// What came of the form before, when it is shown again.
+#[derive(Clone, Copy, Debug)]
+enum Again<'a> {
+    /// This cannot be chosen.
+    Wrong(&'a [String]),
+    /// This can, and accounts would be disconnected.
+    Drops(&'a [String], &'a [Unticked]),
 }
 
 #[derive(Debug)]
@@ -109,19 +127,46 @@ async fn take(
     }
     let connect = connect_page::find(app, id, headers).await?.ok_or_else(Problem::not_found)?;
     let body = extract::read(body).await?;
-    let chosen: Vec<String> = form_urlencoded::parse(&body)
-        .filter(|(field, _)| field == FIELD)
-        .map(|(_, id)| id.into_owned())
-        .collect();
-    let done = selection::run(app, &Once::default(), &connect, &chosen).await;
+    let all = |name: &str| -> Vec<String> {
+        let fields = form_urlencoded::parse(&body).filter(|(field, _)| field == name);
+        fields.map(|(_, id)| id.into_owned()).collect()
+    };
+    let (chosen, told) = (all(FIELD), all(DROPPED));
+    let done = settle(app, &connect, &chosen, &told).await;
     match done.map_err(|problem| (problem.code(), problem)) {
-        Ok(_) | Err((Code::ConnectNotSelecting | Code::SelectionMade, _)) => {
+        Ok(Some(page)) => Ok(page),
+        Ok(None) | Err((Code::ConnectNotSelecting | Code::SelectionMade, _)) => {
             let page = connect_page::address(app, &connect.id);
             Ok(Redirect::to(&format!("{page}?{}", connect_page::GO)).into_response())
         }
-        Err((Code::ValidationFailed, _)) => show(app, &connect, Some(&chosen)).await,
+        Err((Code::ValidationFailed, _)) => {
+            let choices = candidates::open(app, &mut *app.conn().await?, &connect).await?;
+            Ok(respond(app, &connect, (&choices, Some(Again::Wrong(&chosen)))))
+        }
         Err((_, problem)) => Err(problem),
     }
+}
+
+/// Takes the choice; or, where it disconnects something that the person was not told of, the page that tells it.
+async fn settle(
+    app: &Arc<App>,
+    connect: &Connect,
+    chosen: &[String],
+    told: &[String],
+) -> Result<Option<Response>, Problem> {
+    let choices = candidates::open(app, &mut *app.conn().await?, connect).await?;
+    if connect.selection.is_some() {
+        return Ok(None);
+    }
+    selection::check(connect, &choices, chosen)?;
+    let dropped = unticked(connect, &choices, chosen);
+    if !dropped.iter().all(|one| told.contains(&one.id)) {
+        let again = Some(Again::Drops(chosen, &dropped));
+        return Ok(Some(respond(app, connect, (&choices, again))));
+    }
+    let dropped: Vec<String> = dropped.into_iter().map(|one| one.id).collect();
+    selection::run(app, &Once::default(), connect, (chosen, &dropped)).await?;
+    Ok(None)
 }
 
 /// Whether it is the person's turn.
@@ -129,29 +174,34 @@ pub(super) fn is_open(connect: &Connect) -> bool {
     connect.status == ConnectStatus::Selecting && connect.selection.is_none()
 }
 
-/// The form; again, if something wrong was chosen.
-pub(super) async fn show(
+/// The form.
+pub(super) async fn show(app: &Arc<App>, connect: &Connect) -> Result<Response, Problem> {
+    let choices = candidates::open(app, &mut *app.conn().await?, connect).await?;
+    Ok(respond(app, connect, (&choices, None)))
+}
+
+fn respond(
     app: &Arc<App>,
     connect: &Connect,
-    chosen: Option<&[String]>,
-) -> Result<Response, Problem> {
-    let choices = candidates::open(app, &mut *app.conn().await?, connect).await?;
+    (choices, again): (&[Choice], Option<Again<'_>>),
+) -> Response {
     let platform = super::platform_name(app, &connect.platform);
-    let page = Picker::new(connect, &platform, (&choices, chosen));
+    let page = Picker::new(connect, &platform, (choices, again));
     let page =
         Picker { action: format!("{}/selection", connect_page::address(app, &connect.id)), ..page };
-    let status = if chosen.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    Ok(page.respond(status))
+    let wrong = matches!(again, Some(Again::Wrong(_)));
+    page.respond(if wrong { StatusCode::BAD_REQUEST } else { StatusCode::OK })
 }
 
 impl Picker {
     fn new(
         connect: &Connect,
         platform: &str,
-        (choices, chosen): (&[Choice], Option<&[String]>),
+        (choices, again): (&[Choice], Option<Again<'_>>),
     ) -> Self {
         let reconnect = connect.account_id.is_some();
-        let one = reconnect || connect.exclusive;
+        let one = takes_one(connect);
+        let chosen = again.map(|(Again::Wrong(chosen) | Again::Drops(chosen, _))| chosen);
         let mut items: Vec<Item> = choices.iter().map(|choice| Item::of(choice, connect)).collect();
         if let Some(chosen) = chosen {
             let chosen: HashSet<&String> = chosen.iter().collect();
@@ -173,11 +223,11 @@ impl Picker {
                 format!("{platform} lists these. Choose those that shall be connected.")
             }
         };
-        let complaint = chosen.map(|chosen| match (chosen.len(), one) {
-            (0, false) => "Nothing was chosen: choose at least one.",
-            (_, true) => "Choose exactly one that can be connected.",
-            (_, false) => "Something you chose cannot be connected. Choose again.",
-        });
+        let complaint = again.and_then(|again| again.complaint(one));
+        let dropped = match again {
+            Some(Again::Drops(_, dropped)) => dropped.to_vec(),
+            _ => Vec::new(),
+        };
         Self {
             style: page::STYLE,
             referrer: form::REFERRER,
@@ -187,6 +237,7 @@ impl Picker {
             action: String::new(),
             one,
             items,
+            dropped,
             reference: connect.id.to_string(),
         }
     }
@@ -201,25 +252,39 @@ impl Picker {
     }
 }
 
+impl Again<'_> {
+    fn complaint(self, one: bool) -> Option<&'static str> {
+        match self {
+            Self::Wrong([]) if !one => Some("Nothing was chosen: choose at least one."),
+            Self::Wrong(_) if one => Some("Choose exactly one that can be connected."),
+            Self::Wrong(_) => Some("Something you chose cannot be connected. Choose again."),
+            Self::Drops(..) => None,
+        }
+    }
+}
+
 impl Item {
     fn of(choice: &Choice, connect: &Connect) -> Self {
         let candidate = &choice.candidate;
         let account = choice.account.as_ref();
         let account = account.filter(|account| account.status != AccountStatus::Disconnected);
-        let why_not = candidate.ineligible.as_deref().map(why_not);
-        let known = account.map(|account| match account.status {
-            AccountStatus::TokenExpired => "Was connected; this connects it again.",
-            _ => "Already connected.",
+        let why_not = choice.ineligible(connect).map(why_not);
+        let known = account.map(|account| match (account.status, takes_one(connect)) {
+            (AccountStatus::TokenExpired, true) => "Was connected; this connects it again.",
+            (AccountStatus::TokenExpired, false) => {
+                "Was connected; this connects it again. Unticked, it is disconnected."
+            }
+            (_, true) => "Already connected.",
+            (_, false) => "Already connected. Unticked, it is disconnected.",
         });
         let wanted = match &connect.account_id {
             Some(wanted) => choice.account.as_ref().is_some_and(|account| account.id == *wanted),
             None => account.is_some(),
         };
-        let name = candidate.display_name.clone().or_else(|| candidate.username.clone());
         let handle = candidate.username.as_ref().filter(|_| candidate.display_name.is_some());
         Self {
             id: candidate.id.clone(),
-            name: name.unwrap_or_else(|| candidate.id.clone()),
+            name: name(choice),
             handle: handle.map(|name| format!("@{}", name.trim_start_matches('@'))),
             note: why_not.or(known),
             disabled: why_not.is_some(),
@@ -234,6 +299,7 @@ fn why_not(reason: &str) -> &'static str {
         "ROLE_NOT_ENOUGH" => {
             "Your role there is not enough to publish. Somebody who administers it can change that."
         }
+        "ACCOUNT_OF_ANOTHER_PROFILE" => "Connected for somebody else in this application.",
         "NO_PAGE_TOKEN" => {
             "The platform gave no access to it. Connect again, and leave it ticked when you are asked."
         }
@@ -263,7 +329,7 @@ mod tests {
     fn html(choices: &[Choice], chosen: Option<&[String]>, reconnect: bool) -> String {
         let mut connect = connect(ConnectStatus::Selecting, None);
         connect.account_id = reconnect.then(|| "acc_01JCZ5M2V8Q4T6W8Y0A2B4C6D8".parse().unwrap());
-        Picker::new(&connect, "Sandbox", (choices, chosen)).render().unwrap()
+        Picker::new(&connect, "Sandbox", (choices, chosen.map(Again::Wrong))).render().unwrap()
     }
 
     #[test]

@@ -143,6 +143,7 @@ pub(crate) mod tests {
             sealed_code: None,
             sealed_candidates: None,
             selection: None,
+            deselection: Vec::new(),
             page_hash: None,
             account_ids: Vec::new(),
             lease_until: None,

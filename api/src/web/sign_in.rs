@@ -47,6 +47,15 @@ struct SignIn<'a> {
     reference: &'static str,
 }
 
+/// A kind of account that can be connected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    /// The platform that it is of.
+    pub(crate) platform: &'static str,
+    /// What it is, in the person's words.
+    pub(crate) told: &'static str,
+}
+
 #[derive(Debug, Template)]
 #[template(path = "confirm.html")]
 struct Confirm<'a> {
@@ -56,6 +65,8 @@ struct Confirm<'a> {
     /// The platform, and the workspace.
     platform: &'a str,
     workspace: &'a str,
+    /// What the person chooses from, if there is a choice.
+    kinds: &'a [Kind],
     action: String,
     sign_out: String,
     reference: &'static str,
@@ -184,18 +195,35 @@ pub(crate) fn ask(
 }
 
 /// The page that asks a person who is signed in whether they mean it.
-pub(crate) fn confirm(app: &App, action: String, (platform, workspace): (&str, &str)) -> Response {
+pub(crate) fn confirm(app: &Arc<App>, action: String, kinds: &[Kind], workspace: &str) -> Response {
+    let first = kinds.first().map(|kind| super::platform_name(app, kind.platform));
+    let platform = first.unwrap_or_default();
     let confirm = Confirm {
         style: page::STYLE,
         referrer: form::REFERRER,
         title: format!("Connect {platform}"),
-        platform,
+        platform: &platform,
+        kinds: if kinds.len() > 1 { kinds } else { &[] },
         workspace,
         action,
         sign_out: app.url("/sign-out"),
         reference: "",
     };
     respond(&confirm, StatusCode::OK)
+}
+
+/// Which of them the form says; where there is one alone nothing needs to be said.
+///
+/// # Errors
+/// `VALIDATION_FAILED` for one that is not there.
+pub(crate) fn meant(kinds: &[Kind], form: &[u8]) -> Result<&'static str, Problem> {
+    let said = field(form, "kind");
+    let meant = match (&said, kinds) {
+        (None, [first, ..]) => Some(first),
+        (Some(said), kinds) => kinds.iter().find(|kind| kind.platform == said),
+        (None, []) => None,
+    };
+    meant.map(|kind| kind.platform).ok_or_else(|| Problem::new(Code::ValidationFailed, ""))
 }
 
 fn respond(page: &impl Template, status: StatusCode) -> Response {

@@ -23,11 +23,14 @@ pub(crate) fn of_ending(
             "The application took this connection back. Nothing was connected.",
             "Go back to the application to see why, or to connect again.",
         ),
-        _ => of_consent(reason).or_else(|| of_app_password(reason)).unwrap_or((
-            "The account was not connected",
-            "The platform did not let us finish the connection.",
-            ASK,
-        )),
+        _ => of_consent(reason)
+            .or_else(|| of_application(reason))
+            .or_else(|| of_app_password(reason))
+            .unwrap_or((
+                "The account was not connected",
+                "The platform did not let us finish the connection.",
+                ASK,
+            )),
     }
 }
 
@@ -63,14 +66,9 @@ pub(super) fn of_refusal(code: Code) -> Option<(&'static str, &'static str, &'st
     })
 }
 
-/// What can go wrong where the person approves in a browser.
-fn of_consent(reason: &str) -> Option<(&'static str, &'static str, &'static str)> {
+/// What is there already, or not any more, where the account was to be connected.
+fn of_application(reason: &str) -> Option<(&'static str, &'static str, &'static str)> {
     Some(match reason {
-        "ACCESS_DENIED" => (
-            "You did not give access",
-            "You chose not to give access, so nothing was connected.",
-            "If that was a mistake, go back to the application and connect again.",
-        ),
         "IDENTITY_MISMATCH" => (
             "That was another account",
             "You signed in with another account than the one to be reconnected. Nothing was changed.",
@@ -81,10 +79,27 @@ fn of_consent(reason: &str) -> Option<(&'static str, &'static str, &'static str)
             "The application takes one account of this platform, and it has another one. Nothing was changed.",
             "To use this account instead, disconnect the other one in the application first. To renew the other one, connect again while signed in with that account at the platform.",
         ),
+        "ACCOUNT_OF_ANOTHER_PROFILE" => (
+            "This account is connected for somebody else",
+            "In the application it belongs to another profile than yours. Nothing was changed.",
+            "Have it disconnected there first, then connect it again.",
+        ),
         "WORKSPACE_DELETED" => (
             "There is nothing to connect to any more",
             "What the account was to be connected to was deleted meanwhile, so nothing was connected.",
             "Go back to the application.",
+        ),
+        _ => return None,
+    })
+}
+
+/// What can go wrong where the person approves in a browser.
+fn of_consent(reason: &str) -> Option<(&'static str, &'static str, &'static str)> {
+    Some(match reason {
+        "ACCESS_DENIED" => (
+            "You did not give access",
+            "You chose not to give access, so nothing was connected.",
+            "If that was a mistake, go back to the application and connect again.",
         ),
         "ISSUER_MISMATCH" => (
             "That was not the platform we asked",

@@ -99,6 +99,22 @@ impl Account {
             metadata: self.metadata.clone(),
         }
     }
+
+    /// Whether it is in use for another profile than the one that a connect names: a profile is a person of the
+    /// application's, and another person's connect must not take the account away.
+    #[must_use]
+    pub fn is_of_another(&self, profile: Option<&ProfileId>) -> bool {
+        let (Some(own), Some(asked)) = (&self.profile_id, profile) else { return false };
+        own != asked && self.status != AccountStatus::Disconnected
+    }
+
+    /// How people and applications tell it apart: `@ann (acc_…)`.
+    #[must_use]
+    pub fn called(&self) -> String {
+        let name = self.username.as_ref().map(|name| format!("@{}", name.trim_start_matches('@')));
+        let name = name.or_else(|| self.display_name.clone());
+        format!("{} ({})", name.as_ref().unwrap_or(&self.platform_user_id), self.id)
+    }
 }
 
 /// What a platform says of an account.

@@ -213,6 +213,17 @@ pub async fn rename(
     Ok(row.get_result(conn).await?)
 }
 
+/// Whether an account lives by the app.
+///
+/// # Errors
+/// When the query fails.
+pub async fn has_accounts(conn: &mut AsyncPgConnection, app: &App) -> Result<bool, DbError> {
+    let query = sql_query(
+        "SELECT EXISTS (SELECT 1 FROM accounts WHERE app_id = $1 AND status <> 'disconnected') AS yes",
+    );
+    Ok(query.bind::<Text, _>(&app.id).get_result::<Yes>(conn).await?.yes)
+}
+
 /// Whether anything still needs the app: an account that is not disconnected, a connect that has not
 /// ended, tokens that are not destroyed. The app must be locked, as its tenant's.
 ///

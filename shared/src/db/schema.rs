@@ -234,6 +234,7 @@ diesel::table! {
         sealed_code -> Nullable<Bytea>,
         sealed_candidates -> Nullable<Bytea>,
         selection -> Nullable<Array<Text>>,
+        deselection -> Array<Text>,
         page_hash -> Nullable<Bytea>,
         account_ids -> Array<Text>,
         lease_until -> Nullable<Timestamptz>,

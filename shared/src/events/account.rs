@@ -32,6 +32,8 @@ text_enum! {
         Api = "api",
         /// A producer, over RabbitMQ.
         Producer = "producer",
+        /// The person, who unticked the account where others were connected.
+        Person = "person",
         /// Somebody deleted the workspace.
         WorkspaceDeletion = "workspace_deletion",
     }

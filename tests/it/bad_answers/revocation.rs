@@ -38,7 +38,9 @@ fn cases() -> Vec<(&'static str, FaultRule, usize)> {
 async fn disconnect(app: &TestApp, account: &str) -> anyhow::Result<()> {
     let path = app.path(&format!("/accounts/{account}"));
     let shown = app.http.delete(&path).await?.expect(202)?.json();
-    assert_eq!(text(&shown["revocation"]["status"]), "pending");
+    // A worker may have told the platform before the answer is read.
+    let receipt = text(&shown["revocation"]["status"]);
+    assert!(["pending", "revoked"].contains(&receipt), "{receipt}");
     Ok(())
 }
 

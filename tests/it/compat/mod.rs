@@ -4,6 +4,7 @@ mod ocoya;
 mod postato;
 mod postbreeze;
 mod postpeer;
+mod repeated;
 pub(crate) mod sign_in;
 mod woopsocial;
 

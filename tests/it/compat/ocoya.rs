@@ -107,6 +107,60 @@ async fn the_way_from_signed_out_to_connected_works() -> anyhow::Result<()> {
     app.finish().await
 }
 
+/// One word stands for two kinds of accounts: the person says which is meant.
+#[tokio::test(flavor = "multi_thread")]
+async fn linkedin_offers_the_member_and_organisations() -> anyhow::Result<()> {
+    let app = dressed(&["LINKEDIN_PERSON", "LINKEDIN_COMPANY"]).await?;
+    let client = client(&app, "admin").await?;
+    let start = url_for(&client, "linkedin").await?;
+    let browser = app.browser();
+    sign_in(&browser, app.owner.expose_key()).await?;
+    let confirm = browser.open(&start).await?.expect(200)?;
+    for shown in ["Your own profile", "Organisations that you administer", "type=\"radio\""] {
+        assert!(confirm.text.contains(shown), "{shown} is not on {}", confirm.text);
+    }
+    let wrong = browser.submit(&start, &[("kind", "X")]).await?;
+    assert_eq!(wrong.status, 400, "{}", wrong.text);
+    for (count, kind) in [(1, "LINKEDIN_PERSON"), (2, "LINKEDIN_COMPANY")] {
+        let leading = browser.submit(&start, &[("kind", kind)]).await?.expect(200)?;
+        let callback = super::consent(&leads_to(&leading), "sam").await?;
+        browser.open(callback.as_str()).await?.expect(303)?;
+        let path = format!("/social-profiles?workspaceId={}", workspace(&app));
+        let profiles = super::rows(&client, (&path, ""), count).await?;
+        let last = &profiles[count - 1];
+        assert_eq!((text(&last["provider"]), text(&last["status"])), ("linkedin", "connected"));
+        assert!(!text(&last["name"]).is_empty() && last["image"] != json!(""), "{last}");
+        let row = app.row("SELECT platform FROM accounts ORDER BY id DESC LIMIT 1").await?;
+        assert_eq!(row["platform"], kind);
+    }
+    app.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_connected_can_be_listed() -> anyhow::Result<()> {
+    let app = dressed(&["X"]).await?;
+    let client = client(&app, "viewer").await?;
+    let path = format!("/social-profiles?workspaceId={}", workspace(&app));
+    assert_eq!(client.get(&path).await?.expect(200)?.json(), json!([]));
+    app.connect("sam").await?;
+    let started = app.start_connect(json!({ "platform": "X" })).await?;
+    app.approve(&started, &latchkey_tests::Person::new("sam")?).await?.expect(303)?;
+    let ended = app.ended(text(&started["connectId"])).await?;
+    let listed = client.get(&path).await?.expect(200)?.json();
+    let id = &ended["accountIds"][0];
+    assert_eq!(
+        (listed.as_array().map(Vec::len), &listed[0]["id"]),
+        (Some(1), id),
+        "no sandbox: {listed}"
+    );
+    let whole = client.with_key(app.owner.expose_key());
+    app.http.delete(&app.path(&format!("/accounts/{}", text(id)))).await?.expect(202)?;
+    assert_eq!(whole.get(&path).await?.expect(200)?.json(), json!([]));
+    let other = format!("/social-profiles?workspaceId=ws_{ULID}");
+    problem(&whole.get(&other).await?, 400, "VALIDATION_FAILED");
+    app.finish().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_start_needs_a_session_of_role_admin_in_that_workspace() -> anyhow::Result<()> {
     let app = dressed(&["X"]).await?;

@@ -182,6 +182,56 @@ async fn an_account_whose_token_expired_is_reconnected() -> anyhow::Result<()> {
     app.finish().await
 }
 
+/// Nobody is led through the platform again and again for nothing, and the client learns what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_account_of_another_person_is_no_trap() -> anyhow::Result<()> {
+    let app = dressed(&["X"]).await?;
+    let client = client(&app, "admin").await?;
+    approve(&app, &start(&client, "X").await?["authorizeUrl"], "ann").await?.expect(303)?;
+    let id = text(&rows(&client, LIST, 1).await?[0]["id"]).to_owned();
+    app.sandbox.revoke_user("ann");
+    app.http.post(&app.path(&format!("/accounts/{id}/refresh")), &json!({})).await?.expect(202)?;
+    app.account_until(&id, |account| account["status"] == "token_expired").await?;
+    approve(&app, &start(&client, "X").await?["authorizeUrl"], "sam").await?.expect(303)?;
+    let row = app.row("SELECT reason_code FROM connects ORDER BY id DESC LIMIT 1").await?;
+    assert_eq!(row["reason_code"], "IDENTITY_MISMATCH");
+    let refused = client.post(CONNECT, &wanted(&app, "X")).await?;
+    error(&refused, 409, "CHANNEL_ALREADY_CONNECTED");
+    let message = refused.json()["message"].clone();
+    for part in ["@ann", &id, "disconnect"] {
+        assert!(text(&message).contains(part), "{part} is not in {message}");
+    }
+    // Its owner may come after all, if the application waits.
+    app.clock.advance(TimeDelta::minutes(61));
+    approve(&app, &start(&client, "X").await?["authorizeUrl"], "sam").await?.expect(303)?;
+    error(&client.post(CONNECT, &wanted(&app, "X")).await?, 409, "CHANNEL_ALREADY_CONNECTED");
+    client.delete(&format!("{}/{id}", LIST.0)).await?.expect(204)?;
+    approve(&app, &start(&client, "X").await?["authorizeUrl"], "sam").await?.expect(303)?;
+    let sam = rows(&client, LIST, 1).await?;
+    assert_ne!(text(&sam[0]["id"]), id);
+    app.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_can_be_disconnected() -> anyhow::Result<()> {
+    let app = dressed(&["X"]).await?;
+    let client = client(&app, "admin").await?;
+    approve(&app, &start(&client, "X").await?["authorizeUrl"], "sam").await?.expect(303)?;
+    let path = format!("{}/{}", LIST.0, text(&rows(&client, LIST, 1).await?[0]["id"]));
+    let whole = client.with_key(app.owner.expose_key());
+    error(&whole.delete(&path).await?, 403, "FORBIDDEN");
+    let other = another_workspace(&app).await?;
+    error(&whole.delete(&format!("{path}?workspaceId={other}")).await?, 404, "NOT_FOUND");
+    let viewer = client.with_key(&key(&app, "viewer", Some(&workspace(&app))).await?);
+    error(&viewer.delete(&path).await?, 403, "FORBIDDEN");
+    for client in [&client, &whole] {
+        let path = format!("{path}?workspaceId={}", workspace(&app));
+        client.delete(&path).await?.expect(204)?;
+    }
+    rows(&client, LIST, 0).await?;
+    app.finish().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_owners_and_admins_start_a_connect() -> anyhow::Result<()> {
     let app = dressed(&["X"]).await?;

@@ -156,6 +156,128 @@ async fn a_profile_binds_the_integration_and_the_list_finds_it() -> anyhow::Resu
     app.finish().await
 }
 
+/// The operator has no client of the platform: that is nothing to who brings one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_app_needs_no_client_of_the_operator() -> anyhow::Result<()> {
+    let platforms = latchkey_tests::app::worn_for_own_apps(&["X"]);
+    let app = TestApp::start_with(Options { platforms, ..Options::default() }).await?;
+    let client = client(&app, "owner").await?;
+    let refused = client.get("/v1/connect/twitter").await?;
+    problem(&refused, 500, "PLATFORM_NOT_CONFIGURED");
+    assert!(text(&refused.json()["detail"]).contains("app of your own"), "{}", refused.text);
+    let id = make_app(&client).await?;
+    let url = start(&client, &format!("twitter?appId={id}")).await?;
+    approve(&app, &url, "sam").await?.expect(303)?;
+    let account = text(&rows(&client, LIST, 1).await?[0]["id"]).to_owned();
+    let refresh = app.path(&format!("/accounts/{account}/refresh"));
+    app.http.post(&refresh, &json!({})).await?.expect(202)?;
+    app.account_until(&account, |account| account["lastRefreshedAt"].is_string()).await?;
+    let shown = app.http.get("/v1/platforms?limit=200").await?.expect(200)?.json();
+    let rows = shown["data"].as_array().cloned().unwrap_or_default();
+    let x = rows.iter().find(|row| row["id"] == "X").cloned().unwrap_or_default();
+    assert_eq!(x["configured"], false, "{x}");
+    app.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_integration_carries_its_state_and_can_be_disconnected() -> anyhow::Result<()> {
+    let app = dressed(&["X"]).await?;
+    let client = client(&app, "admin").await?;
+    approve(&app, &start(&client, "twitter").await?, "sam").await?.expect(303)?;
+    let row = rows(&client, LIST, 1).await?[0].clone();
+    assert_eq!(text(&row["status"]), "connected");
+    let id = text(&row["id"]);
+    app.sandbox.revoke_user("sam");
+    app.http.post(&app.path(&format!("/accounts/{id}/refresh")), &json!({})).await?.expect(202)?;
+    app.account_until(id, |account| account["status"] == "token_expired").await?;
+    assert_eq!(text(&rows(&client, LIST, 1).await?[0]["status"]), "token_expired");
+    let path = format!("{}/{id}", LIST.0);
+    for _ in 0..2 {
+        assert_eq!(client.delete(&path).await?.expect(200)?.json(), json!({ "success": true }));
+    }
+    rows(&client, LIST, 0).await?;
+    problem(&client.delete(&format!("{}/acc_{ULID}", LIST.0)).await?, 404, "NOT_FOUND");
+    let viewer = client.with_key(&key(&app, "viewer", Some(&workspace(&app))).await?);
+    problem(&viewer.delete(&path).await?, 403, "FORBIDDEN_ROLE");
+    app.finish().await
+}
+
+/// A profile is somebody: what one connected, another does not take by connecting it as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_profile_never_takes_an_integration() -> anyhow::Result<()> {
+    let app = dressed(&["X", "BLUESKY"]).await?;
+    let client = client(&app, "admin").await?;
+    let mut profiles = Vec::new();
+    for name in ["Ann", "Ben"] {
+        let made = client.post("/v1/profiles/", &json!({ "name": name })).await?.expect(201)?;
+        profiles.push(text(&made.json()["profile"]["id"]).to_owned());
+    }
+    let [ann, ben] = [&profiles[0], &profiles[1]];
+    let of = |profile: &str| format!("twitter?profileId={profile}");
+    approve(&app, &start(&client, &of(ann)).await?, "sam").await?.expect(303)?;
+    let first = rows(&client, LIST, 1).await?[0].clone();
+    let led = approve(&app, &start(&client, &of(ben)).await?, "sam").await?.expect(303)?;
+    let row = app.row("SELECT reason_code FROM connects ORDER BY id DESC LIMIT 1").await?;
+    assert_eq!(row["reason_code"], "ACCOUNT_OF_ANOTHER_PROFILE", "{:?}", led.location());
+    assert_eq!(rows(&client, LIST, 1).await?[0], first, "nothing was changed");
+    let password = app.sandbox.app_password("sam");
+    let login = |profile: &str| json!({ "identifier": "sam.test", "password": password, "profileId": profile });
+    client.post(BLUESKY, &login(ann)).await?.expect(200)?;
+    let refused = client.post(BLUESKY, &login(ben)).await?;
+    problem(&refused, 422, "CONNECT_FAILED");
+    assert!(refused.text.contains("ACCOUNT_OF_ANOTHER_PROFILE"), "{}", refused.text);
+    // Disconnected, it is anybody's again.
+    client.delete(&format!("{}/{}", LIST.0, text(&first["id"]))).await?.expect(200)?;
+    approve(&app, &start(&client, &of(ben)).await?, "sam").await?.expect(303)?;
+    let rows = rows(&client, (&format!("{}?profileId={ben}", LIST.0), LIST.1), 1).await?;
+    assert_eq!(rows[0]["id"], first["id"]);
+    app.finish().await
+}
+
+/// Its clients cannot cancel a connect, nor see when tokens are revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_can_be_deleted_after_what_its_clients_can_do() -> anyhow::Result<()> {
+    let app = dressed(&["X"]).await?;
+    let client = client(&app, "owner").await?;
+    let id = make_app(&client).await?;
+    let through = format!("twitter?appId={id}");
+    approve(&app, &start(&client, &through).await?, "sam").await?.expect(303)?;
+    let account = text(&rows(&client, LIST, 1).await?[0]["id"]).to_owned();
+    for _ in 0..60 {
+        start(&client, &through).await?;
+    }
+    problem(&client.delete(&format!("/v1/apps/{id}")).await?, 409, "APP_IN_USE");
+    let open = "SELECT count(*) AS n FROM connects WHERE status = 'pending'";
+    assert_eq!(app.row(open).await?["n"], 60, "a refusal ends nothing");
+    client.delete(&format!("{}/{account}", LIST.0)).await?.expect(200)?;
+    client.delete(&format!("/v1/apps/{id}")).await?.expect(200)?;
+    assert_eq!(app.row(open).await?["n"], 0);
+    let receipt = app.account(&account).await?["revocation"].clone();
+    assert_eq!(receipt["status"], "revoked", "the platform was told first: {receipt:#}");
+    assert_eq!(client.get("/v1/apps/").await?.expect(200)?.json()["apps"], json!([]));
+    app.finish().await
+}
+
+/// To another app one gets by connecting again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_can_be_deleted_once_its_accounts_moved_to_another() -> anyhow::Result<()> {
+    let app = dressed(&["X"]).await?;
+    let client = client(&app, "owner").await?;
+    let old = make_app(&client).await?;
+    approve(&app, &start(&client, &format!("twitter?appId={old}")).await?, "sam")
+        .await?
+        .expect(303)?;
+    let account = rows(&client, LIST, 1).await?[0]["id"].clone();
+    let new = make_app(&client).await?;
+    approve(&app, &start(&client, &format!("twitter?appId={new}")).await?, "sam")
+        .await?
+        .expect(303)?;
+    assert_eq!(rows(&client, LIST, 1).await?[0]["id"], account);
+    client.delete(&format!("/v1/apps/{old}")).await?.expect(200)?;
+    assert_eq!(app.account(text(&account)).await?["appId"], new);
+    app.finish().await
+}
+
 /// Whoever made the app was told to register PostPeer's callback: this is what must be asked for, and answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_own_app_is_connected_through_by_its_own_callback() -> anyhow::Result<()> {

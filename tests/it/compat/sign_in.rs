@@ -35,7 +35,7 @@ pub(crate) fn cookie(answer: &Answer) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_lives_twelve_hours_and_is_pruned() -> anyhow::Result<()> {
-    let app = TestApp::start().await?;
+    let app = super::dressed(&["X"]).await?;
     let browser = app.browser();
     assert!(!is_signed_in(&app, &browser).await?);
     let answer = sign_in(&browser, app.owner.expose_key()).await?;
@@ -59,7 +59,7 @@ async fn a_session_lives_twelve_hours_and_is_pruned() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_dies_with_its_key() -> anyhow::Result<()> {
-    let app = TestApp::start().await?;
+    let app = super::dressed(&["X"]).await?;
     let body = json!({ "name": "second", "role": "admin" });
     let second = app.http.post("/v1/api-keys", &body).await?.expect(201)?.json();
     let browser = app.browser();
@@ -72,7 +72,7 @@ async fn a_session_dies_with_its_key() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signing_out_ends_the_session_for_every_copy_of_the_cookie() -> anyhow::Result<()> {
-    let app = TestApp::start().await?;
+    let app = super::dressed(&["X"]).await?;
     let browser = app.browser();
     let copied = cookie(&sign_in(&browser, app.owner.expose_key()).await?);
     let refused = browser.at("https://evil.example").submit("/sign-out", &[]).await?;
@@ -120,7 +120,7 @@ async fn a_wrong_key_is_told_on_the_form_and_costs_the_address() -> anyhow::Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signing_in_leads_to_no_address_but_ours() -> anyhow::Result<()> {
-    let app = TestApp::start().await?;
+    let app = super::dressed(&["X"]).await?;
     let browser = app.browser();
     for foreign in [
         "https://evil.example/",

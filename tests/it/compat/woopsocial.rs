@@ -150,6 +150,94 @@ async fn facebook_shows_a_page_selection_after_authorization() -> anyhow::Result
     app.finish().await
 }
 
+/// The person's browser on the page that lists what can be chosen.
+async fn picking(
+    client: &Client<'_>,
+    browser: &latchkey_tests::app::Browser,
+) -> anyhow::Result<String> {
+    let callback = consent(&start(client, "FACEBOOK").await?, "sam").await?;
+    let led = browser.open(callback.as_str()).await?.expect(303)?;
+    Ok(led.location().unwrap_or_default().trim_end_matches('#').to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_page_is_chosen_as_well() -> anyhow::Result<()> {
+    let app = dressed(&["FACEBOOK_PAGE"]).await?;
+    app.sandbox.set_pages("sam", vec![page("7001", &["CREATE_CONTENT"])]);
+    let client = client(&app, "admin").await?;
+    let browser = app.browser();
+    let picker = picking(&client, &browser).await?;
+    let form = browser.open(&picker).await?.expect(200)?;
+    assert!(form.text.contains("Page 7001") && form.text.contains(" checked"), "{}", form.text);
+    rows(&client, (&list(&app), "socialAccounts"), 0).await?;
+    let chosen = [("candidate", "7001")];
+    browser.submit(&format!("{picker}/selection"), &chosen).await?.expect(303)?;
+    rows(&client, (&list(&app), "socialAccounts"), 1).await?;
+    app.finish().await
+}
+
+/// The page says so first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_unticked_is_disconnected() -> anyhow::Result<()> {
+    let app = dressed(&["FACEBOOK_PAGE"]).await?;
+    let pages = ["7001", "7002", "7003"].map(|id| page(id, &["CREATE_CONTENT"]));
+    app.sandbox.set_pages("sam", pages.to_vec());
+    let client = client(&app, "admin").await?;
+    let browser = app.browser();
+    let picker = picking(&client, &browser).await?;
+    let all = ["7001", "7002", "7003"].map(|id| ("candidate", id));
+    browser.submit(&format!("{picker}/selection"), &all).await?.expect(303)?;
+    let before = rows(&client, (&list(&app), "socialAccounts"), 3).await?;
+
+    let picker = picking(&client, &browser).await?;
+    let form = browser.open(&picker).await?.expect(200)?;
+    assert_eq!(form.text.matches(" checked").count(), 3, "{}", form.text);
+    assert!(form.text.contains("Unticked, it is disconnected"), "{}", form.text);
+    let post = format!("{picker}/selection");
+    let asked = browser.submit(&post, &[("candidate", "7001")]).await?.expect(200)?;
+    assert!(
+        asked.text.contains("Going on disconnects <b>Page 7002</b>, <b>Page 7003</b>"),
+        "{}",
+        asked.text
+    );
+    assert_eq!(asked.text.matches(" checked").count(), 1);
+    rows(&client, (&list(&app), "socialAccounts"), 3).await?;
+    // What was not told of is asked about again; what was ticked again stays.
+    let more = [("candidate", "7002"), ("disconnect", "7002"), ("disconnect", "7003")];
+    let asked = browser.submit(&post, &more).await?.expect(200)?;
+    assert!(
+        asked.text.contains("Going on disconnects <b>Page 7001</b>, <b>Page 7003</b>"),
+        "{}",
+        asked.text
+    );
+    let told = [
+        ("candidate", "7001"),
+        ("candidate", "7002"),
+        ("disconnect", "7001"),
+        ("disconnect", "7003"),
+    ];
+    browser.submit(&post, &told).await?.expect(303)?;
+    let left = rows(&client, (&list(&app), "socialAccounts"), 2).await?;
+    let gone = before.iter().find(|row| left.iter().all(|kept| kept["id"] != row["id"]));
+    let gone = text(&gone.cloned().unwrap_or_default()["id"]).to_owned();
+    let gone =
+        app.account_until(&gone, |account| account["revocation"]["status"] != "pending").await?;
+    assert_eq!(gone["status"], "disconnected");
+    assert_eq!(gone["revocation"]["status"], "kept_for_other_accounts", "{gone:#}");
+    let told = app.event("account.disconnected", text(&gone["id"])).await?;
+    assert_eq!(told["data"]["by"], "person", "{told:#}");
+    // What stayed lives by the new consent.
+    app.clock.advance(TimeDelta::hours(25));
+    for row in &left {
+        let account = app
+            .account_until(text(&row["id"]), |account| account["reauthDueAt"].is_string())
+            .await?;
+        assert_eq!(account["status"], "connected", "{account:#}");
+    }
+    assert!(app.sandbox.families().iter().any(|family| family.alive), "no consent was ended");
+    app.finish().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_redirect_carries_tokens_or_credentials() -> anyhow::Result<()> {
     let app = TestApp::start().await?;

@@ -6,27 +6,28 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use axum::{Extension, Json};
 use latchkey_shared::db::api_keys::Role;
 use latchkey_shared::db::connects::ResultFormat;
 use latchkey_shared::db::workspaces::Workspace;
 use latchkey_shared::ids::WorkspaceId;
 use serde::Deserialize;
 
-use super::words;
+use super::{kind, words};
 use crate::auth::Caller;
 use crate::code::Code;
 use crate::compat;
 use crate::compat::words::Word as _;
-use crate::extract::Params;
+use crate::extract::{self, Params};
 use crate::idempotency::Once;
 use crate::keyed;
 use crate::problem::Problem;
 use crate::request::RequestId;
-use crate::routes::connects::{self, Door, StartConnect};
+use crate::routes::connects::{self, Door, StartConnect, StartedConnect};
 use crate::state::App;
 use crate::web::{self, session, sign_in};
 
@@ -56,9 +57,9 @@ pub(super) async fn show(
         let wanted = wanted?.0;
         match allowed(&app, &headers, &wanted).await? {
             Ok((_, workspace)) => {
-                let platform = web::platform_name(&app, wanted.provider.ours());
+                let kinds = kind::all(&app, wanted.provider)?;
                 let action = app.url(&path(wanted.provider, &wanted.workspace_id));
-                Ok(sign_in::confirm(&app, action, (&platform, &workspace.name)))
+                Ok(sign_in::confirm(&app, action, &kinds, &workspace.name))
             }
             Err(response) => Ok(response),
         }
@@ -72,30 +73,32 @@ pub(super) async fn begin(
     Extension(request_id): Extension<RequestId>,
     wanted: Result<Params<Wanted>, Problem>,
     headers: HeaderMap,
+    body: Body,
 ) -> Response {
     let begun = async {
         web::check_origin(&headers, &app.public_url)?;
         let wanted = wanted?.0;
         match allowed(&app, &headers, &wanted).await? {
-            Ok((_, workspace)) => start(&app, &wanted, &workspace).await,
+            Ok((_, workspace)) => {
+                let kinds = kind::all(&app, wanted.provider)?;
+                let meant = sign_in::meant(&kinds, &extract::read(body).await?)?;
+                start(&app, meant, &workspace).await
+            }
             Err(response) => Ok(response),
         }
     };
     begun.await.unwrap_or_else(|problem| web::problem_page(&problem, &request_id))
 }
 
-async fn start(
-    app: &Arc<App>,
-    wanted: &Wanted,
-    workspace: &Workspace,
-) -> Result<Response, Problem> {
+async fn start(app: &Arc<App>, platform: &str, workspace: &Workspace) -> Result<Response, Problem> {
     keyed::check_room(app, &workspace.organisation_id).await?;
-    let request =
-        StartConnect { platform: wanted.provider.ours().to_owned(), ..StartConnect::default() };
+    let request = StartConnect { platform: platform.to_owned(), ..StartConnect::default() };
     let door = Door { result_format: ResultFormat::Native, exclusive: false };
-    let started = connects::start::run(app, &Once::default(), workspace, (request, door)).await?;
-    let url = compat::url_of(&started)?;
-    let platform = web::platform_name(app, wanted.provider.ours());
+    let answer = |started: StartedConnect| Ok((StatusCode::OK, compat::url_of(&started)?));
+    let once = Once::default();
+    let started = connects::start::run(app, &once, workspace, (request, door), answer);
+    let (_, Json(url)) = started.await?;
+    let platform = web::platform_name(app, platform);
     Ok(web::leave(&platform, &url))
 }
 

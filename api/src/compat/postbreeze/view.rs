@@ -36,12 +36,12 @@ pub(super) struct StartedChannel {
     pub(super) state: String,
 }
 
-/// Which channels are wanted.
+/// Which workspace is meant.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
-pub(super) struct ListChannels {
-    /// Of this workspace. A key that is limited to one implies it; any other key has to name it.
+pub(super) struct InWorkspace {
+    /// This one. A key that is limited to one implies it; any other key has to name it.
     pub(super) workspace_id: Option<String>,
 }
 

@@ -34,6 +34,7 @@ use crate::state::App;
 pub(super) async fn create(
     Owner(caller): Owner,
     State(app): State<Arc<App>>,
+    once: Once,
     JsonBody(new): JsonBody<CreateApp>,
 ) -> Result<(StatusCode, Json<AppMade>), Problem> {
     let workspace = compat::workspace(&app, &caller, None).await?;
@@ -45,9 +46,7 @@ pub(super) async fn create(
         workspace_id: Some(workspace.id),
         scopes: None,
     };
-    let made = apps::make(&app, &caller, &Once::default(), (new, AppDoor::Postpeer)).await?;
-    let shown = AppShown::of(made).ok_or_else(Problem::not_found)?;
-    Ok((StatusCode::CREATED, Json(AppMade { success: true, app: shown })))
+    apps::make(&app, &caller, &once, (new, AppDoor::Postpeer), AppMade::of).await
 }
 
 /// List the apps
@@ -77,20 +76,22 @@ pub(super) async fn replace_secret(
     Owner(caller): Owner,
     State(app): State<Arc<App>>,
     Ids(id): Ids<AppId>,
+    once: Once,
     JsonBody(new): JsonBody<ReplaceSecret>,
 ) -> Result<Json<AppMade>, Problem> {
-    apps::secrets::replace(&app, &caller, &id, &new.client_secret).await?;
-    let shown = AppShown::of(apps::view::find(&app, &caller, &id).await?);
-    Ok(Json(AppMade { success: true, app: shown.ok_or_else(Problem::not_found)? }))
+    let what = (&id, &new.client_secret);
+    apps::secrets::replace(&app, &caller, &once, what, AppMade::of).await
 }
 
 /// Delete an app with its secrets
+///
+/// Connects that wait for a person end with it, and tokens that are being revoked are waited for, up to 10 seconds.
 #[utoipa::path(
     delete, path = "/v1/apps/{id}", tag = "Apps", operation_id = "deleteApp",
     params(("id" = String, Path, description = "The app")),
     responses(
         (status = OK, description = "Deleted.", body = Done),
-        (status = CONFLICT, description = "`APP_IN_USE`: accounts use it, a connect is open, or tokens wait to be revoked.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = CONFLICT, description = "`APP_IN_USE`: integrations use it: disconnect them, or connect them through another app; or tokens still wait to be revoked.", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn delete(
@@ -98,6 +99,6 @@ pub(super) async fn delete(
     State(app): State<Arc<App>>,
     Ids(id): Ids<AppId>,
 ) -> Result<Json<Done>, Problem> {
-    apps::run_deletion(&app, &caller, &id).await?;
+    apps::deletion::run_patiently(&app, &caller, &id).await?;
     Ok(Json(Done { success: true }))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use latchkey_shared::db::connects::{Connect, ConnectStatus};
 use latchkey_shared::ids::AccountId;
 
@@ -19,7 +20,7 @@ use crate::idempotency::Once;
 use crate::problem::{Problem, ProblemBody};
 use crate::routes::accounts::{self, AccountView};
 use crate::routes::connects::credentials::Credentials;
-use crate::routes::connects::{StartConnect, start};
+use crate::routes::connects::{StartConnect, StartedConnect, start};
 use crate::state::App;
 use crate::{waiting, web};
 
@@ -47,6 +48,7 @@ pub(super) async fn connect(
     Admin(caller): Admin,
     State(app): State<Arc<App>>,
     Params(query): Params<BlueskyQuery>,
+    once: Once,
     JsonBody(login): JsonBody<BlueskyLogin>,
 ) -> Result<Json<IntegrationMade>, Problem> {
     let workspace = compat::workspace(&app, &caller, None).await?;
@@ -57,14 +59,19 @@ pub(super) async fn connect(
         profile_id: profile_id.or(query.profile_id),
         ..StartConnect::default()
     };
-    let started = start::run(&app, &Once::default(), &workspace, (request, DOOR)).await;
-    let started = started.map_err(|problem| problem.about(|field| field.in_body(&CREDENTIALS)))?;
+    let begun = |started: StartedConnect| Ok((StatusCode::OK, started));
+    let started = start::run(&app, &Once::default(), &workspace, (request, DOOR), begun).await;
+    let (_, Json(started)) =
+        started.map_err(|problem| problem.about(|field| field.in_body(&CREDENTIALS)))?;
     let ended = waiting::for_the_end(&app, (&workspace.id, &started.connect_id), WAIT).await?;
     let account = account_of(&ended)?;
     let account = accounts::find(&app, &workspace.id, &account).await?;
     let integration = Integration::of(AccountView::from(account));
     let integration = integration.ok_or_else(Problem::not_found)?;
-    Ok(Json(IntegrationMade { success: true, integration }))
+    let made = IntegrationMade { success: true, integration };
+    // Kept at the end alone: to begin again is harmless, the account is the same.
+    once.keep_alone(&app, (StatusCode::OK, &made)).await;
+    Ok(Json(made))
 }
 
 fn account_of(connect: &Connect) -> Result<AccountId, Problem> {

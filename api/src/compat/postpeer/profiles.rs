@@ -27,17 +27,15 @@ use crate::state::App;
 pub(super) async fn create(
     Admin(caller): Admin,
     State(app): State<Arc<App>>,
+    once: Once,
     JsonBody(new): JsonBody<CreateProfile>,
 ) -> Result<(StatusCode, Json<ProfileMade>), Problem> {
     let workspace = compat::workspace(&app, &caller, None).await?;
     let description = new.description.map(|text| (DESCRIPTION.to_owned(), Value::String(text)));
     let metadata: Map<String, Value> = description.into_iter().collect();
     let new = profiles::CreateProfile { external_id: None, name: new.name, metadata };
-    let made = profiles::make(&app, &caller, &Once::default(), (&workspace.id, new)).await;
-    let made = made.map_err(|problem| {
-        problem.about(|field| field.in_body(&[("/metadata", "/description")]))
-    })?;
-    Ok((StatusCode::CREATED, Json(ProfileMade { success: true, profile: ProfileShown::of(made) })))
+    let made = profiles::make(&app, &caller, &once, (&workspace.id, new), ProfileMade::of).await;
+    made.map_err(|problem| problem.about(|field| field.in_body(&[("/metadata", "/description")])))
 }
 
 /// List the profiles

@@ -1,5 +1,6 @@
 //! What PostPeer's clients send and get. Never a secret.
 
+use latchkey_shared::db::accounts::AccountStatus;
 use latchkey_shared::ids::{AccountId, AppId, ProfileId};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::words;
 use crate::compat::words::Word as _;
+use crate::problem::Problem;
 use crate::routes::accounts::AccountView;
 use crate::routes::apps::AppView;
 use crate::routes::profiles::ProfileView;
@@ -62,6 +64,16 @@ pub(super) struct IntegrationsQuery {
     pub(super) profile_id: Option<ProfileId>,
 }
 
+/// How an integration is.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum IntegrationStatus {
+    /// In order.
+    Connected,
+    /// To be connected again by the person.
+    TokenExpired,
+}
+
 /// A connected account.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -76,14 +88,21 @@ pub(super) struct Integration {
     image_url: Option<String>,
     #[schema(value_type = Option<String>)]
     profile_id: Option<ProfileId>,
+    status: IntegrationStatus,
     /// When it was connected first.
     created_at: Timestamp,
 }
 
 impl Integration {
-    /// `None` for a platform that PostPeer has no word for.
+    /// `None` for a platform that PostPeer has no word for, and for what is disconnected.
     pub(super) fn of(account: AccountView) -> Option<Self> {
+        let status = match account.status {
+            AccountStatus::Connected => IntegrationStatus::Connected,
+            AccountStatus::TokenExpired => IntegrationStatus::TokenExpired,
+            AccountStatus::Disconnected => return None,
+        };
         Some(Self {
+            status,
             platform: words::Postpeer::of(&account.platform)?,
             id: account.id,
             platform_user_id: account.platform_user_id,
@@ -195,6 +214,13 @@ pub(super) struct AppMade {
     pub(super) app: AppShown,
 }
 
+impl AppMade {
+    pub(super) fn of(app: AppView) -> Result<Self, Problem> {
+        let app = AppShown::of(app).ok_or_else(Problem::not_found)?;
+        Ok(Self { success: true, app })
+    }
+}
+
 /// The apps.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AppList {
@@ -246,6 +272,12 @@ impl ProfileShown {
 pub(super) struct ProfileMade {
     pub(super) success: bool,
     pub(super) profile: ProfileShown,
+}
+
+impl ProfileMade {
+    pub(super) fn of(profile: ProfileView) -> Self {
+        Self { success: true, profile: ProfileShown::of(profile) }
+    }
 }
 
 /// The profiles.

@@ -1,6 +1,7 @@
 //! The secrets of an app: one, or two while it is being changed at the platform. They go in sealed
 //! and never come out.
 
+use axum::Json;
 use axum::http::StatusCode;
 use latchkey_shared::db::app_secrets::{self, AppSecret};
 use latchkey_shared::db::apps;
@@ -8,8 +9,9 @@ use latchkey_shared::ids::{AppId, AppSecretId};
 use latchkey_shared::keyring::Owner as KeyOwner;
 use latchkey_shared::work::Work;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
 
-use super::{SecretView, lock};
+use super::{AppView, SecretView, lock};
 use crate::auth::Caller;
 use crate::code::Code;
 use crate::idempotency::Once;
@@ -64,13 +66,15 @@ pub(super) async fn add(
     Ok(added)
 }
 
-/// Puts a secret in place of the newest, which stays beside it as the older one; one older than that goes.
-pub(crate) async fn replace(
+/// Puts a secret in place of the newest, which stays beside it as the older one; one older than that goes. `answer`
+/// words what is answered, and kept.
+pub(crate) async fn replace<T: Serialize>(
     app: &App,
     caller: &Caller,
-    id: &AppId,
-    secret: &SecretString,
-) -> Result<(), Problem> {
+    once: &Once,
+    (id, secret): (&AppId, &SecretString),
+    answer: impl FnOnce(AppView) -> Result<T, Problem>,
+) -> Result<Json<T>, Problem> {
     let mut checks = Checks::default();
     check(&mut checks, secret);
     checks.finish()?;
@@ -82,7 +86,11 @@ pub(crate) async fn replace(
         app_secrets::delete(&mut work, organisation, &found.id, &old.id).await?;
     }
     store(app, &mut work, &found, secret).await?;
-    Ok(work.commit().await?)
+    let secrets = app_secrets::of_apps(&mut work, organisation, &[&found.id]).await?;
+    let answer = answer(AppView::of(found, secrets))?;
+    once.keep(app, &mut work, (StatusCode::OK, &answer)).await?;
+    work.commit().await?;
+    Ok(Json(answer))
 }
 
 pub(super) async fn remove(

@@ -13,6 +13,8 @@ use crate::code::Code;
 use crate::problem::Problem;
 use crate::state::App;
 
+const OF_ANOTHER_PROFILE: &str = "ACCOUNT_OF_ANOTHER_PROFILE";
+
 /// Something that the consent can connect.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Candidate)]
@@ -41,16 +43,25 @@ pub(crate) struct Choice {
     pub(crate) account: Option<Account>,
 }
 
-impl From<&Choice> for CandidateView {
-    fn from(choice: &Choice) -> Self {
+impl Choice {
+    /// Why it cannot be connected by this connect, as a code.
+    pub(crate) fn ineligible(&self, connect: &Connect) -> Option<&str> {
+        let anothers = self.account.as_ref().is_some_and(|account| connect.must_leave(account));
+        self.candidate.ineligible.as_deref().or(anothers.then_some(OF_ANOTHER_PROFILE))
+    }
+}
+
+impl CandidateView {
+    pub(crate) fn of(choice: &Choice, connect: &Connect) -> Self {
+        let ineligible = choice.ineligible(connect);
         let candidate = &choice.candidate;
         Self {
             id: candidate.id.clone(),
             username: candidate.username.clone(),
             display_name: candidate.display_name.clone(),
             avatar_url: candidate.avatar_url.clone(),
-            eligible: candidate.ineligible.is_none(),
-            reason: candidate.ineligible.clone(),
+            eligible: ineligible.is_none(),
+            reason: ineligible.map(ToOwned::to_owned),
             account_id: choice.account.as_ref().map(|account| account.id.clone()),
         }
     }

@@ -28,7 +28,7 @@ pub(crate) struct Selection {
     pub(super) candidate_ids: Vec<String>,
 }
 
-/// Writes the choice down and has a worker go on.
+/// Writes the choice down and has a worker go on; what a person unticked on our page is disconnected then.
 ///
 /// # Errors
 /// When it is too late, or something else can be chosen than was.
@@ -36,7 +36,7 @@ pub(crate) async fn run(
     app: &App,
     once: &Once,
     connect: &Connect,
-    chosen: &[String],
+    (chosen, unticked): (&[String], &[String]),
 ) -> Result<ConnectView, Problem> {
     let place = (&connect.workspace_id, &connect.id);
     let choices = candidates::open(app, &mut *app.conn().await?, connect).await?;
@@ -45,7 +45,7 @@ pub(crate) async fn run(
     }
     check(connect, &choices, chosen)?;
     let mut work = app.store.begin().await?;
-    if !connects::select(&mut work, app.clock(), place, chosen).await? {
+    if !connects::select(&mut work, app.clock(), place, (chosen, unticked)).await? {
         let now = connects::find(&mut work, place.0, place.1).await?;
         return Err(too_late(&now.ok_or_else(Problem::not_found)?));
     }
@@ -57,7 +57,15 @@ pub(crate) async fn run(
     Ok(view)
 }
 
-fn check(connect: &Connect, choices: &[Choice], chosen: &[String]) -> Result<(), Problem> {
+/// Whether this can be chosen.
+///
+/// # Errors
+/// `VALIDATION_FAILED`, with each id that cannot.
+pub(crate) fn check(
+    connect: &Connect,
+    choices: &[Choice],
+    chosen: &[String],
+) -> Result<(), Problem> {
     const AT: &str = "/candidateIds";
     let mut checks = Checks::default();
     if connect.account_id.is_some() && chosen.len() != 1 {
@@ -71,9 +79,9 @@ fn check(connect: &Connect, choices: &[Choice], chosen: &[String]) -> Result<(),
     let chosen = &chosen[..chosen.len().min(MAX_CHOSEN)];
     let mut seen = HashSet::new();
     for (index, id) in chosen.iter().enumerate() {
-        let candidate = choices.iter().map(|choice| &choice.candidate).find(|one| one.id == *id);
+        let choice = choices.iter().find(|choice| choice.candidate.id == *id);
         let at = format!("{AT}/{index}");
-        match candidate.map(|candidate| &candidate.ineligible) {
+        match choice.map(|choice| choice.ineligible(connect)) {
             None => checks.wrong(at, "is none of the connect's candidates"),
             Some(Some(reason)) => checks.wrong(at, format!("cannot be connected: {reason}")),
             Some(None) if !seen.insert(id) => checks.wrong(at, "stands there twice"),

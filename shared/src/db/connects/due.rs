@@ -7,8 +7,10 @@ use diesel::sql_types::{BigInt, Interval, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::DbError;
+use super::super::schema::connects;
+use super::ConnectStatus;
 use crate::clock::Clock;
-use crate::ids::{ConnectId, WorkspaceId};
+use crate::ids::{AppId, ConnectId, WorkspaceId};
 use crate::messages::CallbackReceived;
 
 #[derive(QueryableByName)]
@@ -72,4 +74,21 @@ pub async fn overdue(
     .bind::<Interval, _>(stuck)
     .bind::<BigInt, _>(limit);
     Ok(query.load::<Open>(conn).await?.into_iter().map(CallbackReceived::from).collect())
+}
+
+/// Open connects through an app, of whichever workspace: for the deletion of the app.
+///
+/// # Errors
+/// When the query fails.
+pub async fn open_of_app(
+    conn: &mut AsyncPgConnection,
+    app: &AppId,
+    limit: i64,
+) -> Result<Vec<(WorkspaceId, ConnectId)>, DbError> {
+    let open = connects::table
+        .filter(connects::app_id.eq(app))
+        .filter(connects::status.eq_any(ConnectStatus::OPEN))
+        .select((connects::workspace_id, connects::id))
+        .limit(limit);
+    Ok(open.load(conn).await?)
 }

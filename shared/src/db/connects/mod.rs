@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
+use super::accounts::Account;
 use super::schema::connects;
 use super::{DbError, Page, now, now_plus, text_enum};
 use crate::clock::Clock;
@@ -16,12 +17,14 @@ mod advance;
 mod claim;
 mod due;
 mod link;
+mod mismatch;
 mod selection;
 
 pub use advance::{Advance, advance, note_try, set_lease, shorten_lease, store_grant};
 pub use claim::{claim, claim_place, set_claim};
-pub use due::{left_behind, overdue};
+pub use due::{left_behind, open_of_app, overdue};
 pub use link::{find_by_link, note_refusal, trade_link};
+pub use mismatch::{IDENTITY_MISMATCH, was_another_person};
 pub use selection::{candidates_place, select, set_candidates};
 
 text_enum! {
@@ -126,6 +129,8 @@ pub struct Connect {
     pub sealed_candidates: Option<Vec<u8>>,
     /// What was chosen.
     pub selection: Option<Vec<String>>,
+    /// What was connected and is to be disconnected, since the person unticked it.
+    pub deselection: Vec<String>,
     /// SHA-256 of the cookie that may see the page.
     pub page_hash: Option<Vec<u8>>,
     /// The accounts that it connected.
@@ -159,6 +164,15 @@ pub struct Connect {
 }
 
 impl Connect {
+    /// Whether it must leave an account alone that is in use for another profile: clients of PostPeer see no event
+    /// that would tell them that it was taken.
+    #[must_use]
+    pub fn must_leave(&self, account: &Account) -> bool {
+        self.result_format == ResultFormat::Postpeer
+            && self.account_id.is_none()
+            && account.is_of_another(self.profile_id.as_ref())
+    }
+
     /// When the person came back with the code.
     #[must_use]
     pub fn authorized_at(&self) -> Option<DateTime<Utc>> {

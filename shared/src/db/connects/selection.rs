@@ -44,7 +44,7 @@ pub async fn set_candidates(
     Ok(())
 }
 
-/// Says what was chosen: once, in time, and only while the choice is open. For a moment the broker may
+/// Says what was chosen, and what that was connected was not: once, in time, and only while the choice is open. For a moment the broker may
 /// bring it to a worker before the sweep does.
 ///
 /// # Errors
@@ -53,16 +53,17 @@ pub async fn select(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
     (workspace, id): (&WorkspaceId, &ConnectId),
-    selection: &[String],
+    (selection, deselection): (&[String], &[String]),
 ) -> Result<bool, DbError> {
     let query = sql_query(
-        "UPDATE connects SET selection = $1, lease_until = moment($2) + interval '3 s'
+        "UPDATE connects SET selection = $1, deselection = $5, lease_until = moment($2) + interval '3 s'
          WHERE workspace_id = $3 AND id = $4 AND status = 'selecting' AND selection IS NULL
            AND expires_at > moment($2)",
     )
     .bind::<Array<Text>, _>(selection)
     .bind::<Interval, _>(clock.offset())
     .bind::<Text, _>(workspace)
-    .bind::<Text, _>(id);
+    .bind::<Text, _>(id)
+    .bind::<Array<Text>, _>(deselection);
     Ok(query.execute(conn).await? == 1)
 }

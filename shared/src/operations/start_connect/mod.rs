@@ -27,7 +27,7 @@ use crate::db::{accounts, profiles};
 use crate::events::EventData;
 use crate::ids::{AccountId, AppId, ConnectId};
 use crate::keyring::Owner;
-use crate::platforms::{Endpoints, Flow, Platform, Platforms};
+use crate::platforms::{Endpoints, Flow, OperatorClient, Platform, Platforms};
 use crate::refused::Refused;
 use crate::timestamp::Timestamp;
 use crate::validate::Checks;
@@ -103,9 +103,13 @@ pub async fn prepare<'a>(
         found.ok_or_else(|| missing(Code::ProfileNotFound, "profile", "/profileId"))?;
     }
     let one = door.exclusive || workspace.account_policy == AccountPolicy::OnePerPlatform;
+    let asked_by = door;
     let door = Door { exclusive: one, ..door };
     let account_id = match request.account_id.clone() {
-        None if one => slot::find(&mut conn, workspace, platform).await?,
+        None if one => {
+            let place = (workspace, platform);
+            slot::find(&mut conn, means.clock(), place, (&request, asked_by)).await?
+        }
         Some(account) if one => {
             slot::check(&mut conn, workspace, (platform, &account)).await?;
             Some(account)
@@ -120,7 +124,7 @@ pub async fn prepare<'a>(
     let client = match &app_id {
         Some(id) => find_client(&mut conn, workspace, (id, platform)).await?,
         None => {
-            let id = platform.client_id.clone();
+            let id = operator_client(platform)?.id.clone();
             Client { id, scopes: None, door: AppDoor::Native }
         }
     };
@@ -144,7 +148,22 @@ pub async fn prepare<'a>(
     })
 }
 
-/// The platform of an id, if it can be connected here.
+/// The client through which accounts are connected that name no app.
+///
+/// # Errors
+/// `PLATFORM_NOT_CONFIGURED` where the operator has none.
+pub fn operator_client(platform: &Platform) -> Result<&OperatorClient, Refused> {
+    platform.client.as_ref().ok_or_else(|| {
+        let detail = format!(
+            "The operator has no OAuth client at {}: make an app of your own and name its id, or ask the \
+             operator for one.",
+            platform.name
+        );
+        Refused::new(Code::PlatformNotConfigured, detail)
+    })
+}
+
+/// The platform of an id, if it can be connected here: through the operator's client or at least through apps.
 ///
 /// # Errors
 /// `PLATFORM_UNKNOWN` or `PLATFORM_NOT_CONFIGURED`.
@@ -157,7 +176,9 @@ pub fn find_platform<'a>(platforms: &'a Platforms, id: &str) -> Result<&'a Platf
         .at("/platform"));
     }
     platforms.get(id).ok_or_else(|| {
-        let detail = format!("The operator has to give credentials for {id} first.");
+        let detail = format!(
+            "The operator has to set {id} up first: it has no section in the platforms file."
+        );
         Refused::new(Code::PlatformNotConfigured, detail)
     })
 }

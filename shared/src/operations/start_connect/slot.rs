@@ -3,8 +3,11 @@
 
 use diesel_async::AsyncPgConnection;
 
+use super::{Door, StartConnect};
+use crate::clock::Clock;
 use crate::code::Code;
-use crate::db::accounts::{self, AccountStatus};
+use crate::db::accounts::{self, Account, AccountStatus};
+use crate::db::connects;
 use crate::db::workspaces::Workspace;
 use crate::ids::AccountId;
 use crate::operations::Unable;
@@ -17,15 +20,23 @@ use crate::refused::Refused;
 /// When the slot is taken.
 pub(super) async fn find(
     conn: &mut AsyncPgConnection,
-    workspace: &Workspace,
-    platform: &Platform,
+    clock: &Clock,
+    (workspace, platform): (&Workspace, &Platform),
+    (request, door): (&StartConnect, Door),
 ) -> Result<Option<AccountId>, Unable> {
     let holders = accounts::in_use(conn, &workspace.id, &platform.id).await?;
-    match holders.as_slice() {
-        [] => Ok(None),
-        [one] if one.status == AccountStatus::TokenExpired => Ok(Some(one.id.clone())),
-        _ => Err(taken(platform).into()),
+    let Some(first) = holders.first() else { return Ok(None) };
+    let expired = holders.len() == 1 && first.status == AccountStatus::TokenExpired;
+    if !expired || first.is_of_another(request.profile_id.as_ref()) {
+        return Err(taken(platform, first).into());
     }
+    // Clients of this door cannot say whom they mean: without an answer here another person would be led through
+    // the platform again and again.
+    if door.exclusive && connects::was_another_person(conn, clock, &workspace.id, &first.id).await?
+    {
+        return Err(taken(platform, first).into());
+    }
+    Ok(Some(first.id.clone()))
 }
 
 /// Whether this account may be reconnected: no other holds the slot.
@@ -38,15 +49,22 @@ pub(super) async fn check(
     (platform, account): (&Platform, &AccountId),
 ) -> Result<(), Unable> {
     let holders = accounts::in_use(conn, &workspace.id, &platform.id).await?;
-    let held = holders.iter().any(|holder| holder.id != *account);
-    if held { Err(taken(platform).into()) } else { Ok(()) }
+    match holders.iter().find(|holder| holder.id != *account) {
+        Some(holder) => Err(taken(platform, holder).into()),
+        None => Ok(()),
+    }
 }
 
-fn taken(platform: &Platform) -> Refused {
+fn taken(platform: &Platform, holder: &Account) -> Refused {
+    let how = match holder.status {
+        AccountStatus::TokenExpired => ", which its owner alone can connect again",
+        _ => "",
+    };
     let detail = format!(
-        "The workspace has an account of {} already, and this connect takes one alone: disconnect it \
-         first, name it as `accountId` to reconnect it, or use another workspace.",
-        platform.name
+        "The workspace takes one account of {} and has {}{how}: disconnect that one first, or use another \
+         workspace.",
+        platform.name,
+        holder.called(),
     );
     Refused::new(Code::AccountAlreadyConnected, detail).at("/platform")
 }

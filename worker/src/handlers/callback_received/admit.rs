@@ -19,6 +19,9 @@ pub const WAITING: [ConnectStatus; 3] =
 /// The slot of an exclusive connect is taken.
 pub const ALREADY_CONNECTED: &str = "ACCOUNT_ALREADY_CONNECTED";
 
+/// The account is in use for another profile.
+pub const OF_ANOTHER_PROFILE: &str = "ACCOUNT_OF_ANOTHER_PROFILE";
+
 /// What is to be done with what a consent brought.
 pub enum Verdict {
     /// It is connected.
@@ -64,9 +67,12 @@ pub async fn judge(
         return Ok(Verdict::Refused("WORKSPACE_DELETED"));
     }
     let before = before(work, connect, chosen).await?;
+    if before.values().any(|account| connect.must_leave(account)) {
+        return Ok(Verdict::Refused(OF_ANOTHER_PROFILE));
+    }
     let known = |id: &AccountId| before.values().any(|account| account.id == *id);
     if connect.account_id.as_ref().is_some_and(|wanted| !known(wanted)) {
-        return Ok(Verdict::Refused("IDENTITY_MISMATCH"));
+        return Ok(Verdict::Refused(connects::IDENTITY_MISMATCH));
     }
     let exclusive = connect.exclusive || terms.account_policy == AccountPolicy::OnePerPlatform;
     if exclusive {

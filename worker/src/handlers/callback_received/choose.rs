@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use latchkey_shared::candidates::{self, Candidate};
 use latchkey_shared::db::accounts;
-use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
+use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus, ResultFormat};
 use latchkey_shared::db::grants::Grant;
 use latchkey_shared::events::EventData;
 use latchkey_shared::keyring::Owner;
@@ -46,9 +46,16 @@ pub async fn run(
                 Some(json!({ "cause": format!("none of {listed} listed can be connected") }));
             give_up(context, connect, &Reason { code: "NO_ACCOUNTS", platform_error }).await
         }
-        (1, 1) => finish::run(context, connect, brought, &candidates).await,
+        (1, 1) if !is_always_asked(connect) => {
+            finish::run(context, connect, brought, &candidates).await
+        }
         _ => lay_out(context, connect, brought.0, &candidates).await,
     }
+}
+
+/// Clients of this product are promised a choice, of one as well.
+fn is_always_asked(connect: &Connect) -> bool {
+    connect.result_format == ResultFormat::Woopsocial
 }
 
 /// The platform's id of the account that a connect is to reconnect, if it names one.

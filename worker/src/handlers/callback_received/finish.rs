@@ -23,7 +23,7 @@ use serde_json::json;
 use super::super::changes::tell_changes;
 use super::admit::{self, Ground, Verdict};
 use super::consent::reaches_one_token;
-use super::{Reason, claim, fail, give_up};
+use super::{Reason, claim, deselect, fail, give_up};
 use crate::context::Context;
 use crate::handlers::look::LOOKED_AT_EVERY;
 use crate::oauth::schedule;
@@ -78,7 +78,9 @@ async fn connect_all(
     if !grants::activate(&mut work, &grant.workspace_id, &grant.id).await? {
         return Ok(Outcome::Stale("its grant has moved on"));
     }
-    let olds = lock_old_grants(&mut work, before.values(), &grant.id).await?;
+    let unticked = deselect::accounts(&mut work, &connect).await?;
+    let had = before.values().chain(&unticked);
+    let mut olds = lock_old_grants(&mut work, had, &grant.id).await?;
     let kept = keep_refresh_token(&mut work, context, (&olds, grant), tokens).await?;
     let grant = &Grant { renewable: grant.renewable || kept, ..grant.clone() };
     if matches!(platform.refresh, RefreshModel::Rotating { .. }) && !grant.renewable {
@@ -91,6 +93,9 @@ async fn connect_all(
         tell(&mut work, &connect, &account, before.get(&one.id)).await?;
         ids.push(account.id.to_string());
     }
+    deselect::disconnect(&mut work, context, &unticked).await?;
+    // Theirs are settled.
+    olds.retain(|old| !unticked.iter().any(|account| account.grant_id.as_ref() == Some(&old.id)));
     for old in &olds {
         retire(&mut work, context, old, platform).await?;
     }

@@ -9,6 +9,7 @@ mod admit;
 mod choose;
 mod claim;
 mod consent;
+mod deselect;
 mod end;
 mod exchange;
 mod finish;

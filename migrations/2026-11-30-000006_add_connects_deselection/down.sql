@@ -1,0 +1,1 @@
+ALTER TABLE connects DROP COLUMN deselection;
