@@ -5,8 +5,8 @@
 
 use anyhow::{Context as _, ensure};
 use latchkey_tests::TestApp;
-use latchkey_tests::app::{Options, worn};
-use serde_json::{Value, json};
+use latchkey_tests::app::{Options, WORN, worn};
+use serde_json::Value;
 use tokio::process::Command;
 
 /// What the shell knows beforehand: definitions, and variables.
@@ -86,10 +86,9 @@ fn is_there(expected: &Value, found: &Value) -> bool {
     }
 }
 
-/// Runs a document's examples and compares.
-async fn check(document: &str, (prelude, variables): Shell<'_>) -> anyhow::Result<usize> {
-    let examples = examples(document)?;
-    let printed = run(&examples, (prelude, variables)).await?;
+/// Runs examples and compares.
+async fn check(examples: &[Example], shell: Shell<'_>) -> anyhow::Result<()> {
+    let printed = run(examples, shell).await?;
     for (example, printed) in examples.iter().zip(&printed) {
         let found: Vec<Value> = serde_json::Deserializer::from_str(printed)
             .into_iter()
@@ -98,50 +97,42 @@ async fn check(document: &str, (prelude, variables): Shell<'_>) -> anyhow::Resul
         let there = example.expected.iter().zip(&found).all(|(one, other)| is_there(one, other));
         ensure!(
             there && example.expected.len() <= found.len(),
-            "{document}: what ends at line {} printed {printed}",
+            "what ends at line {} printed {printed}",
             example.line
         );
     }
-    Ok(examples.len())
+    Ok(())
 }
 
+/// The commands by which the README has a reader try it out, without the line that a test cannot type.
+fn readme() -> anyhow::Result<Example> {
+    const ENV: &str = ". .run/env\n";
+    let text = std::fs::read_to_string(format!("{}/../README.md", env!("CARGO_MANIFEST_DIR")))?;
+    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0));
+    let tried = blocks.filter_map(|block| block.strip_prefix(ENV)).next();
+    let script = tried.context("the README has a block that begins with `. .run/env`")?.to_owned();
+    Ok(Example { line: 0, script, expected: Vec::new() })
+}
+
+/// One page after the other, in one shell that knows what `scripts/run` wrote down; then what the README has one try.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_example_of_the_api_s_page_works() -> anyhow::Result<()> {
-    let app = TestApp::start().await?;
+async fn every_example_of_the_pages_works() -> anyhow::Result<()> {
+    let app = TestApp::start_with(Options { platforms: worn(&WORN), ..Options::default() }).await?;
     let variables = [
         ("LATCHKEY_URL", app.http.base().to_owned()),
         ("LATCHKEY_API_KEY", app.owner.expose_key().to_owned()),
         ("LATCHKEY_WORKSPACE", app.owner.workspace_id.to_string()),
+        ("LATCHKEY_SANDBOX_URL", app.sandbox.url().to_owned()),
     ];
-    let run =
-        check("docs/API.md", ("", &variables)).await.inspect_err(|error| eprintln!("{error:?}"))?;
-    assert!(run >= 9, "{run} examples");
-    app.until_none("grants WHERE status = 'releasing'").await?;
-    app.finish().await
-}
-
-/// With nothing but the base URL and the key put in.
-#[tokio::test(flavor = "multi_thread")]
-async fn every_example_of_the_page_for_those_who_come_works() -> anyhow::Result<()> {
-    let platforms = worn(&["INSTAGRAM", "X", "BLUESKY"]);
-    let app = TestApp::start_with(Options { platforms, ..Options::default() }).await?;
-    let sam = app.connect("sam").await?;
-    let workspace = app.owner.workspace_id.to_string();
-    let key = json!({ "name": "client", "role": "owner", "workspaceId": workspace });
-    let key = app.http.post("/v1/api-keys", &key).await?.expect(201)?.json();
-    let variables = [
-        ("LATCHKEY_URL", app.http.base().to_owned()),
-        ("LATCHKEY_API_KEY", key["key"].as_str().unwrap_or_default().to_owned()),
-        ("LATCHKEY_WORKSPACE", workspace),
-        ("LATCHKEY_ACCOUNT", sam.account_id),
-        ("BLUESKY_IDENTIFIER", "ann.test".to_owned()),
-        ("BLUESKY_APP_PASSWORD", app.sandbox.app_password("ann")),
-    ];
-    // Whatever is refused fails the shell.
-    let shell = ("curl() { command curl --fail-with-body \"$@\"; }", variables.as_slice());
-    let run =
-        check("docs/MIGRATING.md", shell).await.inspect_err(|error| eprintln!("{error:?}"))?;
-    assert!(run >= 5, "{run} examples");
+    let (api, others) = (examples("docs/API.md")?, examples("docs/MIGRATING.md")?);
+    ensure!(api.len() >= 9 && others.len() >= 7, "{} and {} examples", api.len(), others.len());
+    // Whatever is refused fails the shell, but where the page says so.
+    let strict = "curl() { command curl --fail-with-body \"$@\"; }".to_owned();
+    let strict = Example { line: 0, script: strict, expected: Vec::new() };
+    let all: Vec<Example> =
+        api.into_iter().chain([strict]).chain(others).chain([readme()?]).collect();
+    let checked = check(&all, ("", &variables)).await;
+    checked.inspect_err(|error| eprintln!("{error:?}"))?;
     app.until_none("grants WHERE status = 'releasing'").await?;
     app.finish().await
 }

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand};
+use latchkey_tests::app::{WORN, sections};
 use latchkey_tests::sandbox::{CONTROL_HELP, Rotation};
 use latchkey_tests::walk::{WalkOptions, walk};
 use latchkey_tests::{Sandbox, SandboxConfig};
+use reqwest::Url;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Latchkey's sandbox platform, for development and tests.
@@ -24,6 +26,8 @@ struct Cli {
 enum Command {
     /// Serve the sandbox until it is told to stop.
     Serve(ServeArgs),
+    /// Print the sections of a platforms file that have a sandbox stand in for every vendor.
+    Platforms(PlatformsArgs),
     /// Walk the main job once: connect, two refreshes, disconnect, revocation.
     Walk(WalkArgs),
 }
@@ -55,6 +59,24 @@ struct ServeArgs {
 }
 
 #[derive(Args)]
+struct PlatformsArgs {
+    /// The sandbox. Its client's secret is read from the variable `LATCHKEY_SANDBOX_CLIENT_SECRET`.
+    #[arg(long, env = "LATCHKEY_SANDBOX_URL")]
+    sandbox_url: Url,
+}
+
+impl PlatformsArgs {
+    fn print(&self) -> anyhow::Result<()> {
+        let names = self.sandbox_url.socket_addrs(|| None).context("the sandbox has no address")?;
+        let names = names.first().context("the sandbox has no address")?.to_string();
+        let all = sections(&WORN, "{ env = \"LATCHKEY_SANDBOX_CLIENT_SECRET\" }", "");
+        let url = self.sandbox_url.as_str().trim_end_matches('/');
+        print!("{}", all.replace("{sandbox}", url).replace("{dns}", &names));
+        Ok(())
+    }
+}
+
+#[derive(Args)]
 struct WalkArgs {
     /// Latchkey's API.
     #[arg(long, env = "LATCHKEY_URL")]
@@ -77,6 +99,7 @@ struct WalkArgs {
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve(args).await,
+        Command::Platforms(args) => args.print(),
         Command::Walk(args) => walk(args.into()).await,
     };
     match outcome {

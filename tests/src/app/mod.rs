@@ -35,7 +35,7 @@ pub use process::{Process, command};
 pub use producer::{Ask, DIRECT_REPLY_TO, Producer, Told};
 pub use selecting::{Selecting, candidate};
 pub use servers::{Permissions, PrivateServers, Server};
-pub use wardrobe::{WORN, worn, worn_for_own_apps};
+pub use wardrobe::{WORN, sections, worn, worn_for_own_apps};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

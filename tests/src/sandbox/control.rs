@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Password;
 use super::faults::FaultRule;
 use super::ledger::{Kind, LedgerEntry};
 use super::state::Shared;
@@ -80,6 +81,15 @@ pub(super) async fn remove_person(
     Path(user): Path<String>,
 ) -> Json<Value> {
     Json(json!({ "families": shared.remove_person(&user) }))
+}
+
+/// What a person types in where Bluesky is connected.
+pub(super) async fn app_password(
+    State(shared): State<Arc<Shared>>,
+    Path(user): Path<String>,
+) -> Json<Value> {
+    let password = shared.books().bluesky.tell(&user, Password::App);
+    Json(json!({ "handle": format!("{user}.test"), "appPassword": password }))
 }
 
 pub(super) async fn set_pages(

@@ -181,6 +181,7 @@ fn router(shared: Arc<Shared>) -> Router {
             get(control::faults).post(control::add_fault).delete(control::clear_faults),
         )
         .route("/control/users/{user}/revoke", post(control::remove_person))
+        .route("/control/users/{user}/app-password", get(control::app_password))
         .route("/control/users/{user}/pages", post(control::set_pages))
         .route("/control/pages/{page}/end", post(control::end_page))
         .route("/control/requests", get(control::requests))
