@@ -243,6 +243,24 @@ fn trusting() -> Options {
     Options { trust_producers: true, ..Options::default() }
 }
 
+/// The library names its queues in a way that nobody can tell from another tenant's: this program names its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_robust_producer_prints_where_to_send_the_person() -> anyhow::Result<()> {
+    let app = TestApp::start_with(trusting()).await?;
+    let (code, printed, said) = ended(program(&app, "async_producer", "python")?).await?;
+    assert_eq!(code, Some(0), "{said}");
+    let callback = Person::new("sam")?.approve(printed.trim_end()).await?;
+    app.http.browse(callback.as_str()).await?.expect(303)?;
+    let connect = said.split(':').next().unwrap_or_default();
+    assert_eq!(app.ended(connect).await?["status"], "connected", "{said}");
+    let mut refused = program(&app, "async_producer", "python")?;
+    refused.arg("NOWHERE");
+    let (code, printed, said) = ended(refused).await?;
+    assert_eq!((code, printed.as_str()), (Some(1), ""), "{said}");
+    assert!(said.contains("PLATFORM_UNKNOWN"), "{said}");
+    app.finish().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_producers_print_where_to_send_the_person() -> anyhow::Result<()> {
     let app = TestApp::start_with(trusting()).await?;

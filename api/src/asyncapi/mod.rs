@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 
 const SCHEMAS: &str = "#/components/schemas";
+/// Before the type of an answer that is an event's, too.
+const ANSWER: &str = "answer.";
 const MESSAGES: &str = "#/components/messages";
 const ABOUT: &str = "What Latchkey tells, over RabbitMQ and by webhook, and what producers ask of it over \
                      RabbitMQ. Of a type that was published, members may be added and nothing else changes: \
@@ -91,7 +93,9 @@ impl Parts {
         self.add_message(kind.as_str(), (&description, &name), &payload);
     }
 
-    fn add_message(&mut self, kind: &str, (summary, schema): (&str, &str), example: &Value) {
+    /// Adds a message under its type; `answer.` before it tells an answer from an event of the same type.
+    fn add_message(&mut self, key: &str, (summary, schema): (&str, &str), example: &Value) {
+        let kind = key.strip_prefix(ANSWER).unwrap_or(key);
         let message = json!({
             "name": kind,
             "summary": summary,
@@ -99,7 +103,7 @@ impl Parts {
             "examples": [{ "name": kind, "payload": example }],
             "bindings": { "amqp": { "messageType": kind, "bindingVersion": "0.3.0" } },
         });
-        self.messages.insert(kind.to_owned(), message);
+        self.messages.insert(key.to_owned(), message);
     }
 
     fn add_schemas(&mut self, schemas: Vec<(String, RefOr<Schema>)>) {

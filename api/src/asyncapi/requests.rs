@@ -1,8 +1,8 @@
 //! What producers ask for, and what they are answered.
 
 use latchkey_shared::messages::requests::{
-    AccountAccepted, ConnectReady, ConnectRequested, DisconnectRequested, REQUEST_REJECTED,
-    RefreshRequested, RequestKind, RequestRejected,
+    AccountAccepted, ConnectReady, ConnectRequested, DisconnectRequested, RefreshRequested,
+    RequestKind, RequestRejected,
 };
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -13,6 +13,8 @@ const ABOUT: &str = "Publish with the AMQP properties `type` (the request), `mes
                      `user_id` (RabbitMQ checks it), and, to be answered, `reply_to` and `correlation_id`.";
 const REPLIES: &str = "To the queue in `reply_to`: direct reply-to, a queue that the server named, or \
                        `latchkey.replies.` and your user of the broker, alone or with a dot and more. `correlation_id` is the request's, else its `message_id`.";
+/// The answer to a request of no known type; the event of this type is about others.
+const ANSWER_REJECTED: &str = "answer.request.rejected";
 const DONE: &str = "The request was done.";
 const REJECTED: &str = "The request was not done, and nothing has changed.";
 
@@ -22,7 +24,7 @@ fn kinds() -> Vec<&'static str> {
 
 fn answers() -> Vec<&'static str> {
     let answers = RequestKind::ALL.iter().flat_map(|kind| [kind.done(), kind.rejected()]);
-    answers.chain([REQUEST_REJECTED]).collect()
+    answers.chain([ANSWER_REJECTED]).collect()
 }
 
 pub(super) fn channel() -> Value {
@@ -106,7 +108,7 @@ pub(super) fn add(parts: &mut Parts) {
         }
         rejection(parts, kind.rejected());
     }
-    rejection(parts, REQUEST_REJECTED);
+    rejection(parts, ANSWER_REJECTED);
 }
 
 fn request<T: ToSchema>(parts: &mut Parts, kind: RequestKind, example: &Value) {

@@ -7,8 +7,9 @@ use super::{
     AboutAccount, AccountActionNeeded, AccountConnected, AccountDisconnected, AccountFact,
     AccountReauthDue, AccountRecovered, AccountRefreshOverdue, AccountRefreshed, AccountRevoked,
     AccountTokenExpired, AccountUpdated, ConnectData, DisconnectedBy, EventData, EventType,
-    PlatformDegraded, PlatformRecovered, RecoveredBy, WebhookEndpointDisabled,
+    PlatformDegraded, PlatformRecovered, RecoveredBy, RequestRejectedData, WebhookEndpointDisabled,
 };
+use crate::code::Code;
 use crate::timestamp::Timestamp;
 
 const ULID: &str = "01JCZ5M2V8Q4T6W8Y0A2B4C6D8";
@@ -33,6 +34,13 @@ pub fn example(kind: EventType) -> EventData {
             platform: "X".to_owned(),
             app_id: None,
             degraded_since: at(0),
+        }),
+        EventType::RequestRejected => EventData::RequestRejected(RequestRejectedData {
+            message_id: Some("0d5c6b1e-8a52-4a6c-9a0e-3c1f6a1f2b77".to_owned()),
+            request: "connect.requested".to_owned(),
+            producer: Some("acme_producer".to_owned()),
+            code: Code::ReplyToForbidden,
+            message: "name a queue that is yours".to_owned(),
         }),
         EventType::WebhookEndpointDisabled => {
             EventData::WebhookEndpointDisabled(WebhookEndpointDisabled {

@@ -1,9 +1,10 @@
-//! What events tell that concern no account: of platforms, and of webhook endpoints.
+//! What events tell that concern no account: of platforms, of requests, and of webhook endpoints.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::About;
+use crate::code::Code;
 use crate::ids::{AccountId, AppId, EndpointId};
 use crate::timestamp::Timestamp;
 
@@ -51,6 +52,23 @@ pub struct WebhookEndpointDisabled {
     pub failing_since: Option<Timestamp>,
 }
 
+/// A producer's request that was refused and could not be answered: it named no queue for the answer, or none that
+/// is its own.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestRejectedData {
+    /// The request's `message_id`, if it had one.
+    pub message_id: Option<String>,
+    /// What it asked for: its type.
+    pub request: String,
+    /// The producer's user of the broker, if the request had a `user_id`.
+    pub producer: Option<String>,
+    /// What went wrong, for machines: a code of the HTTP API, or one for producers alone.
+    pub code: Code,
+    /// What to do about it.
+    pub message: String,
+}
+
 macro_rules! about_no_account {
     ($($name:ty),+) => {$(
         impl About for $name {
@@ -61,4 +79,9 @@ macro_rules! about_no_account {
     )+};
 }
 
-about_no_account!(PlatformDegraded, PlatformRecovered, WebhookEndpointDisabled);
+about_no_account!(
+    PlatformDegraded,
+    PlatformRecovered,
+    RequestRejectedData,
+    WebhookEndpointDisabled
+);

@@ -17,7 +17,9 @@ pub use account::{
 };
 pub use connect::ConnectData;
 pub use examples::example;
-pub use installation::{PlatformDegraded, PlatformRecovered, WebhookEndpointDisabled};
+pub use installation::{
+    PlatformDegraded, PlatformRecovered, RequestRejectedData, WebhookEndpointDisabled,
+};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -120,6 +122,8 @@ catalogue! {
     PlatformDegraded = "platform.degraded", PlatformDegraded;
     /// The platform answers again.
     PlatformRecovered = "platform.recovered", PlatformRecovered;
+    /// A producer's request was refused, and there was no queue that the answer may go to.
+    RequestRejected = "request.rejected", RequestRejectedData;
     /// Nothing is delivered to a webhook endpoint any more.
     WebhookEndpointDisabled = "webhook_endpoint.disabled", WebhookEndpointDisabled;
 }

@@ -158,6 +158,49 @@ async fn too_many_open_connects_are_refused() -> anyhow::Result<()> {
     app.finish().await
 }
 
+/// A queue that a library named (`amq_…`) could be another tenant's: nothing is written there, and the producer's people
+/// learn it from their own log.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_be_answered_is_told_by_an_event() -> anyhow::Result<()> {
+    let mut app = TestApp::start().await?;
+    let producer = linked(&app, "admin").await?;
+    let mut asks = Vec::new();
+    for (queue, body, code) in [
+        (Some("amq_0a1b2c3d4e5f"), None, "REPLY_TO_FORBIDDEN"),
+        (None, Some("{}"), "VALIDATION_FAILED"),
+    ] {
+        let mut ask = connect(&app, &producer);
+        ask.reply_to = queue.map(ToOwned::to_owned);
+        if let Some(body) = body {
+            ask.body = body.into();
+        }
+        producer.publish(&ask).await?;
+        asks.push((ask, code));
+    }
+    for (ask, code) in &asks {
+        let id = ask.message_id.clone().unwrap_or_default();
+        let told = app.event("request.rejected", &id).await?;
+        assert_eq!(told["data"]["messageId"], id);
+        let data = &told["data"];
+        assert_eq!((text(&data["code"]), text(&data["producer"])), (*code, &*producer.user));
+        assert_eq!(text(&data["request"]), "connect.requested");
+        assert!(text(&data["message"]).len() > 10, "{data}");
+    }
+    let named = app.event("request.rejected", "REPLY_TO_FORBIDDEN").await?;
+    assert_eq!(named["workspaceId"], json!(app.owner.workspace_id), "the body names it");
+    app.expect_dead_letters(2);
+    // Another tenant's workspace in the body tells nothing there.
+    let rival = app.another_tenant().await?;
+    let body = json!({ "workspaceId": rival.workspace_id, "platform": "SANDBOX" });
+    let mut ask = producer.request("connect.requested", &body);
+    ask.reply_to = Some("amq_0a1b2c3d4e5f".to_owned());
+    producer.publish(&ask).await?;
+    let told = app.event("request.rejected", &ask.message_id.unwrap_or_default()).await?;
+    assert_eq!(told["workspaceId"], Value::Null, "to the producer's organisation");
+    app.expect_dead_letters(3);
+    app.finish().await
+}
+
 /// Nobody can be told: a person finds it with the reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_and_cannot_be_answered_is_a_dead_letter() -> anyhow::Result<()> {

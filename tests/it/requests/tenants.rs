@@ -43,6 +43,13 @@ async fn with_trust_off_a_linked_producer_cannot_touch_another_tenant_inject_or_
     let mut producer = linked(&app, "admin").await?;
     let rival = app.another_tenant().await?;
 
+    // No receiver: what waits in the queue of webhooks would be ours.
+    let endpoints = app.http.get("/v1/webhook-endpoints").await?.expect(200)?.json();
+    for endpoint in endpoints["data"].as_array().into_iter().flatten() {
+        let path = format!("/v1/webhook-endpoints/{}", text(&endpoint["id"]));
+        app.http.delete(&path).await?.expect(204)?;
+    }
+
     // Another tenant.
     let body = json!({ "workspaceId": rival.workspace_id, "platform": "SANDBOX" });
     let told = producer.ask(&producer.request("connect.requested", &body)).await?;

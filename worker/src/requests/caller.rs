@@ -6,12 +6,12 @@ use latchkey_shared::code::Code;
 use latchkey_shared::db::api_keys::{ApiKey, Role};
 use latchkey_shared::db::producers;
 use latchkey_shared::db::workspaces::{self, Workspace};
+use latchkey_shared::events::Scope;
 use latchkey_shared::ids::{ApiKeyId, OrganisationId, WorkspaceId};
 use latchkey_shared::operations::Unable;
 use latchkey_shared::refused::Refused;
 
 use super::Parts;
-use super::envelope::Envelope;
 
 /// What every request needs, as over HTTP.
 const LEAST: Role = Role::Admin;
@@ -27,8 +27,8 @@ pub(super) struct Caller {
 impl Caller {
     /// # Errors
     /// `PRODUCER_UNKNOWN`, or `FORBIDDEN_ROLE`.
-    pub(super) async fn find(parts: &Parts, envelope: &Envelope) -> Result<Self, Unable> {
-        let Some(user) = &envelope.user else {
+    pub(super) async fn find(parts: &Parts, user: Option<&str>) -> Result<Self, Unable> {
+        let Some(user) = user else {
             // Message ids of all who send none share one space.
             return if parts.terms.trust {
                 Ok(Self { producer: String::new(), key: None })
@@ -47,7 +47,7 @@ impl Caller {
         if let Some(key) = &key {
             check(key)?;
         }
-        Ok(Self { producer: user.clone(), key })
+        Ok(Self { producer: user.to_owned(), key })
     }
 
     /// In whose name message ids are told apart.
@@ -63,6 +63,26 @@ impl Caller {
     /// Whose key that is.
     pub(super) fn organisation(&self) -> Option<&OrganisationId> {
         self.key.as_ref().map(|key| &key.organisation_id)
+    }
+
+    /// Where it is told what became of a request that names this workspace, or none within reach.
+    ///
+    /// # Errors
+    /// When a query fails.
+    pub(super) async fn scope(
+        &self,
+        parts: &Parts,
+        named: Option<&WorkspaceId>,
+    ) -> Result<Option<Scope>, Unable> {
+        let own = self.key.as_ref().and_then(|key| key.workspace_id.as_ref());
+        if let Some(id) = own.or(named) {
+            match self.workspace(parts, id).await {
+                Ok(workspace) => return Ok(Some(Scope::Workspace(workspace.id))),
+                Err(Unable::Refused(_)) => {}
+                Err(unable) => return Err(unable),
+            }
+        }
+        Ok(self.organisation().cloned().map(Scope::Organisation))
     }
 
     /// The workspace of this id, if it is within reach.

@@ -2,6 +2,7 @@
 //! may go otherwise next time is answered once and kept nowhere; what nobody can be told of becomes a dead
 //! letter.
 
+use latchkey_shared::body;
 use latchkey_shared::broker::PublishError;
 use latchkey_shared::broker::consumer::Received;
 use latchkey_shared::broker::topology;
@@ -9,6 +10,7 @@ use latchkey_shared::code::Code;
 use latchkey_shared::db::DbError;
 use latchkey_shared::db::dead_letters::{self, NewDeadLetter};
 use latchkey_shared::db::requests::{self, Kept, Known};
+use latchkey_shared::events::{EventData, NewEvent, RequestRejectedData};
 use latchkey_shared::failpoint;
 use latchkey_shared::ids::WorkspaceId;
 use latchkey_shared::keyring::Owner;
@@ -21,7 +23,8 @@ use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Asked, Envelope, Parts, Trouble};
+use super::caller::Caller;
+use super::{Asked, Envelope, Parts, Trouble, envelope};
 
 const MAX_REASON: usize = 500;
 
@@ -156,10 +159,45 @@ impl Parts {
             body: &delivery.body,
             reason: &reason(refused),
         };
-        let mut conn = self.context.store.conn().await?;
-        dead_letters::insert(&mut conn, self.context.clock(), &letter).await?;
+        let told = self.rejection(delivery, refused).await?;
+        let mut work = self.context.store.begin().await?;
+        dead_letters::insert(&mut work, self.context.clock(), &letter).await?;
+        if let Some(told) = told {
+            work.emit(told).await?;
+        }
+        work.commit().await?;
         metrics::counter!("latchkey_dead_letters_total").increment(1);
         Ok(Ending::Dead(refused.code))
+    }
+
+    /// The event by which the producer's people learn of it; `None` where nobody knows whose the request is, or their
+    /// organisation has no room for more.
+    async fn rejection(
+        &self,
+        delivery: &Received,
+        refused: &Refused,
+    ) -> Result<Option<NewEvent>, Trouble> {
+        let user = delivery.user_id.as_deref().filter(|user| !user.is_empty());
+        let caller = match Caller::find(self, user).await {
+            Ok(caller) => caller,
+            Err(Unable::Refused(_)) => return Ok(None),
+            Err(unable) => return Err(unable.into()),
+        };
+        if let Some(organisation) = caller.organisation()
+            && self.backlog.refusal(&self.context.store, organisation).await?.is_some()
+        {
+            return Ok(None);
+        }
+        let named = named_workspace(delivery);
+        let Some(scope) = caller.scope(self, named.as_ref()).await? else { return Ok(None) };
+        let data = EventData::RequestRejected(RequestRejectedData {
+            message_id: delivery.message_id.clone(),
+            request: envelope::type_of(delivery).to_owned(),
+            producer: user.map(ToOwned::to_owned),
+            code: refused.code,
+            message: told(refused),
+        });
+        Ok(Some(NewEvent { scope, data }))
     }
 
     fn known(&self, asked: &Asked, kept: Kept) -> Known {
@@ -187,6 +225,15 @@ impl Parts {
     }
 }
 
+/// The workspace that a body names, if it can be read.
+fn named_workspace(delivery: &Received) -> Option<WorkspaceId> {
+    if delivery.size > body::LIMIT {
+        return None;
+    }
+    let body: serde_json::Value = serde_json::from_slice(&delivery.body).ok()?;
+    body["workspaceId"].as_str()?.parse().ok()
+}
+
 fn reply_to(asked: &Asked) -> Reply<'_> {
     let correlation_id = asked.envelope.correlation_id.as_deref();
     Reply {
@@ -197,10 +244,12 @@ fn reply_to(asked: &Asked) -> Reply<'_> {
 }
 
 fn reason(refused: &Refused) -> String {
-    let told = refused.errors.iter().map(FieldError::told).collect::<Vec<_>>().join("; ");
-    let reason = match told.as_str() {
-        "" => format!("{}: {}", refused.code.as_str(), refused.detail),
-        told => format!("{}: {told}", refused.code.as_str()),
-    };
+    let reason = format!("{}: {}", refused.code.as_str(), told(refused));
     reason.chars().take(MAX_REASON).collect()
+}
+
+/// What is wrong: the fields, if that is what it is about.
+fn told(refused: &Refused) -> String {
+    let fields: Vec<String> = refused.errors.iter().map(FieldError::told).collect();
+    if fields.is_empty() { refused.detail.clone().into_owned() } else { fields.join("; ") }
 }

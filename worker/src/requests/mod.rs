@@ -282,7 +282,7 @@ impl Parts {
 
     /// Who asks, what for, and under which name: what must be known before anything is written down.
     async fn judge(&self, envelope: &Envelope) -> Result<Asked, Unable> {
-        let caller = Caller::find(self, envelope).await?;
+        let caller = Caller::find(self, envelope.user.as_deref()).await?;
         let kind = envelope.kind()?;
         let name = Name::new(caller.producer(), envelope.message_id()?);
         if envelope.delivery.size > body::LIMIT {
@@ -346,6 +346,17 @@ impl From<Unable> for Trouble {
 
 fn note(delivery: &Received, ending: &Ending) {
     count(delivery, ending.word());
+    if let Ending::Dead(code) = ending {
+        tracing::warn!(
+            producer = delivery.user_id,
+            message.id = delivery.message_id,
+            request = delivery.kind,
+            reason = code.as_str(),
+            "a request was refused and its producer cannot be answered: the table dead_letters has it, and the event \
+             request.rejected where it is known whose it was"
+        );
+        return;
+    }
     tracing::info!(
         producer = delivery.user_id,
         message.id = delivery.message_id,
