@@ -10,6 +10,7 @@ use latchkey_api::{
 use latchkey_shared::clock::Clock;
 use latchkey_shared::db::{Db, Server, migrate, role};
 use latchkey_shared::keyring::Vault;
+use latchkey_shared::net_guard::Outbound;
 use latchkey_shared::platforms::Platforms;
 use latchkey_shared::{boot, telemetry};
 
@@ -85,7 +86,7 @@ fn server(settings: &DatabaseSettings) -> anyhow::Result<Server> {
 }
 
 fn print_platforms(settings: &PlatformsSettings) -> anyhow::Result<()> {
-    let platforms = Platforms::load(&settings.platforms_file)?;
+    let platforms = Platforms::load(&settings.platforms_file, &Outbound::default())?;
     print!("{}", latchkey_api::platform_table(&platforms));
     Ok(())
 }

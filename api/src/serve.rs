@@ -13,7 +13,6 @@ use latchkey_shared::broker::{Publisher, Supervisor, Topology};
 use latchkey_shared::clock::Clock;
 use latchkey_shared::db::Db;
 use latchkey_shared::keyring::Vault;
-use latchkey_shared::net_guard::NetGuard;
 use latchkey_shared::platforms::Platforms;
 use latchkey_shared::work::Store;
 use latchkey_shared::{boot, ops, telemetry};
@@ -63,7 +62,8 @@ pub fn start(config: ServeConfig, clock: Clock) -> BoxFuture<'static, anyhow::Re
 
 async fn begin(config: ServeConfig, clock: Clock) -> anyhow::Result<Running> {
     telemetry::metrics();
-    let platforms = Platforms::load(&config.common.platforms_file)?;
+    let net_guard = boot::guard(&config.common)?;
+    let platforms = Platforms::load(&config.common.platforms_file, net_guard.outbound())?;
     let (database, broker_server) = boot::servers(&config.common)?;
     let db = Db::new(&database, config.db_connections, clock.clone());
     let vault = Vault::new(config.common.read_keyring()?);
@@ -89,7 +89,7 @@ async fn begin(config: ServeConfig, clock: Clock) -> anyhow::Result<Running> {
     let app = Arc::new(App {
         store: Store::new(db, vault, publisher.clone(), tasks.clone()),
         platforms,
-        net_guard: NetGuard::new(&config.common.outbound_allow, &config.common.outbound_ports),
+        net_guard,
         public_url: public_url.clone(),
         limits: Limits {
             callback_wait: config.callback_wait,

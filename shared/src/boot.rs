@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::config::{Check, CommonSettings, NoSettings, Problem, read_keyring};
 use crate::db::{Db, DbError, events};
 use crate::keyring::{SealError, Vault};
+use crate::net_guard::{NetGuard, Outbound};
 use crate::platforms::{Platforms, PlatformsError};
 use crate::tls::Trust;
 use crate::{broker, db, telemetry};
@@ -158,6 +159,20 @@ pub fn servers(settings: &CommonSettings) -> anyhow::Result<(db::Server, broker:
     Ok((database, broker))
 }
 
+/// How calls to platforms and receivers leave, and which addresses they may reach that others choose.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn guard(settings: &CommonSettings) -> anyhow::Result<NetGuard> {
+    let outbound = trusted_outside(settings.outbound_ca_file.as_deref())
+        .map_err(|why| anyhow::anyhow!("LATCHKEY_OUTBOUND_CA_FILE: {why}"))?;
+    Ok(NetGuard::new(&settings.outbound_allow, &settings.outbound_ports).through(outbound))
+}
+
+fn trusted_outside(file: Option<&Path>) -> Result<Outbound, String> {
+    Outbound::trusting(&Trust::read(file)?).map_err(|error| error.to_string())
+}
+
 /// The database's server alone, as [`servers`].
 ///
 /// # Errors
@@ -296,6 +311,9 @@ impl Check for CommonSettings {
         if let Err(why) = broker::Server::new(self.amqp_url.expose_secret(), &trust) {
             problems.push(Problem::of("AMQP_URL", why));
         }
+        if let Err(why) = trusted_outside(self.outbound_ca_file.as_deref()) {
+            problems.push(Problem::of("LATCHKEY_OUTBOUND_CA_FILE", why));
+        }
         problems.extend(platforms_problems(&self.platforms_file));
         problems
     }
@@ -304,7 +322,7 @@ impl Check for CommonSettings {
 /// What is wrong with the platforms file.
 #[must_use]
 pub fn platforms_problems(file: &Path) -> Vec<Problem> {
-    match Platforms::load(file) {
+    match Platforms::load(file, &Outbound::default()) {
         Ok(_) => Vec::new(),
         Err(PlatformsError::Problems(all)) => all.into_iter().map(of_platforms).collect(),
         Err(error) => vec![of_platforms(error.to_string())],

@@ -61,6 +61,11 @@ pub struct CommonSettings {
     #[arg(long, env = "LATCHKEY_OUTBOUND_ALLOW", value_delimiter = ',')]
     pub outbound_allow: Vec<IpNet>,
 
+    /// A certificate authority of your own (PEM) that platforms and receivers of webhooks are verified by, beside the
+    /// system's [default: none]
+    #[arg(long, env = "LATCHKEY_OUTBOUND_CA_FILE")]
+    pub outbound_ca_file: Option<PathBuf>,
+
     /// The address that browsers and platforms reach the API by: makes every URL
     #[arg(long, env = "LATCHKEY_PUBLIC_URL", default_value = "http://127.0.0.1:8080", value_parser = parse_public_url)]
     pub public_url: Option<Url>,

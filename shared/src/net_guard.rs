@@ -13,8 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use reqwest::Certificate;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
+
+use crate::tls::Trust;
 
 /// An address that must not be called.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -25,6 +28,9 @@ pub enum Refused {
     /// Not https, where nothing less will do.
     #[error("only https URLs can be called")]
     NotHttps,
+    /// Not https, and not to a network that the operator opened. Where a name leads is not told.
+    #[error("{NOT_OPENED}")]
+    NotOpened,
     /// An address inside a private, local or reserved network.
     #[error(
         "{0} is not a public address; the operator can allow its network (LATCHKEY_OUTBOUND_ALLOW)"
@@ -44,11 +50,14 @@ pub enum Refused {
 const NO_PUBLIC_ADDRESS: &str = "the host's name leads to no public address; the operator can allow the network \
                                  of the one that it leads to (LATCHKEY_OUTBOUND_ALLOW)";
 
+const NOT_OPENED: &str =
+    "http is sent to networks that the operator opened alone (LATCHKEY_OUTBOUND_ALLOW): use https";
+
 /// A name that nobody could resolve. To outsiders it reads like one that leads inside: which names there are inside
 /// is not theirs to know.
 #[derive(Debug, thiserror::Error)]
-#[error("{NO_PUBLIC_ADDRESS}")]
-struct Unresolved;
+#[error("{0}")]
+struct Unresolved(Refused);
 
 impl Refused {
     /// Why a guarded client's call failed, if it was for the address that its name resolved to.
@@ -99,9 +108,12 @@ impl FromStr for Ports {
 /// Decides which addresses may be called.
 #[derive(Clone)]
 pub struct NetGuard {
+    /// Whether public addresses may be called, or what the operator opened alone.
+    public: bool,
     allow: Arc<[IpNet]>,
     ports: Arc<[Ports]>,
     resolver: Arc<dyn Resolve>,
+    outbound: Outbound,
 }
 
 impl fmt::Debug for NetGuard {
@@ -120,7 +132,31 @@ impl NetGuard {
     /// Public addresses and these networks, on these ports.
     #[must_use]
     pub fn new(allow: &[IpNet], ports: &[Ports]) -> Self {
-        Self { allow: allow.into(), ports: ports.into(), resolver: Arc::new(SystemResolver) }
+        Self {
+            public: true,
+            allow: allow.into(),
+            ports: ports.into(),
+            resolver: Arc::new(SystemResolver),
+            outbound: Outbound::default(),
+        }
+    }
+
+    /// The same with clients that leave the machine so.
+    #[must_use]
+    pub fn through(self, outbound: Outbound) -> Self {
+        Self { outbound, ..self }
+    }
+
+    /// How its clients leave the machine.
+    #[must_use]
+    pub fn outbound(&self) -> &Outbound {
+        &self.outbound
+    }
+
+    /// The networks that the operator opened alone, without the rest of the world.
+    #[must_use]
+    pub fn opened(&self) -> Self {
+        Self { public: false, ..self.clone() }
     }
 
     /// The same over another resolver than the machine's. What that one says is checked all the same.
@@ -167,11 +203,30 @@ impl NetGuard {
         Err(Refused::NotHttps)
     }
 
+    /// Whether a webhook may be sent there: by https, or by http to a network that the operator opened. What a name
+    /// leads to is seen when it is called, by a client of [`Self::opened`].
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn check_receiver(&self, url: &Url) -> Result<(), Refused> {
+        self.check(url)?;
+        if url.scheme() == "https" {
+            return Ok(());
+        }
+        let opened = !self.allow.is_empty() && self.opened().check(url).is_ok();
+        if opened { Ok(()) } else { Err(Refused::NotOpened) }
+    }
+
     /// Whether an address may be called.
     #[must_use]
     pub fn permits(&self, ip: IpAddr) -> bool {
         let ip = unwrap_embedded(ip);
-        self.allow.iter().any(|net| net.contains(&ip)) || is_public(ip)
+        self.allow.iter().any(|net| net.contains(&ip)) || (self.public && is_public(ip))
+    }
+
+    /// What is told of a name that must not be called, or that nobody can resolve: both the same.
+    fn refusal(&self) -> Refused {
+        if self.public { Refused::LeadsInside } else { Refused::NotOpened }
     }
 
     /// A client that calls permitted addresses only, follows no redirect and knows no proxy. Its calls
@@ -185,7 +240,7 @@ impl NetGuard {
 
     /// [`Self::client`] before it is built, and without its timeout.
     pub fn builder(&self) -> reqwest::ClientBuilder {
-        outbound_client().dns_resolver(Arc::new(self.clone()))
+        self.outbound.client().dns_resolver(Arc::new(self.clone()))
     }
 }
 
@@ -200,10 +255,32 @@ pub fn is_this_machine(host: &str) -> bool {
     }
 }
 
-/// What every outbound client has in common: no redirects, no proxy from the environment, and
-/// connections that are not kept long (a stale one leaves in doubt whether a request arrived). One that went
-/// silent takes no further calls with it. The caller sets how long a call may take.
-pub fn outbound_client() -> reqwest::ClientBuilder {
+/// How calls leave this machine.
+#[derive(Clone, Debug, Default)]
+pub struct Outbound {
+    /// The operator's own certificates, which are trusted beside the system's roots.
+    own: Vec<Certificate>,
+}
+
+impl Outbound {
+    /// Trusts these as well.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub fn trusting(trust: &Trust) -> reqwest::Result<Self> {
+        let own = trust.own().map(|certificate| Certificate::from_der(certificate));
+        Ok(Self { own: own.collect::<reqwest::Result<_>>()? })
+    }
+
+    /// What every outbound client has in common: no redirects, no proxy from the environment, and
+    /// connections that are not kept long (a stale one leaves in doubt whether a request arrived). One that went
+    /// silent takes no further calls with it. The caller sets how long a call may take.
+    pub fn client(&self) -> reqwest::ClientBuilder {
+        outbound_client().tls_certs_merge(self.own.iter().cloned())
+    }
+}
+
+fn outbound_client() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
@@ -233,13 +310,13 @@ impl Resolve for NetGuard {
         Box::pin(async move {
             let found = guard.resolver.resolve(name).await.map_err(|error| {
                 tracing::debug!("a host's name was not resolved: {error}");
-                Unresolved
+                Box::new(Unresolved(guard.refusal()))
             })?;
             let mut permitted = Vec::new();
             for address in found {
                 if !guard.permits(address.ip()) {
                     tracing::debug!("a host's name leads to {}, which is not public", address.ip());
-                    return Err(Refused::LeadsInside.into());
+                    return Err(guard.refusal().into());
                 }
                 permitted.push(address);
             }
@@ -398,6 +475,29 @@ mod tests {
         let client = NetGuard::default().client(Duration::from_secs(2)).unwrap();
         let error = client.get("http://localhost:80/").send().await.unwrap_err();
         assert!(matches!(Refused::inside(&error), Some(Refused::LeadsInside)), "{error:?}");
+    }
+
+    /// Whether a name resolves or leads elsewhere is not told.
+    #[tokio::test]
+    async fn http_goes_to_receivers_on_opened_networks_alone() {
+        let opened = NetGuard::new(&["10.0.0.0/8".parse().unwrap()], &Ports::ALL);
+        let passes = |guard: &NetGuard, url: &str| guard.check_receiver(&url.parse().unwrap());
+        for url in ["http://10.1.2.3:8080/", "http://hooks.example/", "https://1.1.1.1/"] {
+            assert!(passes(&opened, url).is_ok(), "{url}");
+        }
+        for url in ["http://1.1.1.1/", "http://[2606:4700::1111]/"] {
+            assert!(matches!(passes(&opened, url), Err(Refused::NotOpened)), "{url}");
+        }
+        assert!(matches!(passes(&opened, "http://192.168.0.1/"), Err(Refused::NotPublic(_))));
+        assert!(passes(&NetGuard::default(), "http://hooks.example/").is_err());
+        let client = opened.opened().client(Duration::from_secs(2)).unwrap();
+        let mut told = Vec::new();
+        for name in ["localhost", "there-is-no.invalid"] {
+            let error = client.get(format!("http://{name}:80/")).send().await.unwrap_err();
+            told.push(format!("{:#}", anyhow::Error::new(error.without_url())));
+        }
+        assert_eq!(told[0], told[1]);
+        assert!(told[0].contains("LATCHKEY_OUTBOUND_ALLOW"), "{told:?}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Who is trusted to be PostgreSQL or RabbitMQ when they are spoken to over TLS: whomever the
-//! system's roots vouch for, and the operator's own certificate authority. There is one provider of
+//! Who is trusted to be PostgreSQL, RabbitMQ, a platform or a receiver of webhooks when they are spoken to over TLS:
+//! whomever the system's roots vouch for, and the operator's own certificate authority. There is one provider of
 //! cryptography, and no way to skip the check of chain and host name.
 
 use std::path::Path;
@@ -42,6 +42,11 @@ impl Trust {
             })?;
         }
         Ok(Self { pem: Some(pem), own })
+    }
+
+    /// The operator's own certificates.
+    pub(crate) fn own(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        self.own.iter()
     }
 
     /// The operator's own certificates as text.

@@ -36,6 +36,7 @@ mod networks;
 mod no_secrets;
 mod outages;
 mod outbound;
+mod outbound_tls;
 mod permissions;
 mod platform_fails;
 mod platforms;

@@ -11,7 +11,7 @@ use latchkey_shared::net_guard::{NetGuard, Ports};
 use latchkey_tests::TestApp;
 use latchkey_tests::app::{Options, eventually};
 use latchkey_worker::context::Context;
-use latchkey_worker::handlers::{self, WEBHOOK_TIMEOUT};
+use latchkey_worker::handlers::{self, Receivers};
 use latchkey_worker::permits::Permits;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde_json::json;
@@ -156,7 +156,7 @@ impl Resolve for Says {
 
 /// A worker's context whose webhooks go through this guard.
 fn guarded(app: &TestApp, guard: NetGuard) -> anyhow::Result<Context> {
-    let webhooks = guard.client(WEBHOOK_TIMEOUT)?;
+    let webhooks = Receivers::new(&guard)?;
     let store = app.worker_context().store.over(app.db()?);
     let permits = Permits::new(8);
     Ok(Context { store, guard, webhooks, permits, ..app.worker_context().clone() })

@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 /// A certificate authority made for one test, with a folder for its files.
-struct Authority {
+pub(crate) struct Authority {
     folder: PathBuf,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -38,7 +38,7 @@ impl Drop for Authority {
 }
 
 impl Authority {
-    fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let name = format!("latchkey-ca-{}", hex::encode(random::bytes::<6>()));
         let folder = std::env::temp_dir().join(&name);
         fs::create_dir_all(&folder)?;
@@ -51,23 +51,27 @@ impl Authority {
         Ok(Self { folder, issuer: Issuer::new(params, key) })
     }
 
-    fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.join("ca.pem")
     }
 
-    fn trust(&self) -> anyhow::Result<Trust> {
+    pub(crate) fn trust(&self) -> anyhow::Result<Trust> {
         Trust::read(Some(&self.file())).map_err(anyhow::Error::msg)
+    }
+
+    /// A certificate for localhost with its key, both as PEM.
+    pub(crate) fn localhost(&self) -> anyhow::Result<(String, String)> {
+        let key = KeyPair::generate()?;
+        let params = CertificateParams::new(vec!["localhost".to_owned()])?;
+        Ok((params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
     }
 
     /// Puts `server.pem` and `server.key` for localhost into the home of a server, and gives them to
     /// its user.
     fn equip(&self, home: &Path) -> anyhow::Result<()> {
-        let key = KeyPair::generate()?;
-        let params = CertificateParams::new(vec!["localhost".to_owned()])?;
-        let certificate = params.signed_by(&key, &self.issuer)?;
+        let (certificate, key) = self.localhost()?;
         let owner = fs::metadata(home)?;
-        for (name, text) in [("server.pem", certificate.pem()), ("server.key", key.serialize_pem())]
-        {
+        for (name, text) in [("server.pem", certificate), ("server.key", key)] {
             let path = home.join(name);
             fs::write(&path, text)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::atproto::Directory;
+use crate::handlers::Receivers;
 use crate::held::HeldAnswers;
 use crate::lanes::Lanes;
 use crate::liveness::Liveness;
@@ -33,7 +34,7 @@ pub struct Context {
     /// Where persons' own hosts are found, if a platform has such.
     pub directory: Option<Directory>,
     /// To webhook receivers.
-    pub webhooks: reqwest::Client,
+    pub webhooks: Receivers,
     /// Which addresses webhooks may go to.
     pub guard: NetGuard,
     /// How many webhooks are under way to whom.

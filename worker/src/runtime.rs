@@ -12,7 +12,6 @@ use latchkey_shared::clock::Clock;
 use latchkey_shared::db::{Db, Server, workers};
 use latchkey_shared::ids::WorkerId;
 use latchkey_shared::keyring::Vault;
-use latchkey_shared::net_guard::NetGuard;
 use latchkey_shared::ops::{self, CheckReadiness, Readiness};
 use latchkey_shared::platforms::{BUILT_IN, Platforms};
 use latchkey_shared::work::Store;
@@ -24,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::atproto::Directory;
 use crate::context::Context;
 use crate::executor::Executor;
-use crate::handlers::WEBHOOK_TIMEOUT;
+use crate::handlers::Receivers;
 use crate::held::HeldAnswers;
 use crate::lanes::Lanes;
 use crate::liveness::Liveness;
@@ -129,12 +128,12 @@ async fn context(
     publishing: &TaskTracker,
 ) -> anyhow::Result<Context> {
     let common = &settings.common;
-    let platforms = Arc::new(Platforms::load(&common.platforms_file)?);
+    let guard = boot::guard(common)?;
+    let platforms = Arc::new(Platforms::load(&common.platforms_file, guard.outbound())?);
     let vault = Vault::new(common.read_keyring()?);
     boot::prove(&vault, &db).await?;
     let timeouts =
         CallTimeouts { rotating: settings.call_timeout_rotating, other: settings.call_timeout };
-    let guard = NetGuard::new(&common.outbound_allow, &common.outbound_ports);
     let directory =
         platforms.directory().map(|settings| Directory::new(settings.clone(), guard.clone()));
     let directory = directory.transpose()?;
@@ -146,7 +145,7 @@ async fn context(
         platforms,
         http: PlatformHttp::new(timeouts, &guard)?,
         directory,
-        webhooks: guard.client(WEBHOOK_TIMEOUT)?,
+        webhooks: Receivers::new(&guard)?,
         guard,
         lanes: Lanes::new(settings.webhook_concurrency.into(), settings.concurrency.into()),
         in_doubt_lead: TimeDelta::from_std(settings.in_doubt_lead)?,

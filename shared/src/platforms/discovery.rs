@@ -15,7 +15,7 @@ use url::Url;
 
 use super::endpoints::{self, Endpoints, Given};
 use crate::clock::Clock;
-use crate::net_guard::outbound_client;
+use crate::net_guard::Outbound;
 
 /// How long both places together may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -56,8 +56,8 @@ struct Seen {
 ///
 /// # Errors
 /// When TLS cannot be set up.
-pub(super) fn client() -> reqwest::Result<reqwest::Client> {
-    outbound_client().timeout(DEADLINE).build()
+pub(super) fn client(outbound: &Outbound) -> reqwest::Result<reqwest::Client> {
+    outbound.client().timeout(DEADLINE).build()
 }
 
 impl Issuer {

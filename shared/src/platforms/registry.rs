@@ -22,6 +22,7 @@ use super::{
     provider, scopes,
 };
 use crate::clock::Clock;
+use crate::net_guard::Outbound;
 
 /// Why the platforms file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,10 +58,10 @@ impl Platforms {
     ///
     /// # Errors
     /// [`PlatformsError`], all problems together.
-    pub fn load(path: &Path) -> Result<Self, PlatformsError> {
+    pub fn load(path: &Path, outbound: &Outbound) -> Result<Self, PlatformsError> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| PlatformsError::Unreadable(path.display().to_string(), error))?;
-        Self::parse(&text)
+        Self::read(&text, outbound)
     }
 
     /// Reads the text of a platforms file. Asks nobody anything: a platform that is away keeps no
@@ -69,6 +70,10 @@ impl Platforms {
     /// # Errors
     /// [`PlatformsError`], all problems together.
     pub fn parse(text: &str) -> Result<Self, PlatformsError> {
+        Self::read(text, &Outbound::default())
+    }
+
+    fn read(text: &str, outbound: &Outbound) -> Result<Self, PlatformsError> {
         let mut file: Table = toml::from_str(text).map_err(|error| malformed(text, &error))?;
         let mut problems = Vec::new();
         let sections = match file.remove("platforms") {
@@ -94,7 +99,7 @@ impl Platforms {
         if !problems.is_empty() {
             return Err(PlatformsError::Problems(problems));
         }
-        Ok(Self { configured, http: discovery::client()? })
+        Ok(Self { configured, http: discovery::client(outbound)? })
     }
 
     /// The platform of this id, if it is configured. Ids are upper case.

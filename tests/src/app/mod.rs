@@ -156,6 +156,7 @@ impl TestApp {
             platforms_file,
             outbound_allow: options.outbound_allow.clone(),
             outbound_ports: Ports::ALL.to_vec(),
+            outbound_ca_file: options.outbound_ca_file.clone(),
             public_url: None,
             connect_lifetime: CONNECT_LIFETIME,
             max_open_connects: MAX_OPEN_CONNECTS,

@@ -35,6 +35,8 @@ pub struct Options {
     pub broker_prefix: Option<String>,
     /// The certificate authority of those servers.
     pub ca_file: Option<PathBuf>,
+    /// The certificate authority of platforms and receivers.
+    pub outbound_ca_file: Option<PathBuf>,
     /// Where the API thinks the broker is, if not where it is.
     pub api_amqp_url: Option<String>,
     /// Where API and workers find PostgreSQL and RabbitMQ, if not where they are.
@@ -90,6 +92,7 @@ impl Default for Options {
             servers: None,
             broker_prefix: None,
             ca_file: None,
+            outbound_ca_file: None,
             api_amqp_url: None,
             through: None,
             callback_wait: Duration::from_secs(5),

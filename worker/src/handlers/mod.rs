@@ -16,7 +16,7 @@ mod refresh_due;
 mod revocation_due;
 mod webhook_due;
 
-pub use webhook_due::REQUEST_TIMEOUT as WEBHOOK_TIMEOUT;
+pub use webhook_due::Receivers;
 
 use futures_util::future::BoxFuture;
 use latchkey_shared::credentials::Credentials;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use latchkey_shared::net_guard::{NetGuard, outbound_client};
+use latchkey_shared::net_guard::NetGuard;
 use latchkey_shared::platforms::{DiscoveryError, Platform, RefreshModel};
 use serde_json::{Value, json};
 
@@ -158,7 +158,7 @@ impl PlatformHttp {
         let CallTimeouts { rotating, other } = timeouts;
         let connect = MAX_CONNECT.min(rotating.min(other) / 2);
         // No timeout of the client's own: that would throw away an answer that came while we stood still.
-        let client = outbound_client().connect_timeout(connect).build()?;
+        let client = guard.outbound().client().connect_timeout(connect).build()?;
         Ok(Self {
             client,
             guarded: GuardedHttp::new(guard.clone(), rotating.min(other))?,

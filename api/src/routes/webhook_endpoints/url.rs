@@ -12,11 +12,12 @@ pub(super) fn check(text: &str, guard: &NetGuard) -> Result<Url, String> {
         return Err(format!("must be at most {MAX_URL_BYTES} bytes"));
     }
     let url = Url::parse(text).map_err(|_| "must be an absolute URL".to_owned())?;
-    match guard.check_https(&url) {
+    match guard.check_receiver(&url) {
         Ok(()) => Ok(url),
-        Err(Refused::NotHttps) => {
-            Err("must be https, or http on a loopback address that the operator allows".to_owned())
-        }
+        Err(Refused::NotOpened) => Err(
+            "must be https, or http on a network that the operator opened (LATCHKEY_OUTBOUND_ALLOW)"
+                .to_owned(),
+        ),
         Err(refused) => Err(refused.to_string()),
     }
 }
@@ -28,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deliveries_go_encrypted_or_to_an_allowed_loopback() {
+    fn deliveries_go_encrypted_or_to_an_opened_network() {
         let closed = NetGuard::default();
         let open = NetGuard::new(&["127.0.0.0/8".parse().unwrap()], &Ports::ALL);
         for url in ["https://hooks.example/a", "https://1.1.1.1/"] {
@@ -38,10 +39,11 @@ mod tests {
             assert!(check(url, &closed).is_err(), "{url}");
             assert!(check(url, &open).is_ok(), "{url}");
         }
-        for url in
-            ["http://hooks.example/", "http://1.1.1.1/", "https://10.0.0.1/", "ftp://a/", "a"]
-        {
+        for url in ["http://1.1.1.1/", "http://10.0.0.1/", "https://10.0.0.1/", "ftp://a/", "a"] {
             assert!(check(url, &open).is_err(), "{url}");
         }
+        // Where a name leads is seen when it is called.
+        assert!(check("http://hooks.example/", &open).is_ok());
+        assert!(check("http://hooks.example/", &closed).is_err());
     }
 }

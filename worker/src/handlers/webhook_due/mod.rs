@@ -8,7 +8,7 @@ mod finish;
 mod schedule;
 mod send;
 
-pub use send::REQUEST_TIMEOUT;
+pub use send::Receivers;
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use latchkey_shared::db::webhook_endpoints::Pace;
+use latchkey_shared::net_guard::NetGuard;
 use reqwest::header::CONTENT_TYPE;
 use tokio::time::Instant;
 use url::Url;
@@ -16,9 +17,32 @@ use crate::oauth::rate_limit;
 use crate::signature;
 
 /// Connecting, sending, and reading what is read of the answer.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// So much of an answer is read, whatever it says of its length, so that the connection can be reused.
 const MAX_ANSWER: usize = 16 * 1024;
+
+/// The HTTP clients for receivers.
+#[derive(Clone, Debug)]
+pub struct Receivers {
+    encrypted: reqwest::Client,
+    /// To the networks that the operator opened alone.
+    plain: reqwest::Client,
+}
+
+impl Receivers {
+    /// Clients that reach what the guard permits.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(guard: &NetGuard) -> reqwest::Result<Self> {
+        let client = |guard: &NetGuard| guard.client(REQUEST_TIMEOUT);
+        Ok(Self { encrypted: client(guard)?, plain: client(&guard.opened())? })
+    }
+
+    fn client(&self, url: &Url) -> &reqwest::Client {
+        if url.scheme() == "https" { &self.encrypted } else { &self.plain }
+    }
+}
 
 /// What came of it.
 pub(super) struct Sent {
@@ -61,13 +85,14 @@ enum Unsent {
 async fn call(context: &Context, request: &Request) -> Result<reqwest::Response, Unsent> {
     let refused = |why: &str| Unsent::Refused(why.to_owned());
     let url: Url = request.endpoint.url.parse().map_err(|_| refused("the URL cannot be read"))?;
-    context.guard.check_https(&url).map_err(|why| Unsent::Refused(why.to_string()))?;
+    context.guard.check_receiver(&url).map_err(|why| Unsent::Refused(why.to_string()))?;
     let id = request.delivery.event_id.as_str();
     let timestamp = context.clock().now().timestamp();
     let signed = signature::sign(&request.secrets, id, timestamp, &request.body);
     let signature = signed.ok_or_else(|| refused("the signing secret is malformed"))?;
     let sending = context
         .webhooks
+        .client(&url)
         .post(url)
         .header(CONTENT_TYPE, "application/json")
         .header("webhook-id", id)
