@@ -62,7 +62,7 @@ pub fn start(config: ServeConfig, clock: Clock) -> BoxFuture<'static, anyhow::Re
 
 async fn begin(config: ServeConfig, clock: Clock) -> anyhow::Result<Running> {
     telemetry::metrics();
-    let net_guard = boot::guard(&config.common)?;
+    let net_guard = boot::guard(&config.common).await?;
     let platforms = Platforms::load(&config.common.platforms_file, net_guard.outbound())?;
     let (database, broker_server) = boot::servers(&config.common)?;
     let db = Db::new(&database, config.db_connections, clock.clone());

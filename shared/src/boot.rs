@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::config::{Check, CommonSettings, NoSettings, Problem, read_keyring};
 use crate::db::{Db, DbError, events};
+use crate::egress::EgressProxy;
 use crate::keyring::{SealError, Vault};
 use crate::net_guard::{NetGuard, Outbound};
 use crate::platforms::{Platforms, PlatformsError};
@@ -163,10 +164,18 @@ pub fn servers(settings: &CommonSettings) -> anyhow::Result<(db::Server, broker:
 ///
 /// # Errors
 /// A sentence for the operator.
-pub fn guard(settings: &CommonSettings) -> anyhow::Result<NetGuard> {
+pub async fn guard(settings: &CommonSettings) -> anyhow::Result<NetGuard> {
     let outbound = trusted_outside(settings.outbound_ca_file.as_deref())
         .map_err(|why| anyhow::anyhow!("LATCHKEY_OUTBOUND_CA_FILE: {why}"))?;
-    Ok(NetGuard::new(&settings.outbound_allow, &settings.outbound_ports).through(outbound))
+    let proxy = proxy(settings.outbound_proxy.as_ref())
+        .map_err(|why| anyhow::anyhow!("LATCHKEY_OUTBOUND_PROXY {why}"))?;
+    let outbound = outbound.by(proxy);
+    let guard = NetGuard::new(&settings.outbound_allow, &settings.outbound_ports);
+    Ok(guard.through(outbound).await?)
+}
+
+fn proxy(url: Option<&SecretString>) -> Result<Option<EgressProxy>, &'static str> {
+    url.map(|url| url.expose_secret().parse()).transpose()
 }
 
 fn trusted_outside(file: Option<&Path>) -> Result<Outbound, String> {
@@ -313,6 +322,9 @@ impl Check for CommonSettings {
         }
         if let Err(why) = trusted_outside(self.outbound_ca_file.as_deref()) {
             problems.push(Problem::of("LATCHKEY_OUTBOUND_CA_FILE", why));
+        }
+        if let Err(why) = proxy(self.outbound_proxy.as_ref()) {
+            problems.push(Problem::of("LATCHKEY_OUTBOUND_PROXY", why));
         }
         problems.extend(platforms_problems(&self.platforms_file));
         problems

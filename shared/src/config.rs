@@ -66,6 +66,11 @@ pub struct CommonSettings {
     #[arg(long, env = "LATCHKEY_OUTBOUND_CA_FILE")]
     pub outbound_ca_file: Option<PathBuf>,
 
+    /// A proxy through which platforms and receivers of webhooks are called, as http://user:password@host:port; what is
+    /// on networks of LATCHKEY_OUTBOUND_ALLOW is called directly [default: none]
+    #[arg(long, env = "LATCHKEY_OUTBOUND_PROXY", hide_env_values = true)]
+    pub outbound_proxy: Option<SecretString>,
+
     /// The address that browsers and platforms reach the API by: makes every URL
     #[arg(long, env = "LATCHKEY_PUBLIC_URL", default_value = "http://127.0.0.1:8080", value_parser = parse_public_url)]
     pub public_url: Option<Url>,

@@ -17,6 +17,7 @@ pub mod code;
 pub mod config;
 pub mod credentials;
 pub mod db;
+pub mod egress;
 pub mod events;
 pub mod failpoint;
 pub mod ids;

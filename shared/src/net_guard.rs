@@ -7,7 +7,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use reqwest::Certificate;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
+use crate::egress::{Door, EgressProxy, Hop, Judge};
 use crate::tls::Trust;
 
 /// An address that must not be called.
@@ -142,9 +143,15 @@ impl NetGuard {
     }
 
     /// The same with clients that leave the machine so.
-    #[must_use]
-    pub fn through(self, outbound: Outbound) -> Self {
-        Self { outbound, ..self }
+    ///
+    /// # Errors
+    /// When there is a proxy, and no way to it can be made.
+    pub async fn through(self, outbound: Outbound) -> std::io::Result<Self> {
+        let door = match &outbound.proxy {
+            Some(proxy) => Some(Arc::new(Door::open(self.judging(), proxy.clone()).await?)),
+            None => None,
+        };
+        Ok(Self { outbound: Outbound { door, ..outbound }, ..self })
     }
 
     /// How its clients leave the machine.
@@ -220,8 +227,7 @@ impl NetGuard {
     /// Whether an address may be called.
     #[must_use]
     pub fn permits(&self, ip: IpAddr) -> bool {
-        let ip = unwrap_embedded(ip);
-        self.allow.iter().any(|net| net.contains(&ip)) || (self.public && is_public(ip))
+        self.is_opened(ip) || (self.public && is_public(unwrap_embedded(ip)))
     }
 
     /// What is told of a name that must not be called, or that nobody can resolve: both the same.
@@ -235,12 +241,62 @@ impl NetGuard {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn client(&self, timeout: Duration) -> reqwest::Result<reqwest::Client> {
-        self.builder().timeout(timeout).build()
+        self.builder()?.timeout(timeout).build()
     }
 
     /// [`Self::client`] before it is built, and without its timeout.
-    pub fn builder(&self) -> reqwest::ClientBuilder {
-        self.outbound.client().dns_resolver(Arc::new(self.clone()))
+    ///
+    /// # Errors
+    /// When the proxy cannot be named.
+    pub fn builder(&self) -> reqwest::Result<reqwest::ClientBuilder> {
+        Ok(self.outbound.guarded()?.dns_resolver(Arc::new(self.clone())))
+    }
+
+    /// Where a URL's host leads, each address permitted.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, Refused> {
+        self.check(url)?;
+        let port = url.port_or_known_default().ok_or(Refused::Form)?;
+        let name = match url.host() {
+            Some(Host::Ipv4(ip)) => return Ok(vec![(ip, port).into()]),
+            Some(Host::Ipv6(ip)) => return Ok(vec![(ip, port).into()]),
+            Some(Host::Domain(name)) => name.parse::<Name>().map_err(|_| Refused::Form)?,
+            None => return Err(Refused::Form),
+        };
+        let found = self.resolve(name).await.map_err(|_| self.refusal())?;
+        Ok(found.map(|address| SocketAddr::new(address.ip(), port)).collect())
+    }
+
+    /// Judges where a URL's host leads, where the call itself could not say it: through a proxy. Else the client does.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn judge(&self, url: &Url) -> Result<(), Refused> {
+        match &self.outbound.door {
+            Some(_) if url.scheme() == "https" => self.addresses(url).await.map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    fn judging(&self) -> Judge {
+        let guard = self.clone();
+        Arc::new(move |url| {
+            let guard = guard.clone();
+            Box::pin(async move {
+                let found = guard.addresses(&url).await.ok()?.into_iter();
+                let hop =
+                    |address: SocketAddr| Hop { address, direct: guard.is_opened(address.ip()) };
+                Some(found.map(hop).collect())
+            })
+        })
+    }
+
+    /// Whether an address is on a network that the operator opened.
+    fn is_opened(&self, ip: IpAddr) -> bool {
+        let ip = unwrap_embedded(ip);
+        self.allow.iter().any(|net| net.contains(&ip))
     }
 }
 
@@ -260,6 +316,9 @@ pub fn is_this_machine(host: &str) -> bool {
 pub struct Outbound {
     /// The operator's own certificates, which are trusted beside the system's roots.
     own: Vec<Certificate>,
+    proxy: Option<EgressProxy>,
+    /// Through the proxy, for hosts that outsiders choose.
+    door: Option<Arc<Door>>,
 }
 
 impl Outbound {
@@ -269,13 +328,34 @@ impl Outbound {
     /// When one of them cannot be used.
     pub fn trusting(trust: &Trust) -> reqwest::Result<Self> {
         let own = trust.own().map(|certificate| Certificate::from_der(certificate));
-        Ok(Self { own: own.collect::<reqwest::Result<_>>()? })
+        Ok(Self { own: own.collect::<reqwest::Result<_>>()?, ..Self::default() })
+    }
+
+    /// Leaves through a proxy.
+    #[must_use]
+    pub fn by(self, proxy: Option<EgressProxy>) -> Self {
+        Self { proxy, ..self }
     }
 
     /// What every outbound client has in common: no redirects, no proxy from the environment, and
     /// connections that are not kept long (a stale one leaves in doubt whether a request arrived). One that went
     /// silent takes no further calls with it. The caller sets how long a call may take.
     pub fn client(&self) -> reqwest::ClientBuilder {
+        match &self.proxy {
+            Some(proxy) => self.direct().proxy(proxy.for_known_hosts(is_this_machine)),
+            None => self.direct(),
+        }
+    }
+
+    /// The same to addresses that outsiders choose.
+    fn guarded(&self) -> reqwest::Result<reqwest::ClientBuilder> {
+        match &self.door {
+            Some(door) => Ok(self.direct().proxy(door.proxy()?)),
+            None => Ok(self.direct()),
+        }
+    }
+
+    fn direct(&self) -> reqwest::ClientBuilder {
         outbound_client().tls_certs_merge(self.own.iter().cloned())
     }
 }

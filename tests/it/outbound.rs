@@ -134,13 +134,13 @@ fn urls(port: u16) -> Vec<String> {
 }
 
 /// What names resolve to: each answer is the next, and the last one stays.
-struct Says {
+pub(crate) struct Says {
     answers: Vec<Vec<IpAddr>>,
     asked: AtomicUsize,
 }
 
 impl Says {
-    fn new(answers: &[&[&str]]) -> Arc<Self> {
+    pub(crate) fn new(answers: &[&[&str]]) -> Arc<Self> {
         let parse = |all: &&[&str]| all.iter().map(|ip| ip.parse().expect("an address")).collect();
         Arc::new(Self { answers: answers.iter().map(parse).collect(), asked: AtomicUsize::new(0) })
     }

@@ -67,6 +67,8 @@ async fn all_that_is_wrong_with_the_api_s_is_told_at_once() -> anyhow::Result<()
             ("LATCHKEY_BROKER_PREFIX", "a b"),
             ("LATCHKEY_OUTBOUND_ALLOW", "10.0.0.0/8,everything"),
             ("LATCHKEY_OUTBOUND_PORTS", "80,http"),
+            ("LATCHKEY_OUTBOUND_CA_FILE", "/nowhere/outside.pem"),
+            ("LATCHKEY_OUTBOUND_PROXY", "https://u:shh@proxy.example"),
             ("LATCHKEY_LOG", "info,a=b=c"),
             ("LATCHKEY_LOG_FORMAT", "xml"),
             ("LATCHKEY_LISTEN", "8080"),
@@ -95,6 +97,8 @@ async fn all_that_is_wrong_with_the_api_s_is_told_at_once() -> anyhow::Result<()
       --keyring (LATCHKEY_KEYRING): the keyring is malformed: entry 1 has a key that is not base64
       --log (LATCHKEY_LOG): cannot be read: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
       --amqp-url (AMQP_URL): must be amqp://user:password@host:port/vhost, or amqps:// for TLS
+      --outbound-ca-file (LATCHKEY_OUTBOUND_CA_FILE): /nowhere/outside.pem cannot be read: No such file or directory (os error 2)
+      --outbound-proxy (LATCHKEY_OUTBOUND_PROXY): must be http://host:port, or http://user:password@host:port
       --platforms-file (LATCHKEY_PLATFORMS_FILE): the platforms file /nowhere/platforms.toml cannot be read: No such file or directory (os error 2)
     "#);
     assert!(!api.contains("shh"), "a secret is never shown");

@@ -59,17 +59,17 @@ impl Authority {
         Trust::read(Some(&self.file())).map_err(anyhow::Error::msg)
     }
 
-    /// A certificate for localhost with its key, both as PEM.
-    pub(crate) fn localhost(&self) -> anyhow::Result<(String, String)> {
+    /// A certificate for a host with its key, both as PEM.
+    pub(crate) fn certify(&self, host: &str) -> anyhow::Result<(String, String)> {
         let key = KeyPair::generate()?;
-        let params = CertificateParams::new(vec!["localhost".to_owned()])?;
+        let params = CertificateParams::new(vec![host.to_owned()])?;
         Ok((params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
     }
 
     /// Puts `server.pem` and `server.key` for localhost into the home of a server, and gives them to
     /// its user.
     fn equip(&self, home: &Path) -> anyhow::Result<()> {
-        let (certificate, key) = self.localhost()?;
+        let (certificate, key) = self.certify("localhost")?;
         let owner = fs::metadata(home)?;
         for (name, text) in [("server.pem", certificate), ("server.key", key)] {
             let path = home.join(name);

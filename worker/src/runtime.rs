@@ -128,7 +128,7 @@ async fn context(
     publishing: &TaskTracker,
 ) -> anyhow::Result<Context> {
     let common = &settings.common;
-    let guard = boot::guard(common)?;
+    let guard = boot::guard(common).await?;
     let platforms = Arc::new(Platforms::load(&common.platforms_file, guard.outbound())?);
     let vault = Vault::new(common.read_keyring()?);
     boot::prove(&vault, &db).await?;

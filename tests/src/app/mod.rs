@@ -157,6 +157,7 @@ impl TestApp {
             outbound_allow: options.outbound_allow.clone(),
             outbound_ports: Ports::ALL.to_vec(),
             outbound_ca_file: options.outbound_ca_file.clone(),
+            outbound_proxy: options.outbound_proxy.clone().map(Into::into),
             public_url: None,
             connect_lifetime: CONNECT_LIFETIME,
             max_open_connects: MAX_OPEN_CONNECTS,

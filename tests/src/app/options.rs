@@ -37,6 +37,8 @@ pub struct Options {
     pub ca_file: Option<PathBuf>,
     /// The certificate authority of platforms and receivers.
     pub outbound_ca_file: Option<PathBuf>,
+    /// The proxy through which they are called.
+    pub outbound_proxy: Option<String>,
     /// Where the API thinks the broker is, if not where it is.
     pub api_amqp_url: Option<String>,
     /// Where API and workers find PostgreSQL and RabbitMQ, if not where they are.
@@ -93,6 +95,7 @@ impl Default for Options {
             broker_prefix: None,
             ca_file: None,
             outbound_ca_file: None,
+            outbound_proxy: None,
             api_amqp_url: None,
             through: None,
             callback_wait: Duration::from_secs(5),

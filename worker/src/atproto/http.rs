@@ -73,13 +73,14 @@ impl GuardedHttp {
     /// When TLS cannot be set up.
     pub fn new(guard: NetGuard, shortest: Duration) -> reqwest::Result<Self> {
         let connect = MAX_CONNECT.min(shortest / 2);
-        let client = guard.builder().connect_timeout(connect).build()?;
+        let client = guard.builder()?.connect_timeout(connect).build()?;
         Ok(Self { guard, client, hosts: Shares::new(OPEN_PER_HOST) })
     }
 
     /// The right to one call to the host of a URL that may be called.
     pub(crate) async fn turn(&self, url: &Url) -> Result<Share, NotSent> {
         self.guard.check(url)?;
+        self.guard.judge(url).await?;
         let turn = self.hosts.take(url.host_str().unwrap_or_default());
         tokio::time::timeout(TURN_PATIENCE, turn).await.map_err(|_| NotSent::HostIsBusy)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use latchkey_shared::db::webhook_endpoints::Pace;
-use latchkey_shared::net_guard::NetGuard;
+use latchkey_shared::net_guard::{self, NetGuard};
 use reqwest::header::CONTENT_TYPE;
 use tokio::time::Instant;
 use url::Url;
@@ -85,7 +85,9 @@ enum Unsent {
 async fn call(context: &Context, request: &Request) -> Result<reqwest::Response, Unsent> {
     let refused = |why: &str| Unsent::Refused(why.to_owned());
     let url: Url = request.endpoint.url.parse().map_err(|_| refused("the URL cannot be read"))?;
-    context.guard.check_receiver(&url).map_err(|why| Unsent::Refused(why.to_string()))?;
+    let not_allowed = |why: net_guard::Refused| Unsent::Refused(why.to_string());
+    context.guard.check_receiver(&url).map_err(not_allowed)?;
+    context.guard.judge(&url).await.map_err(not_allowed)?;
     let id = request.delivery.event_id.as_str();
     let timestamp = context.clock().now().timestamp();
     let signed = signature::sign(&request.secrets, id, timestamp, &request.body);
