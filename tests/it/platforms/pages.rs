@@ -114,6 +114,26 @@ async fn a_page_outlives_the_token_of_its_person_and_can_still_be_revoked() -> a
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_s_name_follows_within_a_day() -> anyhow::Result<()> {
+    let app = with_pages().await?;
+    let accounts = three_pages(&app).await?;
+    checked(&app, 3).await?;
+    let before = app.account(&accounts[0]).await?;
+    let mut pages = PAGES.map(|id| page(id, &["CREATE_CONTENT"])).to_vec();
+    "Sam's New Shop".clone_into(&mut pages[0].name);
+    app.sandbox.set_pages("sam", pages);
+    app.clock.advance(a_day_and_more());
+    let renamed = |shown: &Value| shown["displayName"] == "Sam's New Shop";
+    let after = app.account_until(&accounts[0], renamed).await?;
+    assert_eq!(after["username"], before["username"], "the handle stays");
+    let told = app.event("account.updated", &accounts[0]).await?;
+    assert_eq!(told["data"]["changed"], json!(["displayName"]), "{told:#}");
+    let others = app.row("SELECT count(*) AS n FROM events WHERE type = 'account.updated'").await?;
+    assert_eq!(others["n"], 1, "of the others nothing changed");
+    app.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_is_lost_ends_alone() -> anyhow::Result<()> {
     let app = with_pages().await?;
     let accounts = three_pages(&app).await?;

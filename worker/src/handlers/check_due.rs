@@ -24,6 +24,7 @@ use super::changes::change_scopes;
 use super::expiry::expire_account;
 use super::judge::{Before, Judgement, judge};
 use super::look;
+use super::page_name;
 use super::pause::pause_app;
 use crate::brake::{Failed, Succeeded};
 use crate::context::Context;
@@ -81,7 +82,12 @@ pub async fn handle(context: &Context, message: &CheckDue) -> Result<Outcome, Fa
     };
     let check = prepare(context, platform, (account, health)).await?;
     let asked = ask(context, platform, (url, inspection), &check).await;
-    settle(context, platform, (inspection, &check), asked).await
+    let lives = matches!(asked, Ok(Inspected::Valid { .. }));
+    let outcome = settle(context, platform, (inspection, &check), asked).await?;
+    if lives {
+        page_name::follow(context, (platform, &endpoints), (&check.account, &check.token)).await;
+    }
+    Ok(outcome)
 }
 
 /// How the app's calls went, unless its brake is on and this is not the next probe: then the account waits.

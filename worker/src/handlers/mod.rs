@@ -10,6 +10,7 @@ mod expiry;
 mod judge;
 mod look;
 mod new_tokens;
+mod page_name;
 mod pause;
 mod reauth;
 mod refresh_due;
