@@ -1,7 +1,7 @@
 //! An egress proxy of the operator's, spoken to by CONNECT (RFC 9110 §9.3.6).
 //!
 //! A proxy resolves names by itself, and where a name leads that an outsider chose must be the guard's to judge. So such
-//! calls pass a door of ours on loopback: it resolves the name, has the guard judge what comes of it, and asks the proxy
+//! calls pass a door on loopback: it resolves the name, has the guard judge what comes of it, and asks the proxy
 //! for that address. What is on networks that the operator opened is called directly: it is no egress.
 
 use std::fmt;

@@ -26,6 +26,7 @@ pub mod messages;
 pub mod net_guard;
 pub mod operations;
 pub mod ops;
+pub mod outbound;
 pub mod platforms;
 pub mod random;
 pub mod redact;

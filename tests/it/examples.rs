@@ -126,7 +126,7 @@ async fn every_example_of_the_pages_works() -> anyhow::Result<()> {
     ];
     let (api, others) = (examples("docs/API.md")?, examples("docs/MIGRATING.md")?);
     ensure!(api.len() >= 9 && others.len() >= 7, "{} and {} examples", api.len(), others.len());
-    // Whatever is refused fails the shell, but where the page says so.
+    // A refusal fails the shell, but where the page says that it comes.
     let strict = "curl() { command curl --fail-with-body \"$@\"; }".to_owned();
     let strict = Example { line: 0, script: strict, expected: Vec::new() };
     let all: Vec<Example> =

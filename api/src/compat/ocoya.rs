@@ -113,7 +113,7 @@ async fn list(
 
 /// List what was connected
 ///
-/// The accounts of a workspace, the oldest first; disconnected ones are left out. An addition of ours.
+/// The accounts of a workspace, the oldest first; disconnected ones are left out. Latchkey adds this operation.
 #[utoipa::path(
     get, path = "/social-profiles", operation_id = "listSocialProfiles",
     params(InWorkspace),

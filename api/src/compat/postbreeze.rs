@@ -128,7 +128,7 @@ async fn list(
 /// Disconnect a channel
 ///
 /// Its tokens are out of use at once, and revoked at the platform where that is possible. A later connect of the same
-/// person brings it back under the same id. An addition of ours.
+/// person brings it back under the same id. Latchkey adds this operation.
 #[utoipa::path(
     delete, path = "/social-accounts/{id}", tag = "Channels", operation_id = "disconnectChannel",
     params(("id" = String, Path, description = "The channel"), InWorkspace),

@@ -151,7 +151,7 @@ async fn list(
 /// Disconnect an integration
 ///
 /// Its tokens are out of use at once, and revoked at the platform where that is possible. A later connect of the same
-/// person brings it back under the same id. An addition of ours.
+/// person brings it back under the same id. Latchkey adds this operation.
 #[utoipa::path(
     delete, path = "/v1/connect/integrations/{id}", tag = "Connect", operation_id = "disconnectIntegration",
     params(("id" = String, Path, description = "The integration")),

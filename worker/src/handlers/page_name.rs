@@ -1,5 +1,5 @@
 //! An account that lives by a token of its own is asked with it how it is called now, once a check has shown that the
-//! token works. An extra: whatever goes wrong here is left for the next day.
+//! token works. An extra: after a failure it is asked on the next day.
 
 use latchkey_shared::db::accounts::{self, Account, AccountStatus, Identity};
 use latchkey_shared::platforms::{Endpoints, Platform};
