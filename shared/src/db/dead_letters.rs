@@ -48,7 +48,7 @@ pub struct NewDeadLetter<'a> {
     pub reason: &'a str,
 }
 
-/// Keeps a dead letter. The same message from the same queue is kept once.
+/// Keeps a dead letter; false: the same message from the same queue is kept already.
 ///
 /// # Errors
 /// When the query fails.
@@ -56,11 +56,11 @@ pub async fn insert(
     conn: &mut AsyncPgConnection,
     clock: &Clock,
     letter: &NewDeadLetter<'_>,
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     let about = letter.about.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
     let about: Map<_, _> =
         about.map(|(name, value)| (name.to_owned(), redact::text(value).into())).collect();
-    diesel::insert_into(dead_letters::table)
+    let rows = diesel::insert_into(dead_letters::table)
         .values((
             dead_letters::id.eq(DeadLetterId::new(clock)),
             dead_letters::message_id.eq(letter.message_id.map(redact::text)),
@@ -75,7 +75,7 @@ pub async fn insert(
         .on_conflict_do_nothing()
         .execute(conn)
         .await?;
-    Ok(())
+    Ok(rows == 1)
 }
 
 /// All dead letters, oldest first. Across tenants: for operators.

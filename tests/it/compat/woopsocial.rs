@@ -238,6 +238,38 @@ async fn a_page_that_is_unticked_is_disconnected() -> anyhow::Result<()> {
     app.finish().await
 }
 
+/// The refusal says by which setting a workspace allows more.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_browser_is_led_to_any_host_that_the_workspace_allows() -> anyhow::Result<()> {
+    let app = TestApp::start().await?;
+    let client = client(&app, "admin").await?;
+    let inner = "http://intranet.test:8080/done";
+    let at = |url: &str| {
+        let mut body = wanted(&app, "WOOPTEST");
+        body["redirectUrl"] = json!(url);
+        body
+    };
+    let refused = client.post(URL, &at(inner)).await?;
+    problem(&refused, 400, "REDIRECT_NOT_ALLOWED");
+    assert!(text(&refused.json()["detail"]).contains("redirectAllowlist"), "{}", refused.text);
+    let list = json!({ "redirectAllowlist": [inner, "https://app.example/done"] });
+    app.http.patch(&app.path(""), &list).await?.expect(200)?;
+    let with_more = format!("{inner}?tab=1#top");
+    let url = client.post(URL, &at(&with_more)).await?.expect(200)?.json()["url"].clone();
+    let back = approve(&app, &url, "sam").await?.expect(303)?;
+    let location = back.location().unwrap_or_default();
+    assert!(location.starts_with(&format!("{inner}?tab=1&status=success&")), "{location}");
+    assert!(location.ends_with("#top"), "{location}");
+    for elsewhere in
+        ["http://intranet.test/done", "https://app.example/", "https://other.example/done"]
+    {
+        let refused = client.post(URL, &at(elsewhere)).await?;
+        problem(&refused, 400, "REDIRECT_NOT_ALLOWED");
+        assert!(text(&refused.json()["detail"]).contains("redirectAllowlist"), "{}", refused.text);
+    }
+    app.finish().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_redirect_carries_tokens_or_credentials() -> anyhow::Result<()> {
     let app = TestApp::start().await?;

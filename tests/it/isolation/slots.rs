@@ -46,6 +46,8 @@ async fn a_letter_always_fits_its_column() -> anyhow::Result<()> {
     eprintln!("a victim's request alone {alone:?}, behind 40 with NUL {beside:?}");
     kept(&app, 40).await?;
     app.expect_dead_letters(40);
+    let told = "SELECT count(*) AS n FROM events WHERE type = 'request.rejected'";
+    assert_eq!(app.row(told).await?["n"], 40, "each is told, made to fit as well");
     app.finish().await
 }
 
@@ -75,6 +77,9 @@ async fn a_long_body_is_cut_and_a_secret_in_it_is_not_kept() -> anyhow::Result<(
     app.publish_raw("refresh_due", "refresh_due", &bodies[1]).await?;
     asked(&app, &mut victim).await?;
     kept(&app, 5).await?;
+    let told = "SELECT json_agg(data) AS all FROM events WHERE type = 'request.rejected'";
+    let told = app.row(told).await?["all"].to_string();
+    assert!(!told.contains(secret), "{told}");
     let letters = app.row("SELECT json_agg(l) AS l, max(length(body)) AS n, json_agg(convert_from(body, 'UTF8')) AS b FROM dead_letters l").await?;
     assert!(letters["n"].as_i64() < Some(300), "{letters}");
     assert!(letters["b"].to_string().contains(workspace.as_str()), "ids are kept: {letters}");

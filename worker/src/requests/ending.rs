@@ -16,6 +16,7 @@ use latchkey_shared::ids::WorkspaceId;
 use latchkey_shared::keyring::Owner;
 use latchkey_shared::messages::requests::RequestRejected;
 use latchkey_shared::operations::Unable;
+use latchkey_shared::redact;
 use latchkey_shared::refused::{FieldError, Refused};
 use latchkey_shared::replies::{Answer, Reply};
 use latchkey_shared::work::Work;
@@ -161,8 +162,8 @@ impl Parts {
         };
         let told = self.rejection(delivery, refused).await?;
         let mut work = self.context.store.begin().await?;
-        dead_letters::insert(&mut work, self.context.clock(), &letter).await?;
-        if let Some(told) = told {
+        let new = dead_letters::insert(&mut work, self.context.clock(), &letter).await?;
+        if let Some(told) = told.filter(|_| new) {
             work.emit(told).await?;
         }
         work.commit().await?;
@@ -191,11 +192,11 @@ impl Parts {
         let named = named_workspace(delivery);
         let Some(scope) = caller.scope(self, named.as_ref()).await? else { return Ok(None) };
         let data = EventData::RequestRejected(RequestRejectedData {
-            message_id: delivery.message_id.clone(),
-            request: envelope::type_of(delivery).to_owned(),
-            producer: user.map(ToOwned::to_owned),
+            message_id: delivery.message_id.as_deref().map(redact::text),
+            request: redact::text(envelope::type_of(delivery)),
+            producer: user.map(redact::text),
             code: refused.code,
-            message: told(refused),
+            message: redact::text(&told(refused)).chars().take(MAX_REASON).collect(),
         });
         Ok(Some(NewEvent { scope, data }))
     }
