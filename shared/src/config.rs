@@ -66,8 +66,9 @@ pub struct CommonSettings {
     #[arg(long, env = "LATCHKEY_OUTBOUND_CA_FILE")]
     pub outbound_ca_file: Option<PathBuf>,
 
-    /// A proxy through which platforms and receivers of webhooks are called, as http://user:password@host:port; what is
-    /// on networks of LATCHKEY_OUTBOUND_ALLOW is called directly [default: none]
+    /// A proxy through which platforms, the servers of Bluesky accounts and receivers of webhooks are called, as
+    /// http://user:password@host:port; loopback is called directly, and so are servers and receivers on networks of
+    /// LATCHKEY_OUTBOUND_ALLOW [default: none]
     #[arg(long, env = "LATCHKEY_OUTBOUND_PROXY", hide_env_values = true)]
     pub outbound_proxy: Option<SecretString>,
 

@@ -226,7 +226,7 @@ impl NetGuard {
         self.is_opened(ip) || (self.public && is_public(unwrap_embedded(ip)))
     }
 
-    /// What is told of a name that must not be called, or that nobody can resolve: both the same.
+    /// The refusal of a name that must not be called, and of one that cannot be resolved: the same.
     fn refusal(&self) -> Refused {
         if self.public { Refused::LeadsInside } else { Refused::NotOpened }
     }

@@ -33,7 +33,7 @@ use crate::state::App;
 
 /// The field of the form.
 const FIELD: &str = "candidate";
-/// What the person was told will be disconnected.
+/// What the page named as to be disconnected.
 const DROPPED: &str = "disconnect";
 
 /// What was chosen on the page.

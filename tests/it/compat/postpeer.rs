@@ -158,7 +158,6 @@ async fn a_profile_binds_the_integration_and_the_list_finds_it() -> anyhow::Resu
     app.finish().await
 }
 
-/// The operator has no client of the platform: that is nothing to who brings one.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_integration_carries_its_state_and_can_be_disconnected() -> anyhow::Result<()> {
     let app = dressed(&["X"]).await?;
@@ -214,9 +213,6 @@ async fn a_second_profile_never_takes_an_integration() -> anyhow::Result<()> {
     app.finish().await
 }
 
-/// Its clients cannot cancel a connect, nor see when tokens are revoked.
-/// To another app one gets by connecting again.
-/// Whoever made the app was told to register PostPeer's callback: this is what must be asked for, and answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn bluesky_takes_an_app_password_and_answers_the_integration() -> anyhow::Result<()> {
     let app = dressed(&["BLUESKY"]).await?;

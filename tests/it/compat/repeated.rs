@@ -57,7 +57,7 @@ fn is_replayed(answer: &Answer) -> bool {
     answer.headers.contains_key("idempotent-replayed")
 }
 
-/// What is told, but for the name of the request.
+/// The answer without the request's id.
 fn told(answer: &Answer) -> (u16, Value, String) {
     let mut body = answer.json();
     if let Some(fields) = body.as_object_mut() {

@@ -47,7 +47,7 @@ async fn a_letter_always_fits_its_column() -> anyhow::Result<()> {
     kept(&app, 40).await?;
     app.expect_dead_letters(40);
     let told = "SELECT count(*) AS n FROM events WHERE type = 'request.rejected'";
-    assert_eq!(app.row(told).await?["n"], 40, "each is told, made to fit as well");
+    assert_eq!(app.row(told).await?["n"], 40, "each has its event, made to fit as well");
     app.finish().await
 }
 

@@ -65,7 +65,7 @@ impl Caller {
         self.key.as_ref().map(|key| &key.organisation_id)
     }
 
-    /// Where it is told what became of a request that names this workspace, or none within reach.
+    /// The scope of the event about a request that names this workspace, or none within reach.
     ///
     /// # Errors
     /// When a query fails.

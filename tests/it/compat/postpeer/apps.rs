@@ -7,6 +7,7 @@ use serde_json::json;
 use super::super::{approve, consent, count, dressed, problem, query, rows, text};
 use super::{CLIENT, LIST, client, make_app, start};
 
+/// The operator has no client of the platform: a customer's own serves.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_own_app_needs_no_client_of_the_operator() -> anyhow::Result<()> {
     let platforms = latchkey_tests::app::worn_for_own_apps(&["X"]);
@@ -29,6 +30,7 @@ async fn an_own_app_needs_no_client_of_the_operator() -> anyhow::Result<()> {
     app.finish().await
 }
 
+/// Its clients cannot cancel a connect, nor see when tokens are revoked.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_can_be_deleted_after_what_its_clients_can_do() -> anyhow::Result<()> {
     let app = dressed(&["X"]).await?;
@@ -47,11 +49,12 @@ async fn an_app_can_be_deleted_after_what_its_clients_can_do() -> anyhow::Result
     client.delete(&format!("/v1/apps/{id}")).await?.expect(200)?;
     assert_eq!(app.row(open).await?["n"], 0);
     let receipt = app.account(&account).await?["revocation"].clone();
-    assert_eq!(receipt["status"], "revoked", "the platform was told first: {receipt:#}");
+    assert_eq!(receipt["status"], "revoked", "the revocation comes first: {receipt:#}");
     assert_eq!(client.get("/v1/apps/").await?.expect(200)?.json()["apps"], json!([]));
     app.finish().await
 }
 
+/// Connecting again moves an account to another app.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_can_be_deleted_once_its_accounts_moved_to_another() -> anyhow::Result<()> {
     let app = dressed(&["X"]).await?;
@@ -71,6 +74,7 @@ async fn an_app_can_be_deleted_once_its_accounts_moved_to_another() -> anyhow::R
     app.finish().await
 }
 
+/// Its owner registered PostPeer's callback for the app: the connect asks for that one, and it answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_own_app_is_connected_through_by_its_own_callback() -> anyhow::Result<()> {
     let app = dressed(&["X"]).await?;
