@@ -6,19 +6,15 @@ use chrono::TimeDelta;
 use diesel_async::SimpleAsyncConnection as _;
 use latchkey_tests::app::{Options, PrivateServers, Server, seed};
 use latchkey_tests::{Person, TestApp};
-use latchkey_worker::context::Context;
 use latchkey_worker::sweeps::Sweep;
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval};
 
-use crate::measure::{bare_limit, median_of, timed};
+use crate::measure::{bare_limit, medians_of, timed};
 
 const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
-const SNAPSHOT: Duration = Duration::from_secs(300);
-const REFRESHES: usize = 40;
-
-/// What is measured, with the milliseconds of each column.
-type Row = (&'static str, Vec<f64>);
+const FIVE_MINUTES: Duration = Duration::from_secs(300);
+const PEOPLE: usize = 40;
 
 async fn start(servers: &PrivateServers) -> anyhow::Result<TestApp> {
     let urls = (servers.url(Server::Postgres)?, servers.url(Server::RabbitMq)?);
@@ -54,47 +50,60 @@ async fn refresh_all(app: &TestApp) -> anyhow::Result<Duration> {
     Ok(begun.elapsed() / u32::try_from(due.unwrap_or(1))?)
 }
 
-/// The sum of their medians. Each goes to the log, which is read when the sum grows.
-async fn all_sweeps(context: &Context) -> anyhow::Result<f64> {
-    let mut sum = 0.0;
+/// The sum of their medians, per app. Each goes to the log, which is read when the sum grows.
+async fn all_sweeps(apps: &[TestApp]) -> anyhow::Result<Vec<f64>> {
+    let mut sums = vec![0.0; apps.len()];
     for (sweep, _) in Sweep::ALL {
-        let took = median_of(10, async |_| timed(async { Ok(sweep.run(context).await?) }).await);
-        let took = took.await?;
-        eprintln!("{sweep:?}: {took:.1} ms");
-        sum += took;
+        let run = async |app: &TestApp, _| {
+            timed(async { Ok(sweep.run(app.worker_context()).await?) }).await
+        };
+        let took = medians_of(apps, 30, run).await?;
+        eprintln!("{sweep:?}: {took:.2?} ms");
+        sums.iter_mut().zip(took).for_each(|(sum, one)| *sum += one);
     }
-    Ok(sum)
+    Ok(sums)
 }
 
-async fn column(app: &TestApp, name: &str) -> anyhow::Result<Vec<Row>> {
-    let context = app.worker_context();
-    let list = async |path: &str| {
-        median_of(20, async |_| timed(async { app.http.get(path).await?.expect(200) }).await).await
-    };
+async fn first_page(app: &TestApp, path: &str) -> anyhow::Result<Duration> {
+    timed(async { app.http.get(path).await?.expect(200) }).await
+}
+
+async fn deliveries(app: &TestApp) -> anyhow::Result<Duration> {
     let endpoint = app.row("SELECT id FROM webhook_endpoints").await?;
     let endpoint = endpoint["id"].as_str().unwrap_or_default();
-    let (accounts, deliveries) = (
-        app.path("/accounts?limit=100"),
-        format!("/v1/webhook-endpoints/{endpoint}/deliveries?limit=100"),
-    );
-    let callback =
-        median_of(REFRESHES, async |number| connect(app, format!("{name}-{number}")).await);
-    let mut rows = vec![("callback, until the account is connected", callback.await?)];
-    rows.push((
-        "refresh, one of many that are due",
-        median_of(5, async |_| refresh_all(app).await).await?,
-    ));
-    let planner = async |_| timed(async { Ok(Sweep::PlanRefreshes.run(context).await?) }).await;
-    rows.push(("round of the planner", median_of(60, planner).await?));
-    rows.push(("round of all sweeps", all_sweeps(context).await?));
-    rows.push(("first page of accounts", list(&accounts).await?));
-    rows.push(("first page of events", list("/v1/events?limit=100").await?));
-    rows.push(("first page of deliveries", list(&deliveries).await?));
-    rows.push(("one commit and one empty request (bare limit)", bare_limit(app).await?));
-    Ok(rows.into_iter().map(|(what, took)| (what, vec![took])).collect())
+    first_page(app, &format!("/v1/webhook-endpoints/{endpoint}/deliveries?limit=100")).await
 }
 
-/// Every account that the run has connected: the next column refreshes as many as this one did.
+/// What is measured, with the milliseconds of each app.
+async fn measure(apps: &[TestApp]) -> anyhow::Result<Vec<(&'static str, Vec<f64>)>> {
+    let callback = async |app: &TestApp, number| connect(app, format!("person-{number}")).await;
+    let planner = async |app: &TestApp, _| {
+        timed(async { Ok(Sweep::PlanRefreshes.run(app.worker_context()).await?) }).await
+    };
+    let accounts = async |app: &TestApp, _| first_page(app, &app.path("/accounts?limit=100")).await;
+    let events = async |app: &TestApp, _| first_page(app, "/v1/events?limit=100").await;
+    Ok(vec![
+        ("callback, until the account is connected", medians_of(apps, PEOPLE, callback).await?),
+        (
+            "refresh, one of many that are due",
+            medians_of(apps, 9, async |app, _| refresh_all(app).await).await?,
+        ),
+        ("round of the planner", medians_of(apps, 200, planner).await?),
+        ("round of all sweeps", all_sweeps(apps).await?),
+        ("first page of accounts", medians_of(apps, 100, accounts).await?),
+        ("first page of events", medians_of(apps, 100, events).await?),
+        (
+            "first page of deliveries",
+            medians_of(apps, 100, async |app, _| deliveries(app).await).await?,
+        ),
+        (
+            "one commit and one empty request (bare limit)",
+            medians_of(apps, 100, async |app, _| bare_limit(app).await).await?,
+        ),
+    ])
+}
+
+/// Every account that the run has connected: each app refreshes as many as the others.
 async fn disconnect_all(app: &TestApp) -> anyhow::Result<()> {
     let young = "accounts WHERE id >= 'acc_01A' AND status = 'connected'";
     let ids = app.row(&format!("SELECT coalesce(json_agg(id), '[]') AS ids FROM {young}")).await?;
@@ -104,23 +113,18 @@ async fn disconnect_all(app: &TestApp) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// While somebody connects and disconnects every second.
-async fn old_snapshot(app: &TestApp) -> anyhow::Result<Vec<Row>> {
-    let mut idle = app.db()?.conn().await?;
-    let begin = "SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM grants LIMIT 1";
-    idle.batch_execute(begin).await?;
+/// Five minutes, in each second of which a person connects an account and disconnects it.
+async fn pass_five_minutes(app: &TestApp) -> anyhow::Result<()> {
     let mut pace = interval(Duration::from_secs(1));
-    for number in 0..SNAPSHOT.as_secs() {
+    for number in 0..FIVE_MINUTES.as_secs() {
         pace.tick().await;
         app.connect(&format!("meanwhile-{number}")).await?;
         disconnect_all(app).await?;
     }
-    let rows = column(app, "snapshot").await;
-    idle.batch_execute("ROLLBACK").await?;
-    rows
+    Ok(())
 }
 
-fn print(columns: &[String], rows: &[Row]) {
+fn print(columns: &[String], rows: &[(&str, Vec<f64>)]) {
     println!("| milliseconds, median | {} | most / least |", columns.join(" | "));
     println!("| --- |{}", " --- |".repeat(columns.len() + 1));
     for (what, took) in rows {
@@ -133,29 +137,36 @@ fn print(columns: &[String], rows: &[Row]) {
     }
 }
 
+async fn filled(servers: &PrivateServers, size: usize) -> anyhow::Result<TestApp> {
+    let app = start(servers).await?;
+    seed::fill(&app, size).await?;
+    app.execute("VACUUM (ANALYZE)").await?;
+    eprintln!("{size} accounts are there");
+    Ok(app)
+}
+
+/// All sizes stand on the same servers and take turns, so that a machine that is slower for a minute is slower for
+/// each of them.
 pub(crate) async fn run() -> anyhow::Result<()> {
     let servers = PrivateServers::start().await?;
-    let (mut columns, mut rows): (Vec<String>, Vec<Row>) = (Vec::new(), Vec::new());
-    let mut add = |title: String, column: Vec<Row>| {
-        eprintln!("{title}: {column:?}");
-        columns.push(title);
-        if rows.is_empty() {
-            rows = column;
-        } else {
-            rows.iter_mut().zip(column).for_each(|(row, one)| row.1.extend(one.1));
-        }
-    };
+    let (mut columns, mut apps) = (Vec::new(), Vec::new());
     for size in SIZES {
-        let app = start(&servers).await?;
-        seed::fill(&app, size).await?;
-        app.execute("VACUUM (ANALYZE)").await?;
-        add(format!("{size} accounts"), column(&app, "person").await?);
-        if size == SIZES[2] {
-            add("the same, beside a snapshot held for 5 min".to_owned(), old_snapshot(&app).await?);
-        }
+        columns.push(format!("{size} accounts"));
+        apps.push(filled(&servers, size).await?);
+    }
+    columns.push("1000000, beside a snapshot held for 5 min".to_owned());
+    let app = filled(&servers, SIZES[2]).await?;
+    let mut idle = app.db()?.conn().await?;
+    let begin = "SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM grants LIMIT 1";
+    idle.batch_execute(begin).await?;
+    pass_five_minutes(&app).await?;
+    apps.push(app);
+    print(&columns, &measure(&apps).await?);
+    idle.batch_execute("ROLLBACK").await?;
+    drop(idle);
+    for app in apps {
         // What was seeded is not in the state that a test leaves.
         drop(app.finish().await);
     }
-    print(&columns, &rows);
     servers.close().await
 }
