@@ -6,7 +6,7 @@ use latchkey_shared::db::api_keys::{self, NewApiKey, Role};
 use latchkey_shared::db::workspaces::{self, AccountPolicy, NewWorkspace};
 use latchkey_shared::db::{Db, organisations};
 use latchkey_shared::ids::{OrganisationId, WorkspaceId};
-use latchkey_shared::keyring::{Owner, Vault};
+use latchkey_shared::keyring::KeyOwner;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Serialize, Serializer};
 
@@ -53,24 +53,24 @@ fn expose<S: Serializer>(key: &SecretString, serializer: S) -> Result<S::Ok, S::
 ///
 /// # Errors
 /// When the database is away, or the keyring is not the one of this database.
-pub async fn bootstrap(db: &Db, vault: &Vault, names: &Names) -> anyhow::Result<Bootstrapped> {
-    let clock = db.clock();
-    let mut conn = db.conn().await?;
-    vault.check(&mut conn, clock).await?;
+pub async fn bootstrap(db: &Db, names: &Names) -> anyhow::Result<Bootstrapped> {
+    let (mut conn, keys) = (db.conn().await?, db.keys());
+    keys.check(&mut conn).await?;
     // Left open by an error, the transaction ends with its connection, which the pool throws away.
     AnsiTransactionManager::begin_transaction(&mut *conn).await?;
-    let organisation = organisations::insert(&mut conn, clock, &names.organisation).await?;
-    let owner = Owner::Organisation(&organisation.id);
-    vault.create_key(&mut conn, clock, owner).await?;
+    let organisation = organisations::insert(&mut conn, &names.organisation).await?;
+    let owner = KeyOwner::Organisation(&organisation.id);
+    keys.create_key(&mut conn, owner).await?;
     let first = NewWorkspace {
         organisation_id: &organisation.id,
         name: &names.workspace,
         redirect_allowlist: &[],
         account_policy: AccountPolicy::Many,
     };
-    let workspace = workspaces::insert(&mut conn, clock, &first).await?;
-    let owner = Owner::Workspace { organisation: Some(&organisation.id), workspace: &workspace.id };
-    vault.create_key(&mut conn, clock, owner).await?;
+    let workspace = workspaces::insert(&mut conn, &first).await?;
+    let owner =
+        KeyOwner::Workspace { organisation: Some(&organisation.id), workspace: &workspace.id };
+    keys.create_key(&mut conn, owner).await?;
     let key = auth::new_key();
     let new = NewApiKey {
         organisation_id: &organisation.id,
@@ -79,7 +79,7 @@ pub async fn bootstrap(db: &Db, vault: &Vault, names: &Names) -> anyhow::Result<
         name: "bootstrap",
         hash: &authorize::hash(&key),
     };
-    api_keys::insert(&mut conn, clock, &new).await?;
+    api_keys::insert(&mut conn, &new).await?;
     AnsiTransactionManager::commit_transaction(&mut *conn).await?;
     Ok(Bootstrapped {
         organisation_id: organisation.id,

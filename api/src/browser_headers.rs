@@ -23,10 +23,10 @@ pub(crate) fn layer(router: Router, public_url: &Url) -> Router {
     if public_url.scheme() == "https" {
         headers.push((STRICT_TRANSPORT_SECURITY, "max-age=31536000"));
     }
-    headers.into_iter().fold(router, put)
+    headers.into_iter().fold(router, |router, (name, value)| put(router, name, value))
 }
 
-fn put(router: Router, (name, value): (HeaderName, &'static str)) -> Router {
+fn put(router: Router, name: HeaderName, value: &'static str) -> Router {
     let value = HeaderValue::from_static(value);
     router.layer(SetResponseHeaderLayer::if_not_present(name, value))
 }

@@ -15,8 +15,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
+use latchkey_shared::db::Session;
 use latchkey_shared::db::idempotency_keys::{self, Asked, Row};
-use latchkey_shared::keyring::Owner;
+use latchkey_shared::keyring::KeyOwner;
 use latchkey_shared::work::Work;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -77,13 +78,13 @@ impl Once {
     /// When another request has taken the turn: then nothing may be committed.
     pub(crate) async fn keep(
         &self,
-        app: &App,
         work: &mut Work,
-        (status, body): (StatusCode, &impl Serialize),
+        status: StatusCode,
+        body: &impl Serialize,
     ) -> Result<(), Problem> {
         let Some(turn) = &self.0 else { return Ok(()) };
         let answer = KeptAnswer::of(status, body)?;
-        if !turn.write(app, work, &answer).await? {
+        if !turn.write(work, &answer).await? {
             return Err(running(1));
         }
         turn.kept.store(true, Ordering::Relaxed);
@@ -92,11 +93,7 @@ impl Once {
 
     /// Keeps the answer of what changes nothing, or nothing more when it is repeated. If that fails, a repeated request
     /// runs again.
-    pub(crate) async fn keep_alone(
-        &self,
-        app: &App,
-        (status, body): (StatusCode, &impl Serialize),
-    ) {
+    pub(crate) async fn keep_alone(&self, app: &App, status: StatusCode, body: &impl Serialize) {
         let Some(turn) = &self.0 else { return };
         let kept = async { turn.write_alone(app, &KeptAnswer::of(status, body)?).await };
         match kept.await {
@@ -107,12 +104,12 @@ impl Once {
 
     /// Replaces the kept answer by what came of it while the request waited. If that fails, a repeated
     /// request is told how it stood before.
-    pub(crate) async fn complete(&self, app: &App, (status, body): (StatusCode, &impl Serialize)) {
+    pub(crate) async fn complete(&self, app: &App, status: StatusCode, body: &impl Serialize) {
         let Some(turn) = &self.0 else { return };
         let completed = async {
             let answer = KeptAnswer::of(status, body)?;
             let mut conn = app.conn().await?;
-            let sealed = turn.seal(app, &mut conn, &answer).await?;
+            let sealed = turn.encrypt(&mut conn, &answer).await?;
             Ok::<_, Problem>(
                 idempotency_keys::replace(&mut conn, &turn.row, turn.number, &sealed).await?,
             )
@@ -146,11 +143,10 @@ pub(crate) async fn run(
     let asked = {
         let mut conn = app.conn().await?;
         // Keyed: a body may hold a password, which a plain hash would let somebody guess.
-        let owner = Owner::Organisation(row.organisation());
-        let key = app.store.vault().sealing_key(&mut conn, owner).await?;
+        let key = conn.encryption_key(KeyOwner::Organisation(row.organisation())).await?;
         let asked = what_is_asked(&parts, &body);
         let fingerprint = key.hash(&asked.each_ref().map(String::as_str));
-        idempotency_keys::ask(&mut conn, app.clock(), &row, &fingerprint).await?
+        idempotency_keys::ask(&mut conn, &row, &fingerprint).await?
     };
     let number = match asked {
         Asked::Turn(number) => number,
@@ -225,9 +221,7 @@ fn what_is_asked(parts: &Parts, body: &[u8]) -> [String; 3] {
 }
 
 async fn replay(app: &App, row: &Row, turn: i64, sealed: &[u8]) -> Result<Response, Problem> {
-    let owner = Owner::Organisation(row.organisation());
-    let key = app.store.vault().opening_key(&mut *app.conn().await?, owner, sealed).await?;
-    let plain = key.open(row.answer_place(turn), sealed)?;
+    let plain = app.conn().await?.decrypt(row.answer_aad(turn), sealed).await?;
     let kept: KeptAnswer = serde_json::from_slice(&plain)
         .map_err(|_| Problem::internal(anyhow::anyhow!("a kept answer cannot be read")))?;
     let mut response = Response::new(Body::from(kept.body));
@@ -243,27 +237,19 @@ async fn replay(app: &App, row: &Row, turn: i64, sealed: &[u8]) -> Result<Respon
 
 impl Turn {
     /// Seals and writes the answer; false when the turn is over.
-    async fn write(
-        &self,
-        app: &App,
-        conn: &mut diesel_async::AsyncPgConnection,
-        answer: &KeptAnswer,
-    ) -> Result<bool, Problem> {
-        let sealed = self.seal(app, conn, answer).await?;
-        Ok(idempotency_keys::keep(conn, &self.row, self.number, &sealed).await?)
+    async fn write(&self, session: &mut Session, answer: &KeptAnswer) -> Result<bool, Problem> {
+        let sealed = self.encrypt(session, answer).await?;
+        Ok(idempotency_keys::keep(session, &self.row, self.number, &sealed).await?)
     }
 
-    async fn seal(
+    async fn encrypt(
         &self,
-        app: &App,
-        conn: &mut diesel_async::AsyncPgConnection,
+        session: &mut Session,
         answer: &KeptAnswer,
     ) -> Result<Vec<u8>, Problem> {
         let plain = serde_json::to_vec(answer)
             .map_err(|error| Problem::internal(anyhow::Error::new(error)))?;
-        let owner = Owner::Organisation(self.row.organisation());
-        let key = app.store.vault().sealing_key(conn, owner).await?;
-        Ok(key.seal(self.row.answer_place(self.number), &plain)?)
+        Ok(session.encrypt(self.row.answer_aad(self.number), &plain).await?)
     }
 
     /// Ends the turn: a refusal is kept as well, a failure of ours is not. Neither changes the answer.
@@ -297,13 +283,13 @@ impl Turn {
     }
 
     async fn write_alone(&self, app: &App, answer: &KeptAnswer) -> Result<bool, Problem> {
-        self.write(app, &mut *app.conn().await?, answer).await
+        self.write(&mut app.conn().await?, answer).await
     }
 
     async fn give_up(&self, app: &App) {
         let given_up = async {
             let mut conn = app.conn().await?;
-            idempotency_keys::give_up(&mut conn, app.clock(), &self.row, self.number).await
+            idempotency_keys::give_up(&mut conn, &self.row, self.number).await
         };
         if let Err(error) = given_up.await {
             tracing::debug!("a turn ends with its lease: {error}");

@@ -79,7 +79,7 @@ pub(crate) async fn serve(
             let slot = slots.clone().acquire_owned().await.expect("nobody closes it");
             let (stream, peer) = accept(&listener).await;
             let Some(share) = addresses.admit(&stream, peer.ip()) else { continue };
-            let serving = converse((stream, peer), router.clone(), bounds.clone(), stop.clone());
+            let serving = converse(stream, peer, router.clone(), bounds.clone(), stop.clone());
             let taken = bounds.connections - slots.available_permits();
             metrics::gauge!("latchkey_http_connections").set(count(taken));
             let (slots, all) = (slots.clone(), bounds.connections);
@@ -169,7 +169,8 @@ fn is_the_client_s(error: &std::io::Error) -> bool {
 }
 
 async fn converse(
-    (stream, peer): (TcpStream, SocketAddr),
+    stream: TcpStream,
+    peer: SocketAddr,
     router: Router,
     bounds: Arc<Bounds>,
     stop: CancellationToken,

@@ -166,9 +166,7 @@ async fn read(
     if *from < horizon {
         let organisations = watch.organisations();
         let organisations: Vec<&str> = organisations.iter().map(String::as_str).collect();
-        let between = (from, &horizon);
-        let new =
-            events::heads(&mut conn, store.clock(), &organisations, between, MOST_HEADS).await?;
+        let new = events::heads(&mut conn, &organisations, from, &horizon, MOST_HEADS).await?;
         let full = i64::try_from(new.len()).is_ok_and(|new| new >= MOST_HEADS);
         watch.wake(|wanted| full || new.iter().any(|event| wanted.includes(event)));
     }

@@ -9,7 +9,7 @@ use latchkey_api::{
 };
 use latchkey_shared::clock::Clock;
 use latchkey_shared::db::{Db, Server, migrate, role};
-use latchkey_shared::keyring::Vault;
+use latchkey_shared::keyring::KeyStore;
 use latchkey_shared::net_guard::Outbound;
 use latchkey_shared::platforms::Platforms;
 use latchkey_shared::{boot, telemetry};
@@ -46,9 +46,9 @@ async fn bring_up_to_date(
     grant_to: Option<&str>,
 ) -> anyhow::Result<()> {
     telemetry::init_logs(&settings.log, settings.log_format)?;
-    let vault = Vault::new(settings.read_keyring()?);
+    let keys = KeyStore::new(settings.read_keyring()?);
     let server = server(settings)?;
-    let ran = migrate::run(&server, &Clock::of_process()).await?;
+    let ran = migrate::run(&server).await?;
     for migration in &ran {
         println!("ran {migration}");
     }
@@ -59,16 +59,16 @@ async fn bring_up_to_date(
         role::grant(&server, role).await?;
         println!("`{role}` may read and write rows");
     }
-    boot::prove(&vault, &Db::new(&server, 1, Clock::of_process())).await?;
+    boot::verify(&Db::new(&server, 1, Clock::of_process()).with_keys(keys)).await?;
     println!("the keyring fits the database");
     Ok(())
 }
 
 async fn bootstrap(settings: &DatabaseSettings, names: &Names) -> anyhow::Result<()> {
     telemetry::init_logs(&settings.log, settings.log_format)?;
-    let vault = Vault::new(settings.read_keyring()?);
-    let db = Db::new(&server(settings)?, 1, Clock::of_process());
-    let made = latchkey_api::bootstrap(&db, &vault, names).await.context("nothing was made")?;
+    let keys = KeyStore::new(settings.read_keyring()?);
+    let db = Db::new(&server(settings)?, 1, Clock::of_process()).with_keys(keys);
+    let made = latchkey_api::bootstrap(&db, names).await.context("nothing was made")?;
     println!("{}", serde_json::to_string(&made)?);
     Ok(())
 }

@@ -83,7 +83,7 @@ async fn link(db: &Db, user: &str, key: &str) -> anyhow::Result<String> {
         bail!("the key {id} has the role `{}`: producers need `{}`", key.role, Role::Admin);
     }
     let before = producers::find(&mut conn, user).await?;
-    producers::link(&mut conn, db.clock(), (user, &id)).await?;
+    producers::link(&mut conn, user, &id).await?;
     let instead = match before.map(|producer| producer.key.id) {
         Some(old) if old != id => format!(", instead of {old}"),
         Some(_) => ", as before".to_owned(),

@@ -12,7 +12,7 @@ use latchkey_shared::backlog::Backlog;
 use latchkey_shared::broker::{Publisher, Supervisor, Topology};
 use latchkey_shared::clock::Clock;
 use latchkey_shared::db::Db;
-use latchkey_shared::keyring::Vault;
+use latchkey_shared::keyring::KeyStore;
 use latchkey_shared::platforms::Platforms;
 use latchkey_shared::work::Store;
 use latchkey_shared::{boot, ops, telemetry};
@@ -65,9 +65,9 @@ async fn begin(config: ServeConfig, clock: Clock) -> anyhow::Result<Running> {
     let net_guard = boot::guard(&config.common).await?;
     let platforms = Platforms::load(&config.common.platforms_file, net_guard.outbound())?;
     let (database, broker_server) = boot::servers(&config.common)?;
-    let db = Db::new(&database, config.db_connections, clock.clone());
-    let vault = Vault::new(config.common.read_keyring()?);
-    boot::prove(&vault, &db).await?;
+    let keys = KeyStore::new(config.common.read_keyring()?);
+    let db = Db::new(&database, config.db_connections, clock.clone()).with_keys(keys);
+    boot::verify(&db).await?;
 
     let listener = boot::listen("LATCHKEY_LISTEN", config.listen).await?;
     let addr = listener.local_addr()?;
@@ -87,7 +87,7 @@ async fn begin(config: ServeConfig, clock: Clock) -> anyhow::Result<Running> {
     let horizon = HorizonWatch::default();
     tokio::spawn(horizon.clone().run(health_db.clone(), stopping.clone()));
     let app = Arc::new(App {
-        store: Store::new(db, vault, publisher.clone(), tasks.clone()),
+        store: Store::new(db, publisher.clone(), tasks.clone()),
         platforms,
         net_guard,
         public_url: public_url.clone(),

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use ipnet::IpNet;
 use latchkey_shared::backlog::Backlog;
 use latchkey_shared::clock::Clock;
-use latchkey_shared::db::{Conn, DbError};
+use latchkey_shared::db::{DbError, Session};
 use latchkey_shared::net_guard::NetGuard;
 use latchkey_shared::operations::{Means, address};
 use latchkey_shared::ops::CheckReadiness;
@@ -78,7 +78,7 @@ pub(crate) const LATE_LOOKS: usize = 2;
 
 impl App {
     /// A connection for reading, or for a single statement.
-    pub(crate) async fn conn(&self) -> Result<Conn, DbError> {
+    pub(crate) async fn conn(&self) -> Result<Session, DbError> {
         self.store.conn().await
     }
 

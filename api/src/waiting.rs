@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use latchkey_shared::db::connects::{self, Connect, ConnectStatus};
-use latchkey_shared::ids::{ConnectId, WorkspaceId};
+use latchkey_shared::ids::{ConnectId, ConnectKey, WorkspaceId};
 use tokio::time::Instant;
 
 use crate::code::Code;
@@ -17,15 +17,11 @@ const REREAD_EVERY: Duration = Duration::from_millis(250);
 /// Waits until the connect has ended, or somebody must choose or claim, for at most
 /// `LATCHKEY_CALLBACK_WAIT`. It cannot fail: what went before is committed, and goes on without anybody.
 pub(crate) async fn until_settled(app: &App, connect: Connect, waiter: &Waiter) -> Connect {
-    settled_within(app, connect, (waiter, app.limits.callback_wait)).await
+    settled_within(app, connect, waiter, app.limits.callback_wait).await
 }
 
 /// The same for at most so long.
-async fn settled_within(
-    app: &App,
-    connect: Connect,
-    (waiter, within): (&Waiter, Duration),
-) -> Connect {
+async fn settled_within(app: &App, connect: Connect, waiter: &Waiter, within: Duration) -> Connect {
     let until = Instant::now() + within;
     let mut latest = connect;
     while !is_settled(&latest) && !app.stopping.is_cancelled() {
@@ -55,17 +51,20 @@ async fn settled_within(
 /// `CONNECT_TIMEOUT` once it is cancelled.
 pub(crate) async fn for_the_end(
     app: &App,
-    (workspace, id): (&WorkspaceId, &ConnectId),
+    key: ConnectKey<'_>,
     within: Duration,
 ) -> Result<Connect, Problem> {
-    let waiter = app.waiters.wait_for(id);
-    let latest = settled_within(app, find(app, workspace, id).await?, (&waiter, within)).await;
+    let waiter = app.waiters.wait_for(key.id);
+    let latest =
+        settled_within(app, find(app, key.workspace_id, key.id).await?, &waiter, within).await;
     if latest.status.is_final() {
         return Ok(latest);
     }
-    match cancel::run(app, workspace, id).await {
+    match cancel::run(app, key.workspace_id, key.id).await {
         Ok(_) => Err(too_slow()),
-        Err(problem) if problem.code() == Code::ConnectEnded => find(app, workspace, id).await,
+        Err(problem) if problem.code() == Code::ConnectEnded => {
+            find(app, key.workspace_id, key.id).await
+        }
         Err(problem) => Err(problem),
     }
 }

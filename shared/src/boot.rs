@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::config::{Check, CommonSettings, NoSettings, Problem, read_keyring};
 use crate::db::{Db, DbError, events};
 use crate::egress::EgressProxy;
-use crate::keyring::{SealError, Vault};
+use crate::keyring::SealError;
 use crate::net_guard::{NetGuard, Outbound};
 use crate::platforms::{Platforms, PlatformsError};
 use crate::tls::Trust;
@@ -204,14 +204,14 @@ pub fn database(url: &SecretString, ca_file: Option<&Path>) -> anyhow::Result<db
 ///
 /// # Errors
 /// [`Fatal`].
-pub async fn prove(vault: &Vault, db: &Db) -> Result<(), Fatal> {
+pub async fn verify(db: &Db) -> Result<(), Fatal> {
     let deadline = Instant::now() + DATABASE_PATIENCE;
     loop {
         let checking = async {
-            db.prove().await?;
+            db.verify_statements().await?;
             let mut conn = db.conn().await?;
-            vault.check(&mut conn, db.clock()).await?;
-            Ok(events::begin_epoch(&mut conn, db.clock()).await?)
+            db.keys().check(&mut conn).await?;
+            Ok(events::begin_epoch(&mut conn).await?)
         };
         match checking.await {
             Ok(()) => return Ok(()),

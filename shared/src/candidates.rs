@@ -7,7 +7,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::keyring::{DataKey, Place, SealError};
+use crate::db::Session;
+use crate::keyring::{Aad, SealError};
 
 /// One of several that a consent can connect.
 #[derive(Clone, Deserialize)]
@@ -42,26 +43,30 @@ impl fmt::Debug for Candidate {
     }
 }
 
-/// Seals a list for its place.
+/// Encrypts a list.
 ///
 /// # Errors
-/// When the cipher refuses.
-pub fn seal(
+/// As [`Session::encrypt`].
+pub async fn encrypt(
+    session: &mut Session,
+    aad: Aad<'_>,
     candidates: &[Candidate],
-    key: &DataKey,
-    place: Place<'_>,
 ) -> Result<Vec<u8>, SealError> {
     let plain: Vec<_> = candidates.iter().map(plain).collect();
     let bytes = Zeroizing::new(serde_json::to_vec(&plain).map_err(|_| SealError::UnknownFormat)?);
-    key.seal(place, &bytes)
+    session.encrypt(aad, &bytes).await
 }
 
-/// Opens a list that was sealed for this place.
+/// Decrypts a list.
 ///
 /// # Errors
-/// When the seal is not of this key and place.
-pub fn open(key: &DataKey, place: Place<'_>, sealed: &[u8]) -> Result<Vec<Candidate>, SealError> {
-    let bytes = key.open(place, sealed)?;
+/// As [`Session::decrypt`].
+pub async fn decrypt(
+    session: &mut Session,
+    aad: Aad<'_>,
+    sealed: &[u8],
+) -> Result<Vec<Candidate>, SealError> {
+    let bytes = session.decrypt(aad, sealed).await?;
     serde_json::from_slice(&bytes).map_err(|_| SealError::UnknownFormat)
 }
 

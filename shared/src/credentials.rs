@@ -1,11 +1,10 @@
 //! Which OAuth client speaks to a platform for a workspace.
 
-use diesel_async::AsyncPgConnection;
 use secrecy::SecretString;
 
-use crate::db::{DbError, app_secrets, apps, workspaces};
+use crate::db::{DbError, Session, app_secrets, apps, workspaces};
 use crate::ids::{AppId, WorkspaceId};
-use crate::keyring::{Owner, SealError, Vault};
+use crate::keyring::SealError;
 use crate::platforms::Platform;
 
 /// An OAuth client.
@@ -51,10 +50,10 @@ pub enum CredentialsError {
 /// # Errors
 /// [`CredentialsError`].
 pub async fn resolve(
-    conn: &mut AsyncPgConnection,
-    vault: &Vault,
+    session: &mut Session,
     platform: &Platform,
-    (workspace, app): (&WorkspaceId, Option<&AppId>),
+    workspace: &WorkspaceId,
+    app: Option<&AppId>,
 ) -> Result<Credentials, CredentialsError> {
     let Some(app) = app else {
         let client = platform.client.clone().ok_or(CredentialsError::NoClient)?;
@@ -64,16 +63,13 @@ pub async fn resolve(
             older_secret: None,
         });
     };
-    let organisation = workspaces::organisation_of(conn, workspace).await?;
-    let app =
-        apps::find(conn, &organisation, workspace, app).await?.ok_or(CredentialsError::AppGone)?;
+    let organisation = workspaces::organisation_of(session, workspace).await?;
+    let app = apps::find(session, &organisation, workspace, app)
+        .await?
+        .ok_or(CredentialsError::AppGone)?;
     let mut secrets = Vec::new();
-    for secret in app_secrets::of_apps(conn, &organisation, &[&app.id]).await? {
-        let owner = Owner::Organisation(&organisation);
-        let key = vault.opening_key(conn, owner, &secret.sealed_secret).await?;
-        let plain = key.open(secret.place(), &secret.sealed_secret)?;
-        let text = std::str::from_utf8(&plain).map_err(|_| SealError::UnknownFormat)?;
-        secrets.push(SecretString::from(text));
+    for secret in app_secrets::of_apps(session, &organisation, &[&app.id]).await? {
+        secrets.push(session.decrypt_text(secret.aad(), &secret.sealed_secret).await?);
     }
     let mut secrets = secrets.into_iter();
     Ok(Credentials {

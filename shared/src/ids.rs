@@ -118,6 +118,28 @@ ids! {
     WorkerId = "wrk",
 }
 
+macro_rules! keys {
+    ($($(#[$doc:meta])* $name:ident of $id:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub struct $name<'a> {
+            /// Its workspace.
+            pub workspace_id: &'a WorkspaceId,
+            /// Its id.
+            pub id: &'a $id,
+        }
+    )+};
+}
+
+keys! {
+    /// Names one connect in one workspace.
+    ConnectKey of ConnectId,
+    /// Names one grant in one workspace.
+    GrantKey of GrantId,
+    /// Names one account in one workspace.
+    AccountKey of AccountId,
+}
+
 fn new_ulid(clock: &Clock) -> Ulid {
     let millis = u64::try_from(clock.now().timestamp_millis()).unwrap_or(0);
     Ulid::from_parts(millis, u128::from_le_bytes(random::bytes()))

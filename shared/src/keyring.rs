@@ -1,15 +1,16 @@
-//! The key-encryption keys, and how a value is sealed.
+//! The key-encryption keys, and how a value is encrypted.
 //!
 //! XChaCha20-Poly1305 with a random 24-byte nonce. A sealed value is
-//! `version (1) | data key id (16) | nonce (24) | ciphertext and tag`; its associated data names the
-//! one place where it may stand ([`Place`]), so a ciphertext moved to another row, column, tenant or
-//! generation does not open.
+//! `version (1) | data key id (16) | nonce (24) | ciphertext and tag`; its associated data
+//! ([`Aad`]) names its column, tenant, row and generation: moved elsewhere, a ciphertext does not decrypt.
 
 mod data_key;
-mod vault;
+mod key_store;
+mod owner;
 
-pub use data_key::{DataKey, Place};
-pub use vault::{Owner, Vault};
+pub use data_key::{Aad, DataKey};
+pub use key_store::KeyStore;
+pub use owner::KeyOwner;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -50,13 +51,19 @@ pub enum SealError {
 
 type Key = Zeroizing<[u8; 32]>;
 
-/// The key-encryption keys by id. The first of the setting seals, all open.
+/// The key-encryption keys by id. The first of the setting encrypts, all decrypt.
 pub struct Keyring {
     sealing: String,
     keys: BTreeMap<String, Key>,
 }
 
 impl Keyring {
+    /// A keyring without a key: with it nothing can be encrypted or decrypted.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { sealing: String::new(), keys: BTreeMap::new() }
+    }
+
     /// Reads `id:base64key` entries, separated by commas or line ends.
     ///
     /// # Errors
@@ -164,7 +171,7 @@ pub(crate) fn open_bytes(
 }
 
 /// Length-prefixed parts, so that no two lists of parts make the same bytes.
-pub(crate) fn aad(parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn join(parts: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for part in parts {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());

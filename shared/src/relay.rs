@@ -22,7 +22,7 @@ pub async fn run_once(store: &Store) -> Result<usize, DbError> {
     }
     let overdue = {
         let mut conn = store.conn().await?;
-        outbox::take_overdue(&mut conn, store.clock(), BATCH).await?
+        outbox::take_overdue(&mut conn, BATCH).await?
     };
     let taken = overdue.len();
     stream::iter(overdue)

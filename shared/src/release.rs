@@ -3,12 +3,11 @@
 
 use serde_json::{Value, json};
 
-use crate::clock::Clock;
 use crate::db::accounts::{self, Account, AccountStatus};
 use crate::db::connects::{self, Advance, Connect, ConnectStatus};
 use crate::db::{DbError, grants};
 use crate::events::{AccountDisconnected, DisconnectedBy, EventData, NewEvent};
-use crate::ids::{ApiKeyId, ConnectId, GrantId, WorkspaceId};
+use crate::ids::{ApiKeyId, ConnectKey, GrantKey};
 use crate::messages::{Command, RevocationDue};
 use crate::work::Work;
 
@@ -16,16 +15,12 @@ use crate::work::Work;
 ///
 /// # Errors
 /// When a query fails.
-pub async fn release(
-    work: &mut Work,
-    clock: &Clock,
-    (workspace, grant): (&WorkspaceId, &GrantId),
-    reason: &str,
-) -> Result<bool, DbError> {
-    if !grants::release(work, clock, workspace, grant, reason).await? {
+pub async fn release(work: &mut Work, key: GrantKey<'_>, reason: &str) -> Result<bool, DbError> {
+    if !grants::release(work, key.workspace_id, key.id, reason).await? {
         return Ok(false);
     }
-    let command = RevocationDue { workspace_id: workspace.clone(), grant_id: grant.clone() };
+    let command =
+        RevocationDue { workspace_id: key.workspace_id.clone(), grant_id: key.id.clone() };
     work.send(&Command::RevocationDue(command)).await?;
     Ok(true)
 }
@@ -34,24 +29,21 @@ pub async fn release(
 ///
 /// # Errors
 /// When a query fails.
-pub async fn cancel(
-    work: &mut Work,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &ConnectId),
-) -> Result<Option<Connect>, DbError> {
+pub async fn cancel(work: &mut Work, key: ConnectKey<'_>) -> Result<Option<Connect>, DbError> {
     let step = Advance::to(ConnectStatus::Cancelled, &ConnectStatus::OPEN);
-    let Some(cancelled) = connects::advance(work, clock, (workspace, id), &step).await? else {
+    let Some(cancelled) = connects::advance(work, key, &step).await? else {
         return Ok(None);
     };
     if let Some(grant) = &cancelled.grant_id {
-        release(work, clock, (workspace, grant), "connect_cancelled").await?;
+        release(work, GrantKey { workspace_id: key.workspace_id, id: grant }, "connect_cancelled")
+            .await?;
     }
     work.emit(cancelled.event(EventData::ConnectCancelled)).await?;
     Ok(Some(cancelled))
 }
 
 /// Takes an account out of use, and its grant with its last account. False when the account changed
-/// since it was `seen`. `by` says who wants that.
+/// since it was `seen`. `by` says who wants that, `key` with which API key.
 ///
 /// Grant and account are locked in this order, so that two disconnects of one grant do not each see
 /// the other's account, and nobody waits for each other.
@@ -60,9 +52,9 @@ pub async fn cancel(
 /// When a query fails.
 pub async fn disconnect(
     work: &mut Work,
-    clock: &Clock,
     seen: &Account,
-    by: (DisconnectedBy, Option<&ApiKeyId>),
+    by: DisconnectedBy,
+    key: Option<&ApiKeyId>,
 ) -> Result<bool, DbError> {
     let workspace = &seen.workspace_id;
     if let Some(grant) = &seen.grant_id {
@@ -76,17 +68,17 @@ pub async fn disconnect(
     }
     // Out of use first: whether the grant is in use is asked of what is left.
     let pending = receipt("pending");
-    let account = accounts::disconnect(work, clock, &account, Some(&pending)).await?;
-    let receipt = settle_grant(work, clock, &account).await?;
+    let account = accounts::disconnect(work, &account, Some(&pending)).await?;
+    let receipt = settle_grant(work, &account).await?;
     if receipt != pending {
-        accounts::disconnect(work, clock, &account, Some(&receipt)).await?;
+        accounts::disconnect(work, &account, Some(&receipt)).await?;
     }
-    work.emit(event(&account, by)).await?;
+    work.emit(event(&account, by, key)).await?;
     Ok(true)
 }
 
 /// Releases the grant with its last account; answers the receipt.
-async fn settle_grant(work: &mut Work, clock: &Clock, account: &Account) -> Result<Value, DbError> {
+async fn settle_grant(work: &mut Work, account: &Account) -> Result<Value, DbError> {
     let workspace = &account.workspace_id;
     let Some(grant) = &account.grant_id else {
         return Ok(receipt("nothing_to_revoke"));
@@ -94,7 +86,8 @@ async fn settle_grant(work: &mut Work, clock: &Clock, account: &Account) -> Resu
     if accounts::grant_is_in_use(work, workspace, grant).await? {
         return Ok(receipt("kept_for_other_accounts"));
     }
-    let released = release(work, clock, (workspace, grant), "disconnected").await?;
+    let released =
+        release(work, GrantKey { workspace_id: workspace, id: grant }, "disconnected").await?;
     Ok(receipt(if released { "pending" } else { "nothing_to_revoke" }))
 }
 
@@ -102,7 +95,7 @@ fn receipt(status: &str) -> Value {
     json!({ "status": status })
 }
 
-fn event(account: &Account, (by, key): (DisconnectedBy, Option<&ApiKeyId>)) -> NewEvent {
+fn event(account: &Account, by: DisconnectedBy, key: Option<&ApiKeyId>) -> NewEvent {
     let data = AccountDisconnected { account: account.about(), by, api_key_id: key.cloned() };
     NewEvent::of_workspace(&account.workspace_id, EventData::AccountDisconnected(data))
 }

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::db::outbox::Message;
 use crate::db::requests::{self, Kept, Known, Name};
 use crate::ids::OrganisationId;
-use crate::keyring::{Owner, SealError};
+use crate::keyring::SealError;
 use crate::work::{Publishable, Store};
 
 /// Which request is answered, and by what its producer knows the answer.
@@ -86,13 +86,11 @@ pub(crate) async fn build(store: &Store, message: &Message) -> Result<Publishabl
     let (kind, text) = match kept {
         Kept::Refused(refusal) => (kind.rejected(), refusal.to_string().into_bytes()),
         Kept::Done(workspace, sealed) => {
-            let owner = Owner::workspace(&workspace);
-            let key = match store.vault().opening_key(&mut conn, owner, &sealed).await {
-                Ok(key) => key,
+            match conn.decrypt(name.reply_aad(&workspace), &sealed).await {
+                Ok(plain) => (kind.done(), plain.to_vec()),
                 Err(SealError::OtherDataKey) => return Ok(Publishable::Gone),
                 Err(error) => return Err(error),
-            };
-            (kind.done(), key.open(name.reply_place(&workspace), &sealed)?.to_vec())
+            }
         }
     };
     let answer = Answer {

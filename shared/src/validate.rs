@@ -29,7 +29,8 @@ impl Checks {
     /// Notes what is wrong with each element of a list, and only with its length if it is too long.
     pub fn elements<T>(
         &mut self,
-        (pointer, most): (&str, usize),
+        pointer: &str,
+        most: usize,
         elements: &[T],
         wrong: impl Fn(&T) -> Option<String>,
     ) {
@@ -67,7 +68,7 @@ impl Checks {
         if scopes.is_empty() {
             self.wrong("/scopes", format!("must be 1 to {MAX_SCOPES}, or left out"));
         }
-        self.elements(("/scopes", MAX_SCOPES), scopes, |scope| {
+        self.elements("/scopes", MAX_SCOPES, scopes, |scope| {
             let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
             let good = (1..=MAX_SCOPE_BYTES).contains(&scope.len()) && scope.bytes().all(plain);
             (!good).then(|| format!("must be 1 to {MAX_SCOPE_BYTES} characters of a scope token"))

@@ -6,9 +6,7 @@
 use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 
-use diesel_async::{
-    AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection as _, TransactionManager as _,
-};
+use diesel_async::{AnsiTransactionManager, SimpleAsyncConnection as _, TransactionManager as _};
 use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -17,11 +15,11 @@ use crate::broker::{self, PublishError, Publisher, topology};
 use crate::clock::Clock;
 use crate::db::dead_letters::{self, NewDeadLetter};
 use crate::db::outbox::{self, Message, Waiting};
-use crate::db::{Conn, Db, DbError, events, webhook_deliveries};
+use crate::db::{Db, DbError, Session, events, webhook_deliveries};
 use crate::events::NewEvent;
 use crate::failpoint;
 use crate::ids::{EventId, MessageId, NudgeId};
-use crate::keyring::{SealError, Vault};
+use crate::keyring::{KeyStore, SealError};
 use crate::messages::Command;
 use crate::replies::{self, Answer, Reply};
 
@@ -29,7 +27,6 @@ use crate::replies::{self, Answer, Reply};
 #[derive(Clone, Debug)]
 pub struct Store {
     db: Db,
-    vault: Vault,
     publisher: Publisher,
     /// For what goes to queues that strangers name.
     replies: Publisher,
@@ -39,8 +36,8 @@ pub struct Store {
 impl Store {
     /// A store over these parts. `tasks` is waited for before the process ends.
     #[must_use]
-    pub fn new(db: Db, vault: Vault, publisher: Publisher, tasks: TaskTracker) -> Self {
-        Self { db, vault, replies: publisher.clone(), publisher, tasks }
+    pub fn new(db: Db, publisher: Publisher, tasks: TaskTracker) -> Self {
+        Self { db, replies: publisher.clone(), publisher, tasks }
     }
 
     /// The same store with a connection of its own for replies: a broker that does not like where one goes closes
@@ -64,8 +61,8 @@ impl Store {
 
     /// The keys.
     #[must_use]
-    pub fn vault(&self) -> &Vault {
-        &self.vault
+    pub fn keys(&self) -> &KeyStore {
+        self.db.keys()
     }
 
     /// The publisher, for those few that publish without a unit of work: relay and planner.
@@ -78,7 +75,7 @@ impl Store {
     ///
     /// # Errors
     /// [`DbError::Unavailable`].
-    pub async fn conn(&self) -> Result<Conn, DbError> {
+    pub async fn conn(&self) -> Result<Session, DbError> {
         failpoint::step().await;
         self.db.conn().await
     }
@@ -125,12 +122,12 @@ impl Store {
         let message = &waiting.message;
         let Err(error) = published else {
             let mut conn = self.db.conn().await?;
-            return outbox::confirmed(&mut conn, self.clock(), waiting).await;
+            return outbox::confirmed(&mut conn, waiting).await;
         };
         let theirs = matches!(message.kind.as_str(), outbox::EVENT | outbox::REPLY);
         if theirs && matches!(error, PublishError::Refused) {
             let mut conn = self.db.conn().await?;
-            if outbox::refused(&mut conn, self.clock(), message).await? {
+            if outbox::refused(&mut conn, message).await? {
                 metrics::counter!("latchkey_messages_given_up_total", "kind" => message.kind.clone())
                     .increment(1);
                 tracing::warn!(
@@ -170,8 +167,8 @@ impl Store {
         };
         // Cut between the two it is kept once all the same.
         let mut conn = self.conn().await?;
-        dead_letters::insert(&mut conn, self.clock(), &letter).await?;
-        outbox::done(&mut conn, self.clock(), &message.id, "dead").await?;
+        dead_letters::insert(&mut conn, &letter).await?;
+        outbox::done(&mut conn, &message.id, "dead").await?;
         metrics::counter!("latchkey_dead_letters_total").increment(1);
         tracing::error!(
             message.id,
@@ -184,7 +181,7 @@ impl Store {
     async fn note_gone(&self, waiting: &Waiting) -> Result<(), DbError> {
         let id = &waiting.message.id;
         tracing::info!(message.id = id, "a reply is not sent: what it answers was deleted");
-        outbox::done(&mut *self.db.conn().await?, self.clock(), id, "gone").await
+        outbox::done(&mut *self.db.conn().await?, id, "gone").await
     }
 
     /// Publishes an answer that is kept nowhere: its request comes again if it does not arrive.
@@ -258,7 +255,7 @@ enum Outgoing {
 /// handlers that find nothing to do end so, and a new connection for each would cost more than all
 /// the rest of their work.
 struct Open {
-    conn: Option<Conn>,
+    conn: Option<Session>,
     tasks: TaskTracker,
 }
 
@@ -276,7 +273,7 @@ impl Drop for Open {
     }
 }
 
-/// One transaction under way. Dereferences to its connection.
+/// One transaction under way. Dereferences to its session.
 pub struct Work {
     open: Open,
     store: Store,
@@ -304,9 +301,8 @@ impl Work {
     /// # Errors
     /// When a query fails.
     pub async fn emit(&mut self, event: NewEvent) -> Result<EventId, DbError> {
-        let clock = self.store.clock().clone();
-        let logged = events::insert(self, &clock, &event).await?;
-        for due in webhook_deliveries::insert_for(self, &clock, &logged).await? {
+        let logged = events::insert(self, &event).await?;
+        for due in webhook_deliveries::insert_for(self, &logged).await? {
             self.nudge(Command::WebhookDue(due));
         }
         self.enqueue(Message {
@@ -355,8 +351,7 @@ impl Work {
     }
 
     async fn enqueue(&mut self, message: Message) -> Result<(), DbError> {
-        let clock = self.store.clock().clone();
-        let waiting = outbox::insert(self, &clock, message).await?;
+        let waiting = outbox::insert(self, message).await?;
         self.outgoing.push(Outgoing::Row(waiting));
         Ok(())
     }
@@ -396,15 +391,15 @@ async fn publish_all(store: &Store, outgoing: Vec<Outgoing>) {
 }
 
 impl Deref for Work {
-    type Target = AsyncPgConnection;
+    type Target = Session;
 
-    fn deref(&self) -> &AsyncPgConnection {
+    fn deref(&self) -> &Session {
         self.open.conn.as_ref().expect("only commit takes the connection")
     }
 }
 
 impl DerefMut for Work {
-    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+    fn deref_mut(&mut self) -> &mut Session {
         self.open.conn.as_mut().expect("only commit takes the connection")
     }
 }

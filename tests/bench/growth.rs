@@ -140,6 +140,8 @@ fn print(columns: &[String], rows: &[(&str, Vec<f64>)]) {
 async fn filled(servers: &PrivateServers, size: usize) -> anyhow::Result<TestApp> {
     let app = start(servers).await?;
     seed::fill(&app, size).await?;
+    app.execute("CREATE TABLE bare (at timestamptz)").await?;
+    app.execute("GRANT ALL ON bare TO PUBLIC").await?;
     app.execute("VACUUM (ANALYZE)").await?;
     eprintln!("{size} accounts are there");
     Ok(app)

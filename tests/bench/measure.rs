@@ -40,8 +40,6 @@ pub(crate) async fn timed<T>(
 /// One row written and committed, and one request over HTTP that does nothing: nothing that answers a request and
 /// remembers it can be faster.
 pub(crate) async fn bare_limit(app: &TestApp) -> anyhow::Result<Duration> {
-    app.execute("CREATE TABLE IF NOT EXISTS bare (at timestamptz)").await?;
-    app.execute("GRANT ALL ON bare TO PUBLIC").await?;
     let db = app.db()?;
     let healthz = format!("{}/healthz", app.http.base());
     timed(async {

@@ -1,10 +1,10 @@
 //! Connects that only the application's backend can finish: until it says so, nothing is connected.
 
+use latchkey_shared::ids::ConnectKey;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use latchkey_shared::db::connects;
-use latchkey_shared::keyring::Owner;
 use latchkey_tests::app::{Options, eventually, worn};
 use latchkey_tests::sandbox::Page;
 use latchkey_tests::{Person, TestApp};
@@ -37,7 +37,9 @@ async fn approved(app: &TestApp, platform: &str, more: Value) -> anyhow::Result<
 async fn claim(app: &TestApp, connect: &Value) -> anyhow::Result<bool> {
     let (workspace, id) = (app.owner.workspace_id.clone(), text(&connect["id"]).parse()?);
     let db = app.db()?;
-    let claimed = connects::claim(&mut *db.conn().await?, db.clock(), (&workspace, &id)).await?;
+    let claimed =
+        connects::claim(&mut *db.conn().await?, ConnectKey { workspace_id: &workspace, id: &id })
+            .await?;
     app.clock.advance(TimeDelta::seconds(4));
     Ok(claimed)
 }
@@ -103,9 +105,9 @@ async fn the_claim_is_sealed() -> anyhow::Result<()> {
     let mut conn = db.conn().await?;
     let connect = connects::find(&mut conn, &workspace, &id).await?;
     let sealed = connect.and_then(|connect| connect.sealed_claim).unwrap_or_default();
-    let vault = app.worker_context().store.vault();
-    let key = vault.opening_key(&mut conn, Owner::workspace(&workspace), &sealed).await?;
-    let claim = key.open(connects::claim_place(&workspace, &id), &sealed)?;
+    let claim = conn
+        .decrypt(connects::claim_aad(ConnectKey { workspace_id: &workspace, id: &id }), &sealed)
+        .await?;
     assert_eq!(std::str::from_utf8(&claim)?.len(), 43);
     drop(conn);
     app.finish().await

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use latchkey_shared::keyring::{Owner, SealError};
+use latchkey_shared::keyring::{Aad, SealError};
 use latchkey_tests::app::{Options, eventually, worn};
 use latchkey_tests::sandbox::{Endpoint, Fault, FaultRule, Kind};
 use latchkey_tests::{Person, TestApp};
@@ -108,9 +108,9 @@ async fn nobody_sees_it_and_in_the_end_nothing_of_it_opens() -> anyhow::Result<(
     }
     let db = app.db()?;
     let mut conn = db.conn().await?;
-    let vault = app.worker_context().store.vault();
     let id = gone.parse()?;
-    let opened = vault.opening_key(&mut conn, Owner::workspace(&id), &dump).await;
+    let aad = Aad::of_workspace("grants.sealed_tokens", &id, "any");
+    let opened = conn.decrypt(aad, &dump).await;
     assert!(
         matches!(opened, Err(SealError::OtherDataKey)),
         "a dump and the keyring are not enough"

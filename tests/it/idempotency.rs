@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use diesel_async::SimpleAsyncConnection as _;
-use latchkey_shared::db::Conn;
+use latchkey_shared::db::Session;
 use latchkey_tests::app::{Answer, Http, Options, candidate, eventually, logs};
 use latchkey_tests::{Person, TestApp};
 use latchkey_worker::sweeps::Sweep;
@@ -41,13 +41,13 @@ async fn count(app: &TestApp, table: &str) -> anyhow::Result<i64> {
 }
 
 /// Whoever writes a connect waits until this is let go, for up to 5 s.
-async fn nobody_writes_connects(app: &TestApp) -> anyhow::Result<Conn> {
+async fn nobody_writes_connects(app: &TestApp) -> anyhow::Result<Session> {
     let mut conn = app.db()?.conn().await?;
     conn.batch_execute("BEGIN; LOCK TABLE connects IN SHARE MODE").await?;
     Ok(conn)
 }
 
-async fn let_go(mut lock: Conn) -> anyhow::Result<()> {
+async fn let_go(mut lock: Session) -> anyhow::Result<()> {
     Ok(lock.batch_execute("ROLLBACK").await?)
 }
 

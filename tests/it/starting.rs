@@ -2,8 +2,7 @@
 
 use chrono::TimeDelta;
 use latchkey_shared::db::connects;
-use latchkey_shared::ids::ConnectId;
-use latchkey_shared::keyring::{Owner, Vault};
+use latchkey_shared::ids::{ConnectId, ConnectKey};
 use latchkey_tests::TestApp;
 use latchkey_tests::app::{Answer, Options, command};
 use latchkey_worker::settings::Pool;
@@ -61,10 +60,8 @@ async fn an_app_password_waits_sealed_like_a_code() -> anyhow::Result<()> {
         let row = connects::find(&mut conn, workspace, &id).await?.unwrap();
         let steps: Vec<_> = row.timeline.as_array().into_iter().flatten().collect();
         assert_eq!(steps.len(), 2, "pending, authorized: {steps:?}");
-        let vault = Vault::new(app.common().read_keyring()?);
-        let key = vault.sealing_key(&mut conn, Owner::workspace(workspace)).await?;
-        let place = connects::code_place(workspace, &id);
-        key.open(place, &row.sealed_code.unwrap())?.to_vec()
+        let aad = connects::code_aad(ConnectKey { workspace_id: workspace, id: &id });
+        conn.decrypt(aad, &row.sealed_code.unwrap()).await?.to_vec()
     };
     let opened: Value = serde_json::from_slice(&opened)?;
     assert_eq!(opened, json!({ "identifier": "Ann.bsky.social", "password": PASSWORD }));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use diesel_async::SimpleAsyncConnection as _;
 use futures_util::future::try_join_all;
-use latchkey_shared::ids::{AccountId, WorkspaceId};
+use latchkey_shared::ids::{AccountId, AccountKey, WorkspaceId};
 use latchkey_shared::messages::{Command, GrantRef, RefreshDue};
 use latchkey_shared::tokens::{AccessError, NoAccess, UseError, with_access};
 use latchkey_shared::work::Store;
@@ -45,7 +45,13 @@ impl Publisher {
     /// Who the platform says it is.
     async fn who(&self, min_validity: Duration) -> Result<String, AccessError<anyhow::Error>> {
         let act = |token: SecretString| async move { self.ask(&token).await };
-        with_access(&self.store, (&self.workspace, &self.account), min_validity, act).await
+        with_access(
+            &self.store,
+            AccountKey { workspace_id: &self.workspace, id: &self.account },
+            min_validity,
+            act,
+        )
+        .await
     }
 
     async fn ask(&self, token: &SecretString) -> Result<String, UseError<anyhow::Error>> {
@@ -144,7 +150,7 @@ async fn one_who_was_overtaken_asks_for_no_second_refresh() -> anyhow::Result<()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_token_is_refreshed_once_for_all() -> anyhow::Result<()> {
     let (app, _, publisher) = sam().await?;
-    let at = (&publisher.workspace, &publisher.account);
+    let at = AccountKey { workspace_id: &publisher.workspace, id: &publisher.account };
     let remember = async |token: SecretString| Ok::<_, UseError<anyhow::Error>>(token);
     let old = with_access(&publisher.store, at, MINUTE, remember).await?;
     let old = old.expose_secret();
@@ -229,7 +235,7 @@ async fn a_token_that_nothing_renews_must_last() -> anyhow::Result<()> {
         matches!(&why, NoAccess::TokenExpired { reason } if reason == "ends_too_soon"),
         "{why:?}"
     );
-    let at = (&publisher.workspace, &publisher.account);
+    let at = AccountKey { workspace_id: &publisher.workspace, id: &publisher.account };
     let refused = with_access(&publisher.store, at, MINUTE, async |_: SecretString| {
         Err::<(), _>(UseError::<anyhow::Error>::Unauthorized)
     });
@@ -276,7 +282,7 @@ async fn a_page_s_own_token_is_used() -> anyhow::Result<()> {
     app.until_none(looked).await?;
     let before = looks();
     app.sandbox.end_page("7001");
-    let at = (&publisher.workspace, &publisher.account);
+    let at = AccountKey { workspace_id: &publisher.workspace, id: &publisher.account };
     let refused = with_access(&publisher.store, at, LONG, async |token: SecretString| {
         assert!(app.sandbox.secrets().contains(&token.expose_secret().to_owned()));
         Err::<(), _>(UseError::<anyhow::Error>::Unauthorized)

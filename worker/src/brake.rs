@@ -87,7 +87,8 @@ pub fn probe_interval(health: &AppHealth, now: DateTime<Utc>) -> TimeDelta {
 pub fn after_failure(
     health: &mut AppHealth,
     failed: &Failed<'_>,
-    (brake_after, organisation): (usize, Option<&OrganisationId>),
+    brake_after: usize,
+    organisation: Option<&OrganisationId>,
     now: DateTime<Utc>,
 ) -> Option<Change> {
     let name = organisation.map(|own| format!("{own}{OF}{}", failed.subject));
@@ -258,7 +259,7 @@ mod tests {
                 refused_since: None,
                 in_doubt: false,
             };
-            after_failure(&mut self.health, &failed, (AFTER, None), self.now)
+            after_failure(&mut self.health, &failed, AFTER, None, self.now)
         }
 
         fn succeeds(&mut self) -> Option<Change> {
@@ -286,7 +287,7 @@ mod tests {
             let (cause, reason) = (Cause::Refusals, "invalid_grant");
             let subject = grant.as_str();
             let failed = Failed { cause, reason, subject, refused_since, in_doubt: false };
-            assert_eq!(after_failure(&mut app.health, &failed, (AFTER, None), app.now), None);
+            assert_eq!(after_failure(&mut app.health, &failed, AFTER, None, app.now), None);
         }
     }
 
@@ -339,7 +340,7 @@ mod tests {
             let fails = |app: &mut App, grant: usize, whose| {
                 let subject = app.grants[grant].as_str();
                 let failed = Failed { cause, reason, subject, refused_since, in_doubt: false };
-                after_failure(&mut app.health, &failed, (AFTER, Some(whose)), app.now)
+                after_failure(&mut app.health, &failed, AFTER, Some(whose), app.now)
             };
             for grant in 0..7 {
                 assert_eq!(fails(&mut app, grant, &own), None, "{reason}");
@@ -386,7 +387,7 @@ mod tests {
             let (cause, subject) = (Cause::Refusals, grant.as_str());
             let reason = "invalid_grant";
             let failed = Failed { cause, reason, subject, refused_since: None, in_doubt: true };
-            assert_eq!(after_failure(&mut app.health, &failed, (AFTER, None), app.now), None);
+            assert_eq!(after_failure(&mut app.health, &failed, AFTER, None, app.now), None);
         }
         assert_eq!(app.health.failing, serde_json::json!({}));
         assert!(!is_suspicious(&app.health));
@@ -438,7 +439,7 @@ mod tests {
                 refused_since: Some(first),
                 in_doubt: false,
             };
-            after_failure(&mut app.health, &failed, (AFTER, None), app.now)
+            after_failure(&mut app.health, &failed, AFTER, None, app.now)
         };
         app.later(TimeDelta::seconds(5));
         app.succeeds();

@@ -149,7 +149,7 @@ impl Executor {
             + TimeDelta::seconds(10);
         let count = || async {
             let mut conn = self.context.store.conn().await?;
-            outbox::begin_attempt(&mut conn, self.context.clock(), message_id, lease).await
+            outbox::begin_attempt(&mut conn, message_id, lease).await
         };
         self.patiently(message_id, count).await.unwrap_or(None)
     }
@@ -249,10 +249,8 @@ impl Executor {
         let write = || async {
             let mut conn = self.context.store.conn().await?;
             match note {
-                Note::Done(word) => outbox::done(&mut conn, self.context.clock(), id, word).await,
-                Note::Later(later) => {
-                    outbox::later(&mut conn, self.context.clock(), id, later).await
-                }
+                Note::Done(word) => outbox::done(&mut conn, id, word).await,
+                Note::Later(later) => outbox::later(&mut conn, id, later).await,
             }
         };
         let noted = self.patiently(id, write).await;

@@ -28,14 +28,15 @@ pub struct Changed {
 pub async fn note_failure(
     context: &Context,
     work: &mut Work,
-    (key, workspace): (&AppKey, &WorkspaceId),
+    key: &AppKey,
+    workspace: &WorkspaceId,
     failed: &Failed<'_>,
 ) -> Result<(AppHealth, Option<Changed>), DbError> {
     let sharer = app_health::sharer(work, key, workspace).await?;
     let mut health = app_health::lock(work, key).await?;
-    let now = db::read_clock(work, context.clock()).await?;
-    let limits = (context.brake_after, sharer.as_ref());
-    let change = brake::after_failure(&mut health, failed, limits, now);
+    let now = db::read_clock(work).await?;
+    let change =
+        brake::after_failure(&mut health, failed, context.brake_after, sharer.as_ref(), now);
     app_health::save(work, &health).await?;
     let changed = change.map(|change| Changed { health: health.clone(), change });
     Ok((health, changed))
@@ -54,7 +55,7 @@ pub async fn note_success(context: &Context, seen: &AppHealth, succeeded: Succee
     let noted = async {
         let mut work = context.store.begin().await?;
         let mut health = app_health::lock(&mut work, &seen.key()).await?;
-        let now = db::read_clock(&mut work, context.clock()).await?;
+        let now = db::read_clock(&mut work).await?;
         let change = brake::after_success(&mut health, succeeded, now);
         app_health::save(&mut work, &health).await?;
         work.commit().await?;
@@ -98,24 +99,20 @@ pub async fn note_answered(context: &Context, key: &AppKey, called_at: DateTime<
 ///
 /// # Errors
 /// When the database fails.
-pub async fn may_call(
-    context: &Context,
-    work: &mut Work,
-    health: &AppHealth,
-) -> Result<bool, DbError> {
+pub async fn may_call(work: &mut Work, health: &AppHealth) -> Result<bool, DbError> {
     if health.braked_since.is_none() {
         return Ok(true);
     }
-    let now = db::read_clock(work, context.clock()).await?;
+    let now = db::read_clock(work).await?;
     let interval = brake::probe_interval(health, now);
-    app_health::take_probe(work, context.clock(), &health.key(), interval).await
+    app_health::take_probe(work, &health.key(), interval).await
 }
 
 /// Says in one line what changed.
 pub async fn tell(context: &Context, changed: &Changed) {
     let Changed { health, change } = changed;
     let key = health.key();
-    set_state(&key, (health.braked_since.is_some(), false));
+    set_state(&key, health.braked_since.is_some(), false);
     let (app, reason) = (key.label(), health.reason.as_deref().unwrap_or_default());
     let platform = &key.platform;
     let now = context.clock().now();
@@ -166,7 +163,7 @@ async fn waiting(context: &Context, key: &AppKey, now: DateTime<Utc>) -> i64 {
 }
 
 /// The state of an app as a metric: one of its states is 1.
-pub fn set_state(key: &AppKey, (braked, paused): (bool, bool)) {
+pub fn set_state(key: &AppKey, braked: bool, paused: bool) {
     let paused = paused && !braked;
     for (state, on) in [("open", !braked && !paused), ("paused", paused), ("braked", braked)] {
         let (platform, app) = (key.platform.clone(), key.label().to_owned());

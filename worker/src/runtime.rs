@@ -11,7 +11,7 @@ use latchkey_shared::broker::{BrokerState, Publisher, Supervisor, Topology, topo
 use latchkey_shared::clock::Clock;
 use latchkey_shared::db::{Db, Server, workers};
 use latchkey_shared::ids::WorkerId;
-use latchkey_shared::keyring::Vault;
+use latchkey_shared::keyring::KeyStore;
 use latchkey_shared::ops::{self, CheckReadiness, Readiness};
 use latchkey_shared::platforms::{BUILT_IN, Platforms};
 use latchkey_shared::work::Store;
@@ -85,7 +85,7 @@ async fn begin(settings: &WorkerSettings, clock: Clock) -> anyhow::Result<Runnin
             Pool::Sweeps => supervise("latchkey-worker dead letters"),
             _ => consuming.clone(),
         };
-        start_pool(*pool, pool_context, supervisor, (&schedules, &terms));
+        start_pool(*pool, pool_context, supervisor, &schedules, &terms);
     }
     let (store, renewing) = (context.store.clone(), connections.clone());
     tokio::spawn(context.liveness.clone().keep_renewing(store, renewing));
@@ -110,7 +110,10 @@ fn pool_context(
         Pool::Refresh | Pool::Sweeps => Permits::paced(concurrency),
         _ => Permits::new(concurrency),
     };
-    let over = |size| context.store.over(Db::new(database, size, context.clock().clone()));
+    let over = |size| {
+        let db = Db::new(database, size, context.clock().clone());
+        context.store.over(db.with_keys(context.store.keys().clone()))
+    };
     let store = over(settings.db_connections - for_answers);
     Context {
         answers: if for_answers > 0 { over(for_answers) } else { store.clone() },
@@ -130,15 +133,15 @@ async fn context(
     let common = &settings.common;
     let guard = boot::guard(common).await?;
     let platforms = Arc::new(Platforms::load(&common.platforms_file, guard.outbound())?);
-    let vault = Vault::new(common.read_keyring()?);
-    boot::prove(&vault, &db).await?;
+    let db = db.with_keys(KeyStore::new(common.read_keyring()?));
+    boot::verify(&db).await?;
     let timeouts =
         CallTimeouts { rotating: settings.call_timeout_rotating, other: settings.call_timeout };
     let directory =
         platforms.directory().map(|settings| Directory::new(settings.clone(), guard.clone()));
     let directory = directory.transpose()?;
     let liveness = Liveness::new(WorkerId::new(db.clock()));
-    let store = Store::new(db, vault, publisher, publishing.clone()).with_replies(replies);
+    let store = Store::new(db, publisher, publishing.clone()).with_replies(replies);
     Ok(Context {
         answers: store.clone(),
         store,
@@ -165,7 +168,8 @@ fn start_pool(
     pool: Pool,
     context: Context,
     supervisor: Supervisor,
-    (schedules, terms): (&[(sweeps::Sweep, cron::Schedule)], &Terms),
+    schedules: &[(sweeps::Sweep, cron::Schedule)],
+    terms: &Terms,
 ) {
     let (stop, work) = (context.stop.clone(), context.tasks.clone());
     let prefetch = u16::try_from(context.permits.total()).unwrap_or(u16::MAX);

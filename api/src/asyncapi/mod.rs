@@ -90,11 +90,11 @@ impl Parts {
             "sequence": kind.as_str().starts_with("account.").then_some(42),
             "data": example(kind),
         });
-        self.add_message(kind.as_str(), (&description, &name), &payload);
+        self.add_message(kind.as_str(), &description, &name, &payload);
     }
 
     /// Adds a message under its type; `answer.` before it tells an answer from an event of the same type.
-    fn add_message(&mut self, key: &str, (summary, schema): (&str, &str), example: &Value) {
+    fn add_message(&mut self, key: &str, summary: &str, schema: &str, example: &Value) {
         let kind = key.strip_prefix(ANSWER).unwrap_or(key);
         let message = json!({
             "name": kind,

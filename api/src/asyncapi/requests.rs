@@ -85,7 +85,8 @@ pub(super) fn add(parts: &mut Parts) {
                 );
                 message::<ConnectReady>(
                     parts,
-                    (kind.done(), DONE),
+                    kind.done(),
+                    DONE,
                     &json!({
                         "connectId": id("con"),
                         "authorizeUrl": "https://platform.example/authorize?state=…",
@@ -98,12 +99,12 @@ pub(super) fn add(parts: &mut Parts) {
             RequestKind::DisconnectRequested => {
                 request::<DisconnectRequested>(parts, *kind, &of_account());
                 let accepted = json!({ "accountId": id("acc"), "status": "disconnected" });
-                message::<AccountAccepted>(parts, (kind.done(), DONE), &accepted);
+                message::<AccountAccepted>(parts, kind.done(), DONE, &accepted);
             }
             RequestKind::RefreshRequested => {
                 request::<RefreshRequested>(parts, *kind, &of_account());
                 let accepted = json!({ "accountId": id("acc"), "status": "connected" });
-                message::<AccountAccepted>(parts, (kind.done(), DONE), &accepted);
+                message::<AccountAccepted>(parts, kind.done(), DONE, &accepted);
             }
         }
         rejection(parts, kind.rejected());
@@ -117,19 +118,19 @@ fn request<T: ToSchema>(parts: &mut Parts, kind: RequestKind, example: &Value) {
         RequestKind::DisconnectRequested => "Take an account out of use.",
         RequestKind::RefreshRequested => "Refresh an account's tokens now.",
     };
-    message::<T>(parts, (kind.as_str(), summary), example);
+    message::<T>(parts, kind.as_str(), summary, example);
 }
 
 fn rejection(parts: &mut Parts, word: &str) {
     let example = json!({ "code": "NOT_FOUND", "message": "Check the id, and which key is used." });
-    message::<RequestRejected>(parts, (word, REJECTED), &example);
+    message::<RequestRejected>(parts, word, REJECTED, &example);
 }
 
-fn message<T: ToSchema>(parts: &mut Parts, (word, summary): (&str, &str), example: &Value) {
+fn message<T: ToSchema>(parts: &mut Parts, word: &str, summary: &str, example: &Value) {
     let mut used = vec![(T::name().into_owned(), T::schema())];
     T::schemas(&mut used);
     parts.add_schemas(used);
-    parts.add_message(word, (summary, &T::name()), example);
+    parts.add_message(word, summary, &T::name(), example);
 }
 
 fn of_account() -> Value {

@@ -94,7 +94,7 @@ async fn connection_url(
     kind::all(&app, wanted.provider)?;
     let url = app.url(&start::path(wanted.provider, &workspace.id));
     let answer = ConnectionUrl { url };
-    once.keep_alone(&app, (StatusCode::OK, &answer)).await;
+    once.keep_alone(&app, StatusCode::OK, &answer).await;
     Ok(Json(answer))
 }
 

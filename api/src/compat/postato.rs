@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Json, Router};
-use latchkey_shared::ids::{AccountId, WorkspaceId};
+use latchkey_shared::ids::{AccountId, AccountKey, WorkspaceId};
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -96,6 +96,7 @@ async fn disconnect(
     Ids((workspace, id)): Ids<(WorkspaceId, AccountId)>,
 ) -> Result<StatusCode, Problem> {
     let workspace = super::workspace(&app, &caller, Some(workspace.as_str())).await?;
-    accounts::disconnect::run(&app, &caller, (&workspace.id, &id)).await?;
+    accounts::disconnect::run(&app, &caller, AccountKey { workspace_id: &workspace.id, id: &id })
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

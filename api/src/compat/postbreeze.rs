@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::{Json, Router};
 use latchkey_shared::db::connects::ResultFormat;
 use latchkey_shared::db::workspaces::Workspace;
-use latchkey_shared::ids::AccountId;
+use latchkey_shared::ids::{AccountId, AccountKey};
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,7 +23,7 @@ use crate::extract::{Ids, JsonBody, Params};
 use crate::idempotency::Once;
 use crate::problem::Problem;
 use crate::routes::accounts;
-use crate::routes::connects::{Door, StartConnect, StartedConnect, start};
+use crate::routes::connects::{AskedThrough, Door, StartConnect, StartedConnect, start};
 use crate::state::App;
 use view::{Channel, ConnectChannel, Error, InWorkspace, StartedChannel};
 
@@ -103,7 +103,8 @@ async fn connect(
         let state = started.state.unwrap_or_default();
         Ok((StatusCode::CREATED, StartedChannel { authorize_url, state }))
     };
-    start::run(&app, &once, &workspace, (request, door), answer).await
+    let asked = AskedThrough { request, door };
+    start::run(&app, &once, &workspace, asked, answer).await
 }
 
 /// List connected channels
@@ -141,6 +142,7 @@ async fn disconnect(
     Params(query): Params<InWorkspace>,
 ) -> Result<StatusCode, Problem> {
     let workspace = workspace(&app, &caller, query.workspace_id.as_deref()).await?;
-    accounts::disconnect::run(&app, &caller, (&workspace.id, &id)).await?;
+    accounts::disconnect::run(&app, &caller, AccountKey { workspace_id: &workspace.id, id: &id })
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Json, Router, routing};
 use latchkey_shared::db::connects::ResultFormat;
-use latchkey_shared::ids::AccountId;
+use latchkey_shared::ids::{AccountId, AccountKey};
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -27,7 +27,7 @@ use crate::idempotency::Once;
 use crate::keyed;
 use crate::problem::{FieldError, Problem, ProblemBody};
 use crate::routes::accounts;
-use crate::routes::connects::{Door, StartConnect, StartedConnect, start};
+use crate::routes::connects::{AskedThrough, Door, StartConnect, StartedConnect, start};
 use crate::state::App;
 use view::{ConnectQuery, ConnectUrl, Done, Integration, IntegrationList, IntegrationsQuery};
 
@@ -117,7 +117,8 @@ async fn connect(
     };
     let answer =
         |started: StartedConnect| Ok((StatusCode::OK, ConnectUrl { url: url_of(&started)? }));
-    let started = start::run(&app, &Once::default(), &workspace, (request, DOOR), answer).await;
+    let asked = AskedThrough { request, door: DOOR };
+    let started = start::run(&app, &Once::default(), &workspace, asked, answer).await;
     let (_, url) =
         started.map_err(|problem| problem.about(|field| field.in_query(&view::PARAMETERS)))?;
     Ok(url)
@@ -163,6 +164,7 @@ async fn disconnect(
     Ids(id): Ids<AccountId>,
 ) -> Result<Json<Done>, Problem> {
     let workspace = super::workspace(&app, &caller, None).await?;
-    accounts::disconnect::run(&app, &caller, (&workspace.id, &id)).await?;
+    accounts::disconnect::run(&app, &caller, AccountKey { workspace_id: &workspace.id, id: &id })
+        .await?;
     Ok(Json(Done { success: true }))
 }

@@ -21,7 +21,7 @@ use crate::compat::words::Word as _;
 use crate::extract::{JsonBody, Params};
 use crate::idempotency::Once;
 use crate::problem::{FieldError, Problem, ProblemBody};
-use crate::routes::connects::{Door, StartConnect, StartedConnect, start};
+use crate::routes::connects::{AskedThrough, Door, StartConnect, StartedConnect, start};
 use crate::state::App;
 use view::{
     Authorization, CreateAuthorization, Health, ListAccounts, Project, ProjectList, SocialAccount,
@@ -105,7 +105,8 @@ async fn authorize(
     let door = Door { result_format: ResultFormat::Woopsocial, exclusive: false };
     let answer =
         |started: StartedConnect| Ok((StatusCode::OK, Authorization { url: url_of(&started)? }));
-    start::run(&app, &once, &project, (request, door), answer).await
+    let asked = AskedThrough { request, door };
+    start::run(&app, &once, &project, asked, answer).await
 }
 
 /// List connected accounts

@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use latchkey_shared::db::accounts::{self, Account, AccountFilter, AccountStatus};
 use latchkey_shared::db::grants::Grant;
-use latchkey_shared::ids::{AccountId, ProfileId, WorkspaceId};
+use latchkey_shared::ids::{AccountId, AccountKey, ProfileId, WorkspaceId};
 use latchkey_shared::operations;
 use serde::Deserialize;
 
@@ -168,6 +168,7 @@ pub(crate) async fn disconnect(
     Ids((workspace, id)): Ids<(WorkspaceId, AccountId)>,
 ) -> Result<(StatusCode, Json<AccountView>), Problem> {
     let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
-    let account = disconnect::run(&app, &caller, (&workspace.id, &id)).await?;
+    let account =
+        disconnect::run(&app, &caller, AccountKey { workspace_id: &workspace.id, id: &id }).await?;
     Ok((StatusCode::ACCEPTED, Json(account.into())))
 }

@@ -101,9 +101,9 @@ pub(crate) async fn create(
         name: &new.name,
         hash: &authorize::hash(&key),
     };
-    let about = api_keys::insert(&mut work, app.clock(), &row).await?.into();
+    let about = api_keys::insert(&mut work, &row).await?.into();
     let created = CreatedApiKey { about, key };
-    once.keep(&app, &mut work, (StatusCode::CREATED, &created)).await?;
+    once.keep(&mut work, StatusCode::CREATED, &created).await?;
     work.commit().await?;
     Ok((StatusCode::CREATED, Json(created)))
 }
@@ -142,7 +142,7 @@ pub(crate) async fn revoke(
     let mut conn = app.conn().await?;
     let only = caller.workspace_id.as_ref();
     let organisation = &caller.organisation_id;
-    if api_keys::revoke(&mut conn, app.clock(), organisation, only, &id).await? {
+    if api_keys::revoke(&mut conn, organisation, only, &id).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Problem::not_found())

@@ -73,14 +73,21 @@ pub(crate) struct AddSecret {
     client_secret: SecretString,
 }
 
-/// Makes an app; `door` says through whose API, and `answer` words what is answered, and kept.
+/// An app to be made, and the door that the request came through.
+pub(crate) struct NewAppThrough {
+    pub(crate) new: CreateApp,
+    pub(crate) door: AppDoor,
+}
+
+/// Makes an app; `answer` words what is answered, and kept.
 pub(crate) async fn make<T: Serialize>(
     app: &App,
     caller: &Caller,
     once: &Once,
-    (new, door): (CreateApp, AppDoor),
+    asked: NewAppThrough,
     answer: impl FnOnce(AppView) -> Result<T, Problem>,
 ) -> Result<(StatusCode, Json<T>), Problem> {
+    let NewAppThrough { new, door } = asked;
     let platform = connects::find_platform(app, &new.platform)?;
     let mut checks = Checks::default();
     if platform.flow == Flow::AppPassword {
@@ -96,7 +103,7 @@ pub(crate) async fn make<T: Serialize>(
     checks.finish()?;
     let mut work = app.store.begin().await?;
     let workspace = caller.place(&mut work, new.workspace_id.clone()).await?;
-    let scopes = scopes::settle(app, &mut work, caller, (platform, &new)).await?;
+    let scopes = scopes::settle(app, &mut work, caller, platform, &new).await?;
     let row = NewApp {
         organisation_id: &caller.organisation_id,
         workspace_id: workspace.as_ref(),
@@ -106,10 +113,10 @@ pub(crate) async fn make<T: Serialize>(
         scopes: scopes.as_deref(),
         door,
     };
-    let made = apps::insert(&mut work, app.clock(), &row).await?;
+    let made = apps::insert(&mut work, &row).await?;
     let secret = secrets::store(app, &mut work, &made, &new.client_secret).await?;
     let made = answer(AppView::of(made, vec![secret]))?;
-    once.keep(app, &mut work, (StatusCode::CREATED, &made)).await?;
+    once.keep(&mut work, StatusCode::CREATED, &made).await?;
     work.commit().await?;
     Ok((StatusCode::CREATED, Json(made)))
 }
@@ -164,7 +171,7 @@ pub(crate) async fn create(
     once: Once,
     JsonBody(new): JsonBody<CreateApp>,
 ) -> Result<(StatusCode, Json<AppView>), Problem> {
-    make(&app, &caller, &once, (new, AppDoor::Native), Ok).await
+    make(&app, &caller, &once, NewAppThrough { new, door: AppDoor::Native }, Ok).await
 }
 
 /// List the apps.
@@ -252,7 +259,7 @@ pub(crate) async fn add_secret(
     once: Once,
     JsonBody(new): JsonBody<AddSecret>,
 ) -> Result<(StatusCode, Json<SecretView>), Problem> {
-    let added = secrets::add(&app, &caller, &once, (&id, &new.client_secret)).await?;
+    let added = secrets::add(&app, &caller, &once, &id, &new.client_secret).await?;
     Ok((StatusCode::CREATED, Json(added)))
 }
 

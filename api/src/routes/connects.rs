@@ -16,7 +16,7 @@ use latchkey_shared::db::connects;
 use latchkey_shared::ids::{ConnectId, WorkspaceId};
 use latchkey_shared::operations::start_connect;
 pub(crate) use latchkey_shared::operations::start_connect::{
-    Door, StartConnect, StartedConnect, credentials,
+    AskedThrough, Door, StartConnect, StartedConnect, credentials,
 };
 use latchkey_shared::platforms::Platform;
 
@@ -63,7 +63,7 @@ pub(crate) async fn create(
     JsonBody(request): JsonBody<StartConnect>,
 ) -> Result<(StatusCode, Json<StartedConnect>), Problem> {
     let workspace = caller.workspace(&mut *app.conn().await?, &workspace).await?;
-    let asked = (request, Door::NATIVE);
+    let asked = AskedThrough { request, door: Door::NATIVE };
     start::run(&app, &once, &workspace, asked, |started| Ok((StatusCode::CREATED, started))).await
 }
 
@@ -145,7 +145,7 @@ pub(crate) async fn list_candidates(
     let workspace = caller.workspace(&mut conn, &workspace).await?;
     let connect = connects::find(&mut conn, &workspace.id, &id).await?;
     let connect = connect.ok_or_else(Problem::not_found)?;
-    let data = candidates::open(&app, &mut conn, &connect).await?;
+    let data = candidates::decrypt(&mut conn, &connect).await?;
     Ok(Json(List {
         data: data.iter().map(|choice| CandidateView::of(choice, &connect)).collect(),
         next_cursor: None,
@@ -176,7 +176,7 @@ pub(crate) async fn select(
         connects::find(&mut conn, &workspace.id, &id).await?
     };
     let connect = connect.ok_or_else(Problem::not_found)?;
-    let view = selection::run(&app, &once, &connect, (&chosen.candidate_ids, &[])).await?;
+    let view = selection::run(&app, &once, &connect, &chosen.candidate_ids, &[]).await?;
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 

@@ -197,8 +197,8 @@ async fn read_once(
         types: &reading.types,
         limit: reading.limit,
     };
-    let between = (&after, &horizon);
-    let events = events::read_log(&mut conn, &caller.organisation_id, between, &filter).await?;
+    let events =
+        events::read_log(&mut conn, &caller.organisation_id, &after, &horizon, &filter).await?;
     let next = events.last().map_or_else(|| horizon.max(after), LoggedEvent::position);
     Ok((events, next))
 }

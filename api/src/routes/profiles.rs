@@ -137,14 +137,21 @@ fn in_use() -> Problem {
     )
 }
 
+/// A profile to be made, and its workspace.
+pub(crate) struct NewProfileIn<'a> {
+    pub(crate) workspace: &'a WorkspaceId,
+    pub(crate) new: CreateProfile,
+}
+
 /// Makes a profile; `answer` words what is answered, and kept.
 pub(crate) async fn make<T: Serialize>(
     app: &App,
     caller: &Caller,
     once: &Once,
-    (workspace, new): (&WorkspaceId, CreateProfile),
+    asked: NewProfileIn<'_>,
     answer: impl FnOnce(ProfileView) -> T,
 ) -> Result<(StatusCode, Json<T>), Problem> {
+    let NewProfileIn { workspace, new } = asked;
     let metadata = Value::Object(new.metadata);
     check(new.external_id.as_deref(), Some(&new.name), Some(&metadata))?;
     let mut work = app.store.begin().await?;
@@ -154,9 +161,9 @@ pub(crate) async fn make<T: Serialize>(
         name: &new.name,
         metadata: &metadata,
     };
-    let made = profiles::insert(&mut work, app.clock(), &workspace.id, &row).await;
+    let made = profiles::insert(&mut work, &workspace.id, &row).await;
     let made = answer(written(made)?.into());
-    once.keep(app, &mut work, (StatusCode::CREATED, &made)).await?;
+    once.keep(&mut work, StatusCode::CREATED, &made).await?;
     work.commit().await?;
     Ok((StatusCode::CREATED, Json(made)))
 }
@@ -194,7 +201,7 @@ pub(crate) async fn create(
     once: Once,
     JsonBody(new): JsonBody<CreateProfile>,
 ) -> Result<(StatusCode, Json<ProfileView>), Problem> {
-    make(&app, &caller, &once, (&workspace, new), |made| made).await
+    make(&app, &caller, &once, NewProfileIn { workspace: &workspace, new }, |made| made).await
 }
 
 /// List the profiles of a workspace.

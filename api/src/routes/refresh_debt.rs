@@ -114,6 +114,6 @@ pub(crate) async fn get(
         organisation: Some(&caller.organisation_id),
         workspace: caller.workspace_id.as_ref(),
     };
-    let rows = refresh_debt::list(&mut *app.conn().await?, app.clock(), filter).await?;
+    let rows = refresh_debt::list(&mut *app.conn().await?, filter).await?;
     Ok(Json(RefreshDebtView { data: rows.into_iter().map(Into::into).collect() }))
 }

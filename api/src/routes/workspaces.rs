@@ -10,7 +10,7 @@ use latchkey_shared::db::workspaces::{
 };
 use latchkey_shared::db::{accounts, workspace_deletion};
 use latchkey_shared::ids::WorkspaceId;
-use latchkey_shared::keyring::Owner as KeyOwner;
+use latchkey_shared::keyring::KeyOwner;
 use latchkey_shared::work::Work;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -93,9 +93,8 @@ fn check(name: Option<&str>, allowlist: Option<&[String]>) -> Result<(), Problem
     if let Some(name) = name {
         checks.name("/name", name);
     }
-    let list = ("/redirectAllowlist", MAX_ALLOWLIST);
     let wrong = |entry: &String| redirect::check_entry(entry).err().map(Into::into);
-    checks.elements(list, allowlist.unwrap_or_default(), wrong);
+    checks.elements("/redirectAllowlist", MAX_ALLOWLIST, allowlist.unwrap_or_default(), wrong);
     Ok(checks.finish()?)
 }
 
@@ -121,12 +120,11 @@ async fn make(
         redirect_allowlist: &new.redirect_allowlist,
         account_policy: new.account_policy.unwrap_or(AccountPolicy::Many),
     };
-    let workspace = workspaces::insert(&mut work, app.clock(), &row).await?;
+    let workspace = workspaces::insert(&mut work, &row).await?;
     let owner = KeyOwner::Workspace { organisation: Some(organisation), workspace: &workspace.id };
-    let vault = app.store.vault();
-    vault.create_key(&mut work, app.clock(), owner).await?;
+    app.store.keys().create_key(&mut work, owner).await?;
     let made = workspace.into();
-    once.keep(app, &mut work, (StatusCode::CREATED, &made)).await?;
+    once.keep(&mut work, StatusCode::CREATED, &made).await?;
     work.commit().await?;
     Ok(made)
 }
@@ -261,8 +259,7 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     let mut work = app.store.begin().await?;
     let workspace = caller.workspace(&mut work, &id).await?;
-    let place = (&caller.organisation_id, &workspace.id);
-    if !workspace_deletion::hide(&mut work, app.clock(), place).await? {
+    if !workspace_deletion::hide(&mut work, &caller.organisation_id, &workspace.id).await? {
         return Err(Problem::not_found());
     }
     work.commit().await?;

@@ -2,9 +2,9 @@
 //! to the same end. The code proves that it is the same callback; the connect's cookie, that it is the same browser.
 
 use axum::http::HeaderMap;
-use diesel_async::AsyncPgConnection;
+use latchkey_shared::db::Session;
 use latchkey_shared::db::connects::{self, Binding, Connect, ConnectStatus};
-use latchkey_shared::keyring::Owner;
+use latchkey_shared::keyring::KeyOwner;
 
 use super::answer::{Code, Outcome};
 use super::cookie::{self, PageCookie};
@@ -21,13 +21,11 @@ pub(super) struct Trace {
 
 impl Trace {
     pub(super) async fn of(
-        conn: &mut AsyncPgConnection,
-        app: &App,
+        session: &mut Session,
         connect: &Connect,
         code: &Code,
     ) -> Result<Self, Problem> {
-        let owner = Owner::workspace(&connect.workspace_id);
-        let key = app.store.vault().sealing_key(conn, owner).await?;
+        let key = session.encryption_key(KeyOwner::workspace(&connect.workspace_id)).await?;
         let hash = |what| key.hash(&[what, connect.id.as_str(), &code.0]);
         Ok(Self { code_hash: hash("code"), cookie: PageCookie::derived(&hash("cookie")) })
     }
@@ -46,11 +44,11 @@ pub(super) async fn find_end(
     let Some(connect) = connects::find(&mut conn, &seen.workspace_id, &seen.id).await? else {
         return Ok(None);
     };
-    let shown = cookie::hash_of(headers, (&connect.id, &app.public_url));
+    let shown = cookie::hash_of(headers, &connect.id, &app.public_url);
     let held = shown.is_some() && shown == connect.page_hash;
     let cookie = match (outcome, &connect.code_hash) {
         (Some(Outcome::Approved(code)), Some(known)) => {
-            let trace = Trace::of(&mut conn, app, &connect, code).await?;
+            let trace = Trace::of(&mut conn, &connect, code).await?;
             if trace.code_hash != *known || !(held || is_early(&connect, &trace, shown.as_deref()))
             {
                 return Ok(None);

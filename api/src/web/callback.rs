@@ -105,7 +105,7 @@ async fn take(app: &App, platform: &str, came: &Came) -> Result<Response, Proble
         refusal::unknown(app, platform);
         return Err(refused(Code::StateUnknown));
     };
-    let judged = judge(app, &connect, (platform, came), answer).await;
+    let judged = judge(app, &connect, platform, came, answer).await;
     if let Err(problem) = &judged {
         refusal::note_callback(app, &connect, problem.code()).await;
     }
@@ -117,16 +117,17 @@ async fn take(app: &App, platform: &str, came: &Came) -> Result<Response, Proble
 async fn judge(
     app: &App,
     connect: &Connect,
-    (platform, came): (&str, &Came),
+    platform: &str,
+    came: &Came,
     answer: Answer,
 ) -> Result<Response, Problem> {
     let of_its_platform = connect.platform.eq_ignore_ascii_case(platform);
     if connect.status != ConnectStatus::Pending {
         let known = of_its_platform && mix_up(connect, answer.issuer.as_deref()).is_none();
         let outcome = answer.outcome.as_ref().filter(|_| known);
-        return once_more(app, connect, (outcome, &came.headers)).await;
+        return once_more(app, connect, outcome, &came.headers).await;
     }
-    let shown = cookie::hash_of(&came.headers, (&connect.id, &app.public_url));
+    let shown = cookie::hash_of(&came.headers, &connect.id, &app.public_url);
     let held = shown.is_some() && shown == connect.page_hash;
     let foreign = if !of_its_platform {
         Some(Code::CallbackMismatch)
@@ -136,7 +137,7 @@ async fn judge(
         None
     };
     if let Some(code) = foreign {
-        fail(app, connect, (code.as_str(), None), None).await?;
+        fail(app, connect, code.as_str(), None, None).await?;
         refusal::ended(connect, code.as_str());
         return Err(refused(code));
     }
@@ -145,7 +146,7 @@ async fn judge(
     };
     let (reason, said) = match (mix_up(connect, answer.issuer.as_deref()), outcome) {
         (None, Outcome::Approved(code)) => {
-            return approved(app, connect, (code, held), &came.headers).await;
+            return approved(app, connect, code, held, &came.headers).await;
         }
         (None, Outcome::Refused(refusal)) => (refusal.reason(), refusal.to_json()),
         (Some(said), _) => (MIX_UP, said),
@@ -153,21 +154,22 @@ async fn judge(
     // A browser that holds the cookie of the first page keeps it.
     let cookie = (!held).then(PageCookie::new);
     let page_hash = cookie.as_ref().map(PageCookie::hash);
-    let failed = fail(app, connect, (reason, Some(&said)), page_hash.as_deref()).await?;
+    let failed = fail(app, connect, reason, Some(&said), page_hash.as_deref()).await?;
     if reason == MIX_UP {
         refusal::ended(&failed, MIX_UP);
     }
-    Ok(lead_on(app, &failed, (cookie, &came.headers)).await)
+    Ok(lead_on(app, &failed, cookie, &came.headers).await)
 }
 
 /// A callback to a connect that does not wait for one any more.
 async fn once_more(
     app: &App,
     connect: &Connect,
-    (outcome, headers): (Option<&Outcome>, &HeaderMap),
+    outcome: Option<&Outcome>,
+    headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     match again::find_end(app, connect, outcome, headers).await? {
-        Some((connect, cookie)) => Ok(lead_on(app, &connect, (cookie, headers)).await),
+        Some((connect, cookie)) => Ok(lead_on(app, &connect, cookie, headers).await),
         None => Err(lost(&mut *app.conn().await?, connect).await?),
     }
 }
@@ -191,33 +193,35 @@ fn mix_up(connect: &Connect, answered: Option<&str>) -> Option<Value> {
 async fn approved(
     app: &App,
     connect: &Connect,
-    (code, held): (AuthorizationCode, bool),
+    code: AuthorizationCode,
+    held: bool,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let place = (&connect.workspace_id, &connect.id);
+    let key = connect.key();
     let waiter = app.waiters.wait_for(&connect.id);
     let mut work = app.store.begin().await?;
-    let trace = Trace::of(&mut work, app, connect, &code).await?;
+    let trace = Trace::of(&mut work, connect, &code).await?;
     let page_hash = (!held).then(|| trace.cookie.hash());
     let brought = Brought {
         code: code.0.as_bytes(),
         page_hash: page_hash.as_deref(),
         code_hash: Some(&trace.code_hash),
     };
-    let Some(authorized) = handover::authorize(&mut work, place, brought).await? else {
+    let Some(authorized) = handover::authorize(&mut work, key, brought).await? else {
         drop(work);
-        return once_more(app, connect, (Some(&Outcome::Approved(code)), headers)).await;
+        return once_more(app, connect, Some(&Outcome::Approved(code)), headers).await;
     };
     work.commit().await?;
     let settled = waiting::until_settled(app, authorized, &waiter).await;
-    Ok(lead_on(app, &settled, ((!held).then_some(trace.cookie), headers)).await)
+    Ok(lead_on(app, &settled, (!held).then_some(trace.cookie), headers).await)
 }
 
 /// Ends the connect with a reason and what the platform said.
 async fn fail(
     app: &App,
     connect: &Connect,
-    (reason, said): (&'static str, Option<&Value>),
+    reason: &'static str,
+    said: Option<&Value>,
     page_hash: Option<&[u8]>,
 ) -> Result<Connect, Problem> {
     let mut work = app.store.begin().await?;
@@ -226,8 +230,8 @@ async fn fail(
     step.platform_error = said;
     step.page_hash = page_hash;
     step.in_time = true;
-    let place = (&connect.workspace_id, &connect.id);
-    let Some(failed) = connects::advance(&mut work, app.clock(), place, &step).await? else {
+    let key = connect.key();
+    let Some(failed) = connects::advance(&mut work, key, &step).await? else {
         return Err(lost(&mut work, connect).await?);
     };
     work.emit(failed.event(EventData::ConnectFailed)).await?;
@@ -250,7 +254,8 @@ async fn lost(conn: &mut AsyncPgConnection, connect: &Connect) -> Result<Problem
 async fn lead_on(
     app: &App,
     connect: &Connect,
-    (cookie, shown): (Option<PageCookie>, &HeaderMap),
+    cookie: Option<PageCookie>,
+    shown: &HeaderMap,
 ) -> Response {
     let destination = super::destination(app, connect).await.unwrap_or_else(|problem| {
         tracing::warn!(connect.id = %connect.id, "the page must lead on: {problem:?}");
@@ -263,7 +268,7 @@ async fn lead_on(
     }
     let mut response = Redirect::to(&url).into_response();
     if let Some(cookie) = cookie {
-        cookie.put(&mut response, (&connect.id, &app.public_url), shown);
+        cookie.put(&mut response, &connect.id, &app.public_url, shown);
     }
     response
 }

@@ -72,7 +72,7 @@ async fn open(
     let connect = find(app, id, headers).await?.ok_or_else(Problem::not_found)?;
     let platform = super::platform_name(app, &connect.platform);
     if connect.status == ConnectStatus::Pending {
-        return begin(app, connect, (&platform, going)).await;
+        return begin(app, connect, &platform, going).await;
     }
     if going {
         let next = address(app, &connect.id);
@@ -94,7 +94,8 @@ async fn open(
 async fn begin(
     app: &Arc<App>,
     connect: Connect,
-    (platform, going): (&str, bool),
+    platform: &str,
+    going: bool,
 ) -> Result<Response, Problem> {
     let approves = find_platform(app, &connect.platform)?.flow == Flow::AuthorizationCode;
     let visit = Visit::under_cookie(connect);
@@ -120,7 +121,7 @@ pub(super) async fn find(
     let Ok(id) = id.parse::<ConnectId>() else {
         return Ok(None);
     };
-    let Some(page_hash) = cookie::hash_of(headers, (&id, &app.public_url)) else {
+    let Some(page_hash) = cookie::hash_of(headers, &id, &app.public_url) else {
         return Ok(None);
     };
     let mut conn = app.conn().await?;

@@ -38,14 +38,15 @@ impl PageCookie {
     pub(crate) fn put(
         &self,
         response: &mut Response,
-        (connect, public_url): (&ConnectId, &Url),
+        connect: &ConnectId,
+        public_url: &Url,
         shown: &HeaderMap,
     ) {
         let mut put = |connect: &ConnectId, value: &str, age: u32| {
-            set(response, public_url, (&name(connect, public_url), value, age));
+            set(response, public_url, &name(connect, public_url), value, age);
         };
         put(connect, &self.0, MAX_AGE_SECONDS);
-        for old in too_many(shown, (connect, public_url)) {
+        for old in too_many(shown, connect, public_url) {
             put(&old, "", 0);
         }
     }
@@ -55,7 +56,9 @@ impl PageCookie {
 pub(super) fn set(
     response: &mut Response,
     public_url: &Url,
-    (name, value, max_age_seconds): (&str, &str, u32),
+    name: &str,
+    value: &str,
+    max_age_seconds: u32,
 ) {
     let secure = if is_https(public_url) { "; Secure" } else { "" };
     let cookie = format!(
@@ -68,7 +71,8 @@ pub(super) fn set(
 /// The SHA-256 of a connect's cookie, if the browser showed it.
 pub(crate) fn hash_of(
     headers: &HeaderMap,
-    (connect, public_url): (&ConnectId, &Url),
+    connect: &ConnectId,
+    public_url: &Url,
 ) -> Option<Vec<u8>> {
     find(headers, &name(connect, public_url)).map(authorize::hash)
 }
@@ -81,7 +85,8 @@ pub(super) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// The oldest of the others that the browser showed: ids begin with their moment.
 fn too_many(
     headers: &HeaderMap,
-    (connect, public_url): (&ConnectId, &Url),
+    connect: &ConnectId,
+    public_url: &Url,
 ) -> impl Iterator<Item = ConnectId> {
     let ids = pairs(headers)
         .filter_map(|(key, _)| key.strip_prefix(prefix(public_url))?.parse::<ConnectId>().ok());
@@ -131,7 +136,7 @@ mod tests {
             let mut response = ().into_response();
             let cookies = [&first, &second].map(|connect| {
                 let cookie = PageCookie::new();
-                cookie.put(&mut response, (connect, &url), &HeaderMap::new());
+                cookie.put(&mut response, connect, &url, &HeaderMap::new());
                 cookie
             });
             let set = response.headers().get_all(SET_COOKIE).iter();
@@ -141,9 +146,9 @@ mod tests {
 
             let pairs: Vec<&str> = set.iter().map(|one| one.split(';').next().unwrap()).collect();
             let headers = shown(&format!("a=b; {}; c=d", pairs.join("; ")));
-            assert_eq!(hash_of(&headers, (&first, &url)), Some(cookies[0].hash()));
-            assert_eq!(hash_of(&headers, (&second, &url)), Some(cookies[1].hash()));
-            assert_eq!(hash_of(&HeaderMap::new(), (&first, &url)), None);
+            assert_eq!(hash_of(&headers, &first, &url), Some(cookies[0].hash()));
+            assert_eq!(hash_of(&headers, &second, &url), Some(cookies[1].hash()));
+            assert_eq!(hash_of(&HeaderMap::new(), &first, &url), None);
         }
     }
 
@@ -160,7 +165,7 @@ mod tests {
         let cookies: Vec<String> = ids.iter().map(|id| format!("{}=x", name(id, &url))).collect();
         let headers = shown(&format!("{}; __Host-lk_evil=y", cookies.join("; ")));
         let mut response = ().into_response();
-        PageCookie::new().put(&mut response, (&ids[0], &url), &headers);
+        PageCookie::new().put(&mut response, &ids[0], &url, &headers);
         let set = response.headers().get_all(SET_COOKIE).iter();
         let gone: Vec<&str> = set.skip(1).map(|value| value.to_str().unwrap()).collect();
         assert_eq!(gone.len(), 4, "{gone:?}");

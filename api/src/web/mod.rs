@@ -50,7 +50,7 @@ async fn destination(app: &App, connect: &Connect) -> Result<Option<Url>, Proble
     if connect.status != ConnectStatus::Claiming {
         return Ok(None);
     }
-    let claim = claim::open(app, &mut *app.conn().await?, connect).await?;
+    let claim = claim::decrypt(&mut app.conn().await?, connect).await?;
     Ok(claim.and_then(|claim| result::url(connect, Some(claim.expose_secret()))))
 }
 

@@ -5,10 +5,9 @@ use diesel_async::AsyncPgConnection;
 use latchkey_shared::authorize::{self, Request};
 use latchkey_shared::db::connects::{self, Connect};
 use latchkey_shared::db::{apps, workspaces};
-use latchkey_shared::keyring::{Owner, Place};
 use latchkey_shared::operations::start_connect::operator_client;
 use latchkey_shared::platforms::Platform;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use url::Url;
 
 use crate::code::Code;
@@ -22,18 +21,15 @@ use crate::state::App;
 /// When something that it is made of is gone, or cannot be opened.
 pub(super) async fn authorize_url(app: &App, connect: &Connect) -> Result<Url, Problem> {
     let platform = find_platform(app, &connect.platform)?;
-    let (workspace, id) = (&connect.workspace_id, &connect.id);
     let (client_id, state, verifier) = {
         let mut conn = app.conn().await?;
         let state = match &connect.sealed_state {
-            Some(sealed) => {
-                open(app, &mut conn, connects::state_place(workspace, id), sealed).await?
-            }
+            Some(sealed) => conn.decrypt_text(connects::state_aad(connect.key()), sealed).await?,
             None => return Err(Problem::new(Code::StateUsed, "")),
         };
         let verifier = match &connect.sealed_verifier {
             Some(sealed) => {
-                Some(open(app, &mut conn, connects::verifier_place(workspace, id), sealed).await?)
+                Some(conn.decrypt_text(connects::verifier_aad(connect.key()), sealed).await?)
             }
             None => None,
         };
@@ -49,22 +45,6 @@ pub(super) async fn authorize_url(app: &App, connect: &Connect) -> Result<Url, P
         verifier: verifier.as_ref(),
     };
     Ok(authorize::authorize_url(platform, &endpoints, &asked))
-}
-
-async fn open(
-    app: &App,
-    conn: &mut AsyncPgConnection,
-    place: Place<'_>,
-    sealed: &[u8],
-) -> Result<SecretString, Problem> {
-    let workspace = place.tenant.parse();
-    let workspace =
-        workspace.map_err(|_| Problem::internal(anyhow::anyhow!("a tenant has no id")))?;
-    let key = app.store.vault().opening_key(conn, Owner::workspace(&workspace), sealed).await?;
-    let plain = key.open(place, sealed)?;
-    let text = std::str::from_utf8(&plain)
-        .map_err(|_| Problem::internal(anyhow::anyhow!("what was sealed is no text")))?;
-    Ok(text.into())
 }
 
 async fn client_id(

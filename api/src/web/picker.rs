@@ -140,8 +140,8 @@ async fn take(
             Ok(Redirect::to(&format!("{page}?{}", connect_page::GO)).into_response())
         }
         Err((Code::ValidationFailed, _)) => {
-            let choices = candidates::open(app, &mut *app.conn().await?, &connect).await?;
-            Ok(respond(app, &connect, (&choices, Some(Again::Wrong(&chosen)))))
+            let choices = candidates::decrypt(&mut app.conn().await?, &connect).await?;
+            Ok(respond(app, &connect, &choices, Some(Again::Wrong(&chosen))))
         }
         Err((_, problem)) => Err(problem),
     }
@@ -154,7 +154,7 @@ async fn settle(
     chosen: &[String],
     told: &[String],
 ) -> Result<Option<Response>, Problem> {
-    let choices = candidates::open(app, &mut *app.conn().await?, connect).await?;
+    let choices = candidates::decrypt(&mut app.conn().await?, connect).await?;
     if connect.selection.is_some() {
         return Ok(None);
     }
@@ -162,10 +162,10 @@ async fn settle(
     let dropped = unticked(connect, &choices, chosen);
     if !dropped.iter().all(|one| told.contains(&one.id)) {
         let again = Some(Again::Drops(chosen, &dropped));
-        return Ok(Some(respond(app, connect, (&choices, again))));
+        return Ok(Some(respond(app, connect, &choices, again)));
     }
     let dropped: Vec<String> = dropped.into_iter().map(|one| one.id).collect();
-    selection::run(app, &Once::default(), connect, (chosen, &dropped)).await?;
+    selection::run(app, &Once::default(), connect, chosen, &dropped).await?;
     Ok(None)
 }
 
@@ -176,17 +176,18 @@ pub(super) fn is_open(connect: &Connect) -> bool {
 
 /// The form.
 pub(super) async fn show(app: &Arc<App>, connect: &Connect) -> Result<Response, Problem> {
-    let choices = candidates::open(app, &mut *app.conn().await?, connect).await?;
-    Ok(respond(app, connect, (&choices, None)))
+    let choices = candidates::decrypt(&mut app.conn().await?, connect).await?;
+    Ok(respond(app, connect, &choices, None))
 }
 
 fn respond(
     app: &Arc<App>,
     connect: &Connect,
-    (choices, again): (&[Choice], Option<Again<'_>>),
+    choices: &[Choice],
+    again: Option<Again<'_>>,
 ) -> Response {
     let platform = super::platform_name(app, &connect.platform);
-    let page = Picker::new(connect, &platform, (choices, again));
+    let page = Picker::new(connect, &platform, choices, again);
     let page =
         Picker { action: format!("{}/selection", connect_page::address(app, &connect.id)), ..page };
     let wrong = matches!(again, Some(Again::Wrong(_)));
@@ -197,7 +198,8 @@ impl Picker {
     fn new(
         connect: &Connect,
         platform: &str,
-        (choices, again): (&[Choice], Option<Again<'_>>),
+        choices: &[Choice],
+        again: Option<Again<'_>>,
     ) -> Self {
         let reconnect = connect.account_id.is_some();
         let one = takes_one(connect);
@@ -329,7 +331,7 @@ mod tests {
     fn html(choices: &[Choice], chosen: Option<&[String]>, reconnect: bool) -> String {
         let mut connect = connect(ConnectStatus::Selecting, None);
         connect.account_id = reconnect.then(|| "acc_01JCZ5M2V8Q4T6W8Y0A2B4C6D8".parse().unwrap());
-        Picker::new(&connect, "Sandbox", (choices, chosen.map(Again::Wrong))).render().unwrap()
+        Picker::new(&connect, "Sandbox", choices, chosen.map(Again::Wrong)).render().unwrap()
     }
 
     #[test]
@@ -337,7 +339,7 @@ mod tests {
         let mut connect = connect(ConnectStatus::Selecting, None);
         connect.exclusive = true;
         let choices = [choice("1", None), choice("2", None)];
-        let html = Picker::new(&connect, "Sandbox", (&choices, None)).render().unwrap();
+        let html = Picker::new(&connect, "Sandbox", &choices, None).render().unwrap();
         assert_eq!(html.matches("type=\"radio\"").count(), 2);
         assert!(html.contains("Choose the one to be connected."), "{html}");
     }

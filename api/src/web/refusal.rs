@@ -17,9 +17,9 @@ pub(super) async fn note(app: &App, connect: &Connect, code: Code) {
         return;
     }
     let noted = async {
-        let place = (&connect.workspace_id, &connect.id);
+        let key = connect.key();
         let mut conn = app.conn().await?;
-        connects::note_refusal(&mut conn, app.clock(), place, code.as_str()).await?;
+        connects::note_refusal(&mut conn, key, code.as_str()).await?;
         Ok::<_, Problem>(())
     };
     let reason = code.as_str();

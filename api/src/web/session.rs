@@ -17,7 +17,7 @@ use crate::state::App;
 pub(crate) async fn caller(app: &App, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
     let Some(cookie) = cookie::find(headers, name(&app.public_url)) else { return Ok(None) };
     let hash = authorize::hash(cookie);
-    let key = sessions::authenticate(&mut *app.conn().await?, app.clock(), &hash).await?;
+    let key = sessions::authenticate(&mut *app.conn().await?, &hash).await?;
     Ok(key.map(Caller::of))
 }
 
@@ -26,16 +26,17 @@ pub(crate) async fn caller(app: &App, headers: &HeaderMap) -> Result<Option<Call
 pub(super) async fn open(
     app: &App,
     headers: &HeaderMap,
-    (key, response): (&ApiKey, &mut Response),
+    key: &ApiKey,
+    response: &mut Response,
 ) -> Result<(), Problem> {
     let token = random::token();
     let mut conn = app.conn().await?;
     if let Some(old) = cookie::find(headers, name(&app.public_url)) {
         sessions::delete(&mut conn, &authorize::hash(old)).await?;
     }
-    sessions::insert(&mut conn, app.clock(), key, &authorize::hash(&token)).await?;
+    sessions::insert(&mut conn, key, &authorize::hash(&token)).await?;
     let seconds = u32::try_from(sessions::LIFETIME.num_seconds()).unwrap_or(u32::MAX);
-    cookie::set(response, &app.public_url, (name(&app.public_url), &token, seconds));
+    cookie::set(response, &app.public_url, name(&app.public_url), &token, seconds);
     Ok(())
 }
 
@@ -48,7 +49,7 @@ pub(super) async fn close(
     if let Some(cookie) = cookie::find(headers, name(&app.public_url)) {
         sessions::delete(&mut *app.conn().await?, &authorize::hash(cookie)).await?;
     }
-    cookie::set(response, &app.public_url, (name(&app.public_url), "", 0));
+    cookie::set(response, &app.public_url, name(&app.public_url), "", 0);
     Ok(())
 }
 

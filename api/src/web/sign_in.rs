@@ -80,7 +80,7 @@ struct Confirm<'a> {
 )]
 pub(crate) async fn show(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
     let query = query.unwrap_or_default();
-    ask(&app, (&next_in(query.as_bytes()), None), StatusCode::OK)
+    ask(&app, &next_in(query.as_bytes()), None, StatusCode::OK)
 }
 
 /// The person signs in.
@@ -125,7 +125,7 @@ async fn take(app: &App, request: Request) -> Result<Response, Problem> {
         "" => page::Page::signed_in().respond(StatusCode::OK),
         next => Redirect::to(&app.url(next)).into_response(),
     };
-    session::open(app, &parts.headers, (&key, &mut response)).await?;
+    session::open(app, &parts.headers, &key, &mut response).await?;
     Ok(response)
 }
 
@@ -138,7 +138,7 @@ fn refused(app: &App, next: &str, problem: &Problem) -> Response {
             "That is not a valid API key. Check that it was copied whole, and that nobody revoked it."
         }
     };
-    let mut form = ask(app, (next, Some(complaint)), problem.status());
+    let mut form = ask(app, next, Some(complaint), problem.status());
     let told = problem.clone().into_response();
     if let Some(seconds) = told.headers().get(RETRY_AFTER) {
         form.headers_mut().insert(RETRY_AFTER, seconds.clone());
@@ -177,11 +177,7 @@ pub(crate) fn lead_to(app: &App, next: &str) -> Response {
 }
 
 /// The form, with where to go on to and what was wrong before.
-pub(crate) fn ask(
-    app: &App,
-    (next, complaint): (&str, Option<&str>),
-    status: StatusCode,
-) -> Response {
+pub(crate) fn ask(app: &App, next: &str, complaint: Option<&str>, status: StatusCode) -> Response {
     let page = SignIn {
         style: page::STYLE,
         referrer: form::REFERRER,

@@ -166,7 +166,7 @@ async fn go_on(
             let endpoints = endpoints.map_err(|_| Problem::platform_unavailable(&platform.name))?;
             let shown = given.identifier.clone();
             let credentials = Credentials::new(given.identifier, given.password);
-            match credentials::check(Some(&credentials), (platform, &endpoints)) {
+            match credentials::check(Some(&credentials), platform, &endpoints) {
                 Ok(sealable) => sealable,
                 Err(refused) => match complaint(refused.code) {
                     Some(complaint) => return visit.show(app, Some((complaint, shown))).await,
@@ -175,20 +175,20 @@ async fn go_on(
             }
         }
     };
-    let place = (&visit.connect.workspace_id, &visit.connect.id);
+    let key = visit.connect.key();
     let mut work = app.store.begin().await?;
-    let cookie = visit.trade(app, &mut work).await?;
+    let cookie = visit.trade(&mut work).await?;
     if let Some(password) = &password {
         let what = handover::Brought::once(password);
-        if handover::authorize(&mut work, place, what).await?.is_none() {
+        if handover::authorize(&mut work, key, what).await?.is_none() {
             return Err(visit.too_late(&mut work).await?);
         }
     }
     work.commit().await?;
-    let next = format!("{}?{}", connect_page::address(app, place.1), connect_page::GO);
+    let next = format!("{}?{}", connect_page::address(app, key.id), connect_page::GO);
     let mut response = Redirect::to(&next).into_response();
     if let Some(cookie) = cookie {
-        cookie.put(&mut response, (place.1, &app.public_url), headers);
+        cookie.put(&mut response, key.id, &app.public_url, headers);
     }
     Ok(response)
 }
@@ -273,13 +273,13 @@ impl Visit {
     }
 
     /// A cookie for the link; none where the browser has it.
-    async fn trade(&self, app: &App, work: &mut Work) -> Result<Option<PageCookie>, Problem> {
+    async fn trade(&self, work: &mut Work) -> Result<Option<PageCookie>, Problem> {
         if self.held {
             return Ok(None);
         }
         let (cookie, connect) = (PageCookie::new(), &self.connect);
-        let place = (&connect.workspace_id, &connect.id);
-        if connects::trade_link(work, app.clock(), place, &cookie.hash()).await? {
+        let key = connect.key();
+        if connects::trade_link(work, key, &cookie.hash()).await? {
             return Ok(Some(cookie));
         }
         Err(self.too_late(work).await?)

@@ -3,27 +3,21 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Interval, Text};
+use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::accounts::{Account, AccountStatus};
 use super::grants::Refused;
 use super::schema::accounts;
-use super::{DbError, now};
-use crate::clock::Clock;
-use crate::ids::{AccountId, WorkspaceId};
-use crate::keyring::Place;
+use super::{DbError, app_now};
+use crate::ids::{AccountId, AccountKey, WorkspaceId};
+use crate::keyring::Aad;
 use crate::messages::CheckDue;
 
-/// Where an account's own token stands.
+/// What an account's own token is encrypted with.
 #[must_use]
-pub fn token_place<'a>(workspace: &'a WorkspaceId, id: &'a AccountId) -> Place<'a> {
-    Place {
-        column: "accounts.sealed_token",
-        tenant: workspace.as_str(),
-        row: id.as_str(),
-        generation: 0,
-    }
+pub fn token_aad(key: AccountKey<'_>) -> Aad<'_> {
+    Aad::of_workspace("accounts.sealed_token", key.workspace_id, key.id.as_str())
 }
 
 /// Gives an account its own token, which is checked at once.
@@ -32,7 +26,6 @@ pub fn token_place<'a>(workspace: &'a WorkspaceId, id: &'a AccountId) -> Place<'
 /// When the query fails.
 pub async fn set_token(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     account: &Account,
     sealed: &[u8],
 ) -> Result<(), DbError> {
@@ -41,7 +34,7 @@ pub async fn set_token(
         .filter(accounts::id.eq(&account.id))
         .set((
             accounts::sealed_token.eq(sealed),
-            accounts::next_check_at.eq(now(clock).nullable()),
+            accounts::next_check_at.eq(app_now().nullable()),
             accounts::check_failures.eq(0),
             accounts::check_refused_since.eq(None::<DateTime<Utc>>),
             accounts::action_needed_since.eq(None::<DateTime<Utc>>),
@@ -77,17 +70,13 @@ pub async fn schedule(
 ///
 /// # Errors
 /// When the query fails.
-pub async fn hasten(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &AccountId),
-) -> Result<(), DbError> {
+pub async fn hasten(conn: &mut AsyncPgConnection, key: AccountKey<'_>) -> Result<(), DbError> {
     diesel::update(accounts::table)
-        .filter(accounts::workspace_id.eq(workspace))
-        .filter(accounts::id.eq(id))
+        .filter(accounts::workspace_id.eq(key.workspace_id))
+        .filter(accounts::id.eq(key.id))
         .filter(accounts::status.eq(AccountStatus::Connected))
-        .filter(accounts::next_check_at.gt(now(clock).nullable()))
-        .set(accounts::next_check_at.eq(now(clock).nullable()))
+        .filter(accounts::next_check_at.gt(app_now().nullable()))
+        .set(accounts::next_check_at.eq(app_now().nullable()))
         .execute(conn)
         .await?;
     Ok(())
@@ -164,25 +153,20 @@ struct Due {
 ///
 /// # Errors
 /// When the query fails.
-pub async fn take_due(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    limit: i64,
-) -> Result<Vec<CheckDue>, DbError> {
+pub async fn take_due(conn: &mut AsyncPgConnection, limit: i64) -> Result<Vec<CheckDue>, DbError> {
     let query = sql_query(
         "WITH due AS (
-             SELECT id FROM accounts WHERE status = 'connected' AND next_check_at <= moment($1)
+             SELECT id FROM accounts WHERE status = 'connected' AND next_check_at <= app_now()
                AND NOT EXISTS (SELECT FROM app_pauses pause WHERE pause.platform = accounts.platform
-                   AND pause.until > moment($1) AND (pause.app_id = coalesce(accounts.app_id, '')
+                   AND pause.until > app_now() AND (pause.app_id = coalesce(accounts.app_id, '')
                        OR (accounts.app_id IS NULL AND pause.app_id = (
                            SELECT organisation_id FROM workspaces WHERE workspaces.id = accounts.workspace_id))))
                AND NOT EXISTS (SELECT FROM app_health health WHERE health.platform = accounts.platform
-                   AND health.app_id = coalesce(accounts.app_id, '') AND health.probe_at > moment($1))
-             ORDER BY next_check_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-         UPDATE accounts SET next_check_at = moment($1) + interval '2 min'
+                   AND health.app_id = coalesce(accounts.app_id, '') AND health.probe_at > app_now())
+             ORDER BY next_check_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+         UPDATE accounts SET next_check_at = app_now() + interval '2 min'
          FROM due WHERE accounts.id = due.id RETURNING workspace_id, accounts.id",
     )
-    .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limit);
     let rows: Vec<Due> = query.load(conn).await?;
     let check = |row: Due| CheckDue { workspace_id: row.workspace_id, account_id: row.id };

@@ -6,14 +6,13 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Interval, Jsonb, Text};
+use diesel::sql_types::{Jsonb, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
 use super::schema::account_history;
 use super::{DbError, Page, text_enum};
-use crate::clock::Clock;
-use crate::ids::{AccountId, GrantId, WorkspaceId};
+use crate::ids::{AccountId, GrantKey, WorkspaceId};
 
 text_enum! {
     /// How a refresh ended. Everything else in a history is an event.
@@ -45,20 +44,19 @@ pub struct HistoryEntry {
 /// When the query fails.
 pub async fn note_refresh(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, grant): (&WorkspaceId, &GrantId),
-    (ending, data): (RefreshEnding, &Value),
+    key: GrantKey<'_>,
+    ending: RefreshEnding,
+    data: &Value,
 ) -> Result<(), DbError> {
     let query = sql_query(
         "INSERT INTO account_history (workspace_id, account_id, type, data, created_at)
-         SELECT workspace_id, id, $3, $4, moment($5) FROM accounts
+         SELECT workspace_id, id, $3, $4, app_now() FROM accounts
          WHERE workspace_id = $1 AND grant_id = $2 AND status <> 'disconnected'",
     )
-    .bind::<Text, _>(workspace)
-    .bind::<Text, _>(grant)
+    .bind::<Text, _>(key.workspace_id)
+    .bind::<Text, _>(key.id)
     .bind::<Text, _>(ending)
-    .bind::<Jsonb, _>(data)
-    .bind::<Interval, _>(clock.offset());
+    .bind::<Jsonb, _>(data);
     query.execute(conn).await?;
     Ok(())
 }

@@ -11,10 +11,9 @@ use serde_json::Value;
 
 use super::grants::Grant;
 use super::schema::{accounts, grants};
-use super::{DbError, Page, now, text_enum};
-use crate::clock::Clock;
+use super::{DbError, Page, Session, app_now, text_enum};
 use crate::events::AboutAccount;
-use crate::ids::{AccountId, AppId, GrantId, ProfileId, WorkspaceId};
+use crate::ids::{AccountId, AccountKey, AppId, GrantId, ProfileId, WorkspaceId};
 
 text_enum! {
     /// What an account is good for.
@@ -87,6 +86,12 @@ pub struct Account {
 }
 
 impl Account {
+    /// Its workspace and id.
+    #[must_use]
+    pub fn key(&self) -> AccountKey<'_> {
+        AccountKey { workspace_id: &self.workspace_id, id: &self.id }
+    }
+
     /// What every event of an account says of it.
     #[must_use]
     pub fn about(&self) -> AboutAccount {
@@ -308,11 +313,7 @@ pub async fn take_slots(
 ///
 /// # Errors
 /// When the query fails.
-pub async fn upsert(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    new: &Upsert<'_>,
-) -> Result<Account, DbError> {
+pub async fn upsert(session: &mut Session, new: &Upsert<'_>) -> Result<Account, DbError> {
     let state = (
         accounts::grant_id.eq(new.grant_id),
         accounts::app_id.eq(new.app_id),
@@ -323,7 +324,7 @@ pub async fn upsert(
         accounts::scopes.eq(new.scopes),
         accounts::missing_scopes.eq(new.missing_scopes),
         new.metadata.map(|metadata| accounts::metadata.eq(metadata)),
-        accounts::connected_at.eq(now(clock)),
+        accounts::connected_at.eq(app_now()),
         accounts::exclusive.eq(new.exclusive),
         new.profile_id.map(|profile| accounts::profile_id.eq(profile)),
     );
@@ -338,18 +339,18 @@ pub async fn upsert(
     );
     let row = diesel::insert_into(accounts::table)
         .values((
-            accounts::id.eq(AccountId::new(clock)),
+            accounts::id.eq(AccountId::new(session.clock())),
             accounts::workspace_id.eq(new.workspace_id),
             accounts::platform.eq(new.platform),
             accounts::platform_user_id.eq(new.identity.platform_user_id),
-            accounts::created_at.eq(now(clock)),
+            accounts::created_at.eq(app_now()),
             state,
         ))
         .on_conflict((accounts::workspace_id, accounts::platform, accounts::platform_user_id))
         .do_update()
         .set((state, cleared))
         .returning(Account::as_returning());
-    Ok(row.get_result(conn).await?)
+    Ok(row.get_result(session).await?)
 }
 
 /// What a reader of accounts wants.

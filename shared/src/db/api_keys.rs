@@ -5,8 +5,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::schema::api_keys;
-use super::{DbError, Page, now, text_enum};
-use crate::clock::Clock;
+use super::{DbError, Page, Session, app_now, text_enum};
 use crate::ids::{ApiKeyId, OrganisationId, WorkspaceId};
 
 text_enum! {
@@ -68,23 +67,19 @@ pub struct NewApiKey<'a> {
 ///
 /// # Errors
 /// When the query fails.
-pub async fn insert(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    key: &NewApiKey<'_>,
-) -> Result<ApiKey, DbError> {
+pub async fn insert(session: &mut Session, key: &NewApiKey<'_>) -> Result<ApiKey, DbError> {
     let row = diesel::insert_into(api_keys::table)
         .values((
-            api_keys::id.eq(ApiKeyId::new(clock)),
+            api_keys::id.eq(ApiKeyId::new(session.clock())),
             api_keys::organisation_id.eq(key.organisation_id),
             api_keys::workspace_id.eq(key.workspace_id),
             api_keys::role.eq(key.role),
             api_keys::name.eq(key.name),
             api_keys::hash.eq(key.hash),
-            api_keys::created_at.eq(now(clock)),
+            api_keys::created_at.eq(app_now()),
         ))
         .returning(ApiKey::as_returning());
-    Ok(row.get_result(conn).await?)
+    Ok(row.get_result(session).await?)
 }
 
 /// The key with this hash that is not revoked: who is calling, before any tenant is known.
@@ -144,7 +139,6 @@ pub async fn list(
 /// When the query fails.
 pub async fn revoke(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     organisation: &OrganisationId,
     only: Option<&WorkspaceId>,
     id: &ApiKeyId,
@@ -153,7 +147,7 @@ pub async fn revoke(
         .filter(api_keys::organisation_id.eq(organisation))
         .filter(api_keys::id.eq(id))
         .filter(api_keys::revoked_at.is_null())
-        .set(api_keys::revoked_at.eq(now(clock).nullable()))
+        .set(api_keys::revoked_at.eq(app_now().nullable()))
         .into_boxed();
     if let Some(only) = only {
         row = row.filter(api_keys::workspace_id.eq(only));

@@ -9,8 +9,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
 use super::schema::app_health;
-use super::{DbError, now, now_plus, text_enum};
-use crate::clock::Clock;
+use super::{DbError, app_now, app_now_plus, text_enum};
 use crate::ids::{AppId, OrganisationId, WorkspaceId};
 
 /// A platform app: what shares a client, a budget and a fate.
@@ -195,14 +194,13 @@ pub async fn save(conn: &mut AsyncPgConnection, health: &AppHealth) -> Result<()
 /// When the query fails.
 pub async fn take_probe(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     key: &AppKey,
     interval: TimeDelta,
 ) -> Result<bool, DbError> {
     let rows = diesel::update(app_health::table.find((&key.platform, &key.app)))
         .filter(app_health::braked_since.is_not_null())
-        .filter(app_health::probe_at.le(now(clock).nullable()))
-        .set(app_health::probe_at.eq(now_plus(clock, interval).nullable()))
+        .filter(app_health::probe_at.le(app_now().nullable()))
+        .set(app_health::probe_at.eq(app_now_plus(interval).nullable()))
         .execute(conn);
     Ok(rows.await? == 1)
 }
@@ -213,18 +211,16 @@ pub async fn take_probe(
 /// When the query fails.
 pub async fn note_busy(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     key: &AppKey,
     wait: TimeDelta,
 ) -> Result<(), DbError> {
     let query = sql_query(
-        "INSERT INTO app_health (platform, app_id, busy_until) VALUES ($1, $2, moment($3) + $4)
+        "INSERT INTO app_health (platform, app_id, busy_until) VALUES ($1, $2, app_now() + $3)
          ON CONFLICT (platform, app_id) DO UPDATE SET busy_until = excluded.busy_until
-         WHERE app_health.busy_until IS NULL OR app_health.busy_until < moment($3)",
+         WHERE app_health.busy_until IS NULL OR app_health.busy_until < app_now()",
     )
     .bind::<Text, _>(&key.platform)
     .bind::<Text, _>(&key.app)
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(wait);
     query.execute(conn).await?;
     Ok(())
@@ -237,22 +233,20 @@ pub async fn note_busy(
 /// When the query fails.
 pub async fn wake(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     spread: TimeDelta,
     limit: i64,
 ) -> Result<usize, DbError> {
     let query = sql_query(
         "WITH woken AS (
-             SELECT g.id, moment($1) + $2 * random() AS at FROM app_health h JOIN grants g
+             SELECT g.id, app_now() + $1 * random() AS at FROM app_health h JOIN grants g
                ON g.platform = h.platform AND coalesce(g.app_id, '') = h.app_id
-             WHERE g.status = 'active' AND g.wake_at IS NOT NULL AND g.next_attempt_at > moment($1) + $2
-               AND (g.lease_until IS NULL OR g.lease_until <= moment($1)) AND h.braked_since IS NULL
-               AND (h.opened_at > g.last_error_at OR (h.succeeded_at > g.last_error_at AND g.wake_at <= moment($1)))
-             LIMIT $3 FOR UPDATE OF g SKIP LOCKED)
+             WHERE g.status = 'active' AND g.wake_at IS NOT NULL AND g.next_attempt_at > app_now() + $1
+               AND (g.lease_until IS NULL OR g.lease_until <= app_now()) AND h.braked_since IS NULL
+               AND (h.opened_at > g.last_error_at OR (h.succeeded_at > g.last_error_at AND g.wake_at <= app_now()))
+             LIMIT $2 FOR UPDATE OF g SKIP LOCKED)
          UPDATE grants SET wake_at = NULL, refresh_at = woken.at, next_attempt_at = woken.at, dispatches = 0
          FROM woken WHERE grants.id = woken.id",
     )
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(spread)
     .bind::<BigInt, _>(limit);
     Ok(query.execute(conn).await?)

@@ -10,8 +10,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::app_health::AppKey;
 use super::schema::app_pauses;
-use super::{DbError, now};
-use crate::clock::Clock;
+use super::{DbError, app_now};
 use crate::ids::{OrganisationId, WorkspaceId};
 
 #[derive(QueryableByName)]
@@ -26,18 +25,17 @@ struct Paused {
 /// When the query fails.
 pub async fn pause(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     app: &AppKey,
-    (wait, reason): (TimeDelta, &str),
+    wait: TimeDelta,
+    reason: &str,
 ) -> Result<Option<DateTime<Utc>>, DbError> {
     let query = sql_query(
-        "INSERT INTO app_pauses (platform, app_id, until, reason) VALUES ($1, $2, moment($3) + $4, $5)
+        "INSERT INTO app_pauses (platform, app_id, until, reason) VALUES ($1, $2, app_now() + $3, $4)
          ON CONFLICT (platform, app_id) DO UPDATE SET until = excluded.until, reason = excluded.reason
          WHERE app_pauses.until < excluded.until RETURNING until",
     )
     .bind::<Text, _>(&app.platform)
     .bind::<Text, _>(&app.app)
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(wait)
     .bind::<Text, _>(reason);
     let paused: Option<Paused> = query.get_result(conn).await.optional()?;
@@ -50,19 +48,17 @@ pub async fn pause(
 /// When the query fails.
 pub async fn until(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     app: &AppKey,
     workspace: &WorkspaceId,
 ) -> Result<Option<DateTime<Utc>>, DbError> {
     let query = sql_query(
-        "SELECT until FROM app_pauses WHERE platform = $1 AND until > moment($4)
+        "SELECT until FROM app_pauses WHERE platform = $1 AND until > app_now()
            AND (app_id = $2 OR ($2 = '' AND app_id = (SELECT organisation_id FROM workspaces WHERE id = $3)))
          ORDER BY until DESC LIMIT 1",
     )
     .bind::<Text, _>(&app.platform)
     .bind::<Text, _>(&app.app)
-    .bind::<Text, _>(workspace)
-    .bind::<Interval, _>(clock.offset());
+    .bind::<Text, _>(workspace);
     let paused: Option<Paused> = query.get_result(conn).await.optional()?;
     Ok(paused.map(|paused| paused.until))
 }
@@ -73,14 +69,13 @@ pub async fn until(
 /// When the query fails.
 pub async fn others_wait(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     platform: &str,
     own: &OrganisationId,
 ) -> Result<bool, DbError> {
     let others = app_pauses::table
         .filter(app_pauses::platform.eq(platform))
         .filter(app_pauses::app_id.like("org\\_%").and(app_pauses::app_id.ne(own.as_str())))
-        .filter(app_pauses::until.gt(now(clock)));
+        .filter(app_pauses::until.gt(app_now()));
     Ok(diesel::select(exists(others)).get_result(conn).await?)
 }
 
@@ -90,10 +85,9 @@ pub async fn others_wait(
 /// When the query fails.
 pub async fn of_app(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     app: &AppKey,
 ) -> Result<Option<DateTime<Utc>>, DbError> {
     let row =
-        app_pauses::table.find((&app.platform, &app.app)).filter(app_pauses::until.gt(now(clock)));
+        app_pauses::table.find((&app.platform, &app.app)).filter(app_pauses::until.gt(app_now()));
     Ok(row.select(app_pauses::until).first(conn).await.optional()?)
 }

@@ -5,10 +5,9 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::schema::app_secrets;
-use super::{DbError, now};
-use crate::clock::Clock;
+use super::{DbError, app_now};
 use crate::ids::{AppId, AppSecretId, OrganisationId};
-use crate::keyring::Place;
+use crate::keyring::Aad;
 
 /// A client secret, sealed.
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -29,20 +28,15 @@ pub struct AppSecret {
 impl AppSecret {
     /// Where this secret stands.
     #[must_use]
-    pub fn place(&self) -> Place<'_> {
-        secret_place(&self.organisation_id, &self.id)
+    pub fn aad(&self) -> Aad<'_> {
+        secret_aad(&self.organisation_id, &self.id)
     }
 }
 
-/// Where a secret stands.
+/// What a secret is encrypted with.
 #[must_use]
-pub fn secret_place<'a>(organisation: &'a OrganisationId, id: &'a AppSecretId) -> Place<'a> {
-    Place {
-        column: "app_secrets.sealed_secret",
-        tenant: organisation.as_str(),
-        row: id.as_str(),
-        generation: 0,
-    }
+pub fn secret_aad<'a>(organisation: &'a OrganisationId, id: &'a AppSecretId) -> Aad<'a> {
+    Aad::of_organisation("app_secrets.sealed_secret", organisation, id.as_str())
 }
 
 /// Adds a secret under a new id, which its seal is bound to.
@@ -51,10 +45,10 @@ pub fn secret_place<'a>(organisation: &'a OrganisationId, id: &'a AppSecretId) -
 /// When the query fails.
 pub async fn insert(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     organisation: &OrganisationId,
     app: &AppId,
-    (id, sealed): (&AppSecretId, &[u8]),
+    id: &AppSecretId,
+    sealed: &[u8],
 ) -> Result<AppSecret, DbError> {
     let row = diesel::insert_into(app_secrets::table)
         .values((
@@ -62,7 +56,7 @@ pub async fn insert(
             app_secrets::organisation_id.eq(organisation),
             app_secrets::app_id.eq(app),
             app_secrets::sealed_secret.eq(sealed),
-            app_secrets::created_at.eq(now(clock)),
+            app_secrets::created_at.eq(app_now()),
         ))
         .returning(AppSecret::as_returning());
     Ok(row.get_result(conn).await?)

@@ -8,8 +8,7 @@ use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::schema::apps;
-use super::{DbError, Page, Yes, now, text_enum};
-use crate::clock::Clock;
+use super::{DbError, Page, Session, Yes, app_now, text_enum};
 use crate::ids::{AppId, OrganisationId, WorkspaceId};
 
 text_enum! {
@@ -76,14 +75,10 @@ pub struct NewApp<'a> {
 ///
 /// # Errors
 /// When the query fails.
-pub async fn insert(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    app: &NewApp<'_>,
-) -> Result<App, DbError> {
+pub async fn insert(session: &mut Session, app: &NewApp<'_>) -> Result<App, DbError> {
     let row = diesel::insert_into(apps::table)
         .values((
-            apps::id.eq(AppId::new(clock)),
+            apps::id.eq(AppId::new(session.clock())),
             apps::organisation_id.eq(app.organisation_id),
             apps::workspace_id.eq(app.workspace_id),
             apps::platform.eq(app.platform),
@@ -91,10 +86,10 @@ pub async fn insert(
             apps::client_id.eq(app.client_id),
             apps::scopes.eq(app.scopes),
             apps::door.eq(app.door),
-            apps::created_at.eq(now(clock)),
+            apps::created_at.eq(app_now()),
         ))
         .returning(App::as_returning());
-    Ok(row.get_result(conn).await?)
+    Ok(row.get_result(session).await?)
 }
 
 /// The oldest app of an organisation that is this client at one of these platforms. Until the

@@ -4,10 +4,9 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::schema::{data_keys, keyring_canaries};
-use super::{DbError, now};
-use crate::clock::Clock;
+use super::{DbError, app_now};
 use crate::ids::DataKeyId;
-use crate::keyring::Owner;
+use crate::keyring::KeyOwner;
 
 /// A data key as it is stored: useless without the keyring.
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -27,8 +26,7 @@ pub struct WrappedKey {
 /// When the query fails.
 pub async fn insert(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    owner: Owner<'_>,
+    owner: KeyOwner<'_>,
     key: &WrappedKey,
 ) -> Result<bool, DbError> {
     let rows = diesel::insert_into(data_keys::table)
@@ -38,7 +36,7 @@ pub async fn insert(
             data_keys::workspace_id.eq(owner.workspace_id()),
             data_keys::kek_id.eq(&key.kek_id),
             data_keys::wrapped.eq(&key.wrapped),
-            data_keys::created_at.eq(now(clock)),
+            data_keys::created_at.eq(app_now()),
         ))
         .on_conflict_do_nothing()
         .execute(conn);
@@ -51,7 +49,7 @@ pub async fn insert(
 /// When the query fails.
 pub async fn find(
     conn: &mut AsyncPgConnection,
-    owner: Owner<'_>,
+    owner: KeyOwner<'_>,
     id: Option<&DataKeyId>,
 ) -> Result<Option<WrappedKey>, DbError> {
     let mut row = data_keys::table
@@ -60,11 +58,11 @@ pub async fn find(
         .limit(1)
         .into_boxed();
     row = match owner {
-        Owner::Installation => row.filter(data_keys::organisation_id.is_null()),
-        Owner::Organisation(id) => {
+        KeyOwner::Installation => row.filter(data_keys::organisation_id.is_null()),
+        KeyOwner::Organisation(id) => {
             row.filter(data_keys::organisation_id.eq(id)).filter(data_keys::workspace_id.is_null())
         }
-        Owner::Workspace { workspace, .. } => row.filter(data_keys::workspace_id.eq(workspace)),
+        KeyOwner::Workspace { workspace, .. } => row.filter(data_keys::workspace_id.eq(workspace)),
     };
     if let Some(id) = id {
         row = row.filter(data_keys::id.eq(id));
@@ -102,7 +100,6 @@ pub async fn canary(
 /// When the query fails.
 pub async fn insert_canary(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     kek_id: &str,
     sealed: &[u8],
 ) -> Result<(), DbError> {
@@ -110,7 +107,7 @@ pub async fn insert_canary(
         .values((
             keyring_canaries::kek_id.eq(kek_id),
             keyring_canaries::sealed.eq(sealed),
-            keyring_canaries::created_at.eq(now(clock)),
+            keyring_canaries::created_at.eq(app_now()),
         ))
         .on_conflict_do_nothing()
         .execute(conn)

@@ -5,8 +5,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::{Map, Value};
 
 use super::schema::dead_letters;
-use super::{DbError, now};
-use crate::clock::Clock;
+use super::{DbError, Session, app_now};
 use crate::ids::DeadLetterId;
 use crate::redact;
 
@@ -52,17 +51,13 @@ pub struct NewDeadLetter<'a> {
 ///
 /// # Errors
 /// When the query fails.
-pub async fn insert(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    letter: &NewDeadLetter<'_>,
-) -> Result<bool, DbError> {
+pub async fn insert(session: &mut Session, letter: &NewDeadLetter<'_>) -> Result<bool, DbError> {
     let about = letter.about.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
     let about: Map<_, _> =
         about.map(|(name, value)| (name.to_owned(), redact::text(value).into())).collect();
     let rows = diesel::insert_into(dead_letters::table)
         .values((
-            dead_letters::id.eq(DeadLetterId::new(clock)),
+            dead_letters::id.eq(DeadLetterId::new(session.clock())),
             dead_letters::message_id.eq(letter.message_id.map(redact::text)),
             dead_letters::kind.eq(letter.kind.map(redact::text)),
             dead_letters::queue.eq(letter.queue.map(redact::text)),
@@ -70,10 +65,10 @@ pub async fn insert(
             dead_letters::headers.eq(Value::Object(about)),
             dead_letters::body.eq(redact::body(letter.body).to_string().into_bytes()),
             dead_letters::reason.eq(redact::text(letter.reason)),
-            dead_letters::died_at.eq(now(clock)),
+            dead_letters::died_at.eq(app_now()),
         ))
         .on_conflict_do_nothing()
-        .execute(conn)
+        .execute(session)
         .await?;
     Ok(rows == 1)
 }

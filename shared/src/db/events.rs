@@ -6,15 +6,14 @@ mod horizon;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Integer, Interval, Jsonb, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Integer, Jsonb, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
 pub use heads::{EventHead, heads};
 pub use horizon::{OpenWriter, horizon, oldest_writer};
 
-use super::{DbError, around};
-use crate::clock::Clock;
+use super::{DbError, Session, around};
 use crate::events::{Envelope, NewEvent, Scope};
 use crate::ids::{AccountId, EventId, OrganisationId, WorkspaceId};
 
@@ -84,11 +83,7 @@ impl LoggedEvent {
 ///
 /// # Errors
 /// When the query fails.
-pub async fn insert(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    event: &NewEvent,
-) -> Result<LoggedEvent, DbError> {
+pub async fn insert(session: &mut Session, event: &NewEvent) -> Result<LoggedEvent, DbError> {
     let (workspace, organisation) = match &event.scope {
         Scope::Workspace(workspace) => (Some(workspace), None),
         Scope::Organisation(organisation) => (None, Some(organisation)),
@@ -101,23 +96,22 @@ pub async fn insert(
              RETURNING event_sequence),
          remembered AS (
              INSERT INTO account_history (workspace_id, account_id, type, data, created_at)
-             SELECT $2, $4, $3, $5, moment($6) FROM numbered WHERE $3 <> 'account.refreshed')
+             SELECT $2, $4, $3, $5, app_now() FROM numbered WHERE $3 <> 'account.refreshed')
          INSERT INTO events
              (id, organisation_id, workspace_id, type, account_id, sequence, data, created_at, epoch)
-         SELECT $1, organisation_id, $2, $3, $4, (SELECT event_sequence FROM numbered), $5, moment($6),
+         SELECT $1, organisation_id, $2, $3, $4, (SELECT event_sequence FROM numbered), $5, app_now(),
              (SELECT max(epoch) FROM event_epochs)
          FROM (SELECT organisation_id FROM workspaces WHERE id = $2
-               UNION ALL SELECT $7 WHERE $7 IS NOT NULL) AS owner
+               UNION ALL SELECT $6 WHERE $6 IS NOT NULL) AS owner
          RETURNING id, organisation_id, workspace_id, type AS kind, sequence, data, epoch, xid, created_at",
     )
-    .bind::<Text, _>(EventId::new(clock))
+    .bind::<Text, _>(EventId::new(session.clock()))
     .bind::<Nullable<Text>, _>(workspace)
     .bind::<Text, _>(event.data.kind())
     .bind::<Nullable<Text>, _>(event.data.account_id())
     .bind::<Jsonb, _>(&data)
-    .bind::<Interval, _>(clock.offset())
     .bind::<Nullable<Text>, _>(organisation);
-    Ok(query.get_result(conn).await?)
+    Ok(query.get_result(session).await?)
 }
 
 /// Begins an epoch if this is another server than the one that wrote the log so far: a dump was restored
@@ -126,17 +120,16 @@ pub async fn insert(
 ///
 /// # Errors
 /// When the query fails.
-pub async fn begin_epoch(conn: &mut AsyncPgConnection, clock: &Clock) -> Result<(), DbError> {
+pub async fn begin_epoch(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     let query = sql_query(
         "INSERT INTO event_epochs (epoch, cluster, started_at)
-         SELECT last.epoch + 1, here.cluster, moment($1)
+         SELECT last.epoch + 1, here.cluster, app_now()
          FROM (SELECT epoch, cluster FROM event_epochs ORDER BY epoch DESC LIMIT 1) AS last,
               (SELECT s.system_identifier || '/' || c.timeline_id AS cluster
                FROM pg_control_system() s, pg_control_checkpoint() c) AS here
          WHERE last.cluster <> here.cluster
          ON CONFLICT ON CONSTRAINT event_epochs_pkey DO NOTHING",
-    )
-    .bind::<Interval, _>(clock.offset());
+    );
     if query.execute(conn).await? > 0 {
         tracing::warn!("the database was restored: the event log goes on in a new epoch");
     }
@@ -185,7 +178,8 @@ pub struct LogFilter<'a> {
 pub async fn read_log(
     conn: &mut AsyncPgConnection,
     organisation: &OrganisationId,
-    (after, before): (&LogPosition, &LogPosition),
+    after: &LogPosition,
+    before: &LogPosition,
     filter: &LogFilter<'_>,
 ) -> Result<Vec<LoggedEvent>, DbError> {
     let query = sql_query(

@@ -11,10 +11,9 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use sha2::{Digest as _, Sha256};
 
 use super::schema::idempotency_keys;
-use super::{DbError, now};
-use crate::clock::Clock;
+use super::{DbError, app_now};
 use crate::ids::{ApiKeyId, OrganisationId};
-use crate::keyring::Place;
+use crate::keyring::Aad;
 
 /// How long a key stands for one request.
 pub const KEPT_FOR: TimeDelta = TimeDelta::hours(24);
@@ -48,13 +47,9 @@ impl Row {
 
     /// What the answer of a turn is bound to.
     #[must_use]
-    pub fn answer_place(&self, turn: i64) -> Place<'_> {
-        Place {
-            column: "idempotency_keys.sealed_answer",
-            tenant: self.organisation.as_str(),
-            row: &self.name,
-            generation: turn,
-        }
+    pub fn answer_aad(&self, turn: i64) -> Aad<'_> {
+        Aad::of_organisation("idempotency_keys.sealed_answer", &self.organisation, &self.name)
+            .with_generation(turn)
     }
 }
 
@@ -95,16 +90,15 @@ struct Found {
 /// When a query fails.
 pub async fn ask(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     row: &Row,
     fingerprint: &[u8],
 ) -> Result<Asked, DbError> {
     loop {
-        if let Some(turn) = take(conn, clock, row, fingerprint).await? {
+        if let Some(turn) = take(conn, row, fingerprint).await? {
             return Ok(Asked::Turn(turn));
         }
         // A row that is gone was pruned between the two statements: the turn is free.
-        if let Some(found) = look(conn, clock, row, fingerprint).await? {
+        if let Some(found) = look(conn, row, fingerprint).await? {
             return Ok(match found {
                 Found { same: false, .. } => Asked::Other,
                 Found { sealed_answer: Some(sealed), turn, .. } => Asked::Answered(turn, sealed),
@@ -116,19 +110,18 @@ pub async fn ask(
 
 async fn take(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     row: &Row,
     fingerprint: &[u8],
 ) -> Result<Option<i64>, DbError> {
     let query = sql_query(
         "INSERT INTO idempotency_keys AS kept
              (organisation_id, api_key_id, key_hash, fingerprint, turn, lease_until, created_at)
-         VALUES ($1, $2, $3, $4, 1, moment($5) + $6, moment($5))
+         VALUES ($1, $2, $3, $4, 1, app_now() + $5, app_now())
          ON CONFLICT ON CONSTRAINT idempotency_keys_pkey DO UPDATE
          SET fingerprint = excluded.fingerprint, turn = kept.turn + 1, sealed_answer = NULL,
              lease_until = excluded.lease_until, created_at = excluded.created_at
-         WHERE kept.lease_until <= moment($5)
-           AND (kept.created_at <= moment($5) - $7
+         WHERE kept.lease_until <= app_now()
+           AND (kept.created_at <= app_now() - $6
                 OR kept.sealed_answer IS NULL AND kept.fingerprint = excluded.fingerprint)
          RETURNING turn",
     )
@@ -136,7 +129,6 @@ async fn take(
     .bind::<Text, _>(&row.api_key)
     .bind::<Binary, _>(&row.key_hash)
     .bind::<Binary, _>(fingerprint)
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(LEASE)
     .bind::<Interval, _>(KEPT_FOR);
     let taken: Option<Turn> = query.get_result(conn).await.optional()?;
@@ -145,20 +137,18 @@ async fn take(
 
 async fn look(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     row: &Row,
     fingerprint: &[u8],
 ) -> Result<Option<Found>, DbError> {
     let query = sql_query(
         "SELECT fingerprint = $4 AS same, turn, sealed_answer,
-                ceil(extract(epoch FROM lease_until - moment($5)))::bigint AS seconds
+                ceil(extract(epoch FROM lease_until - app_now()))::bigint AS seconds
          FROM idempotency_keys WHERE organisation_id = $1 AND api_key_id = $2 AND key_hash = $3",
     )
     .bind::<Text, _>(&row.organisation)
     .bind::<Text, _>(&row.api_key)
     .bind::<Binary, _>(&row.key_hash)
-    .bind::<Binary, _>(fingerprint)
-    .bind::<Interval, _>(clock.offset());
+    .bind::<Binary, _>(fingerprint);
     Ok(query.get_result(conn).await.optional()?)
 }
 
@@ -210,19 +200,14 @@ pub async fn replace(
 ///
 /// # Errors
 /// When the query fails.
-pub async fn give_up(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    row: &Row,
-    turn: i64,
-) -> Result<(), DbError> {
+pub async fn give_up(conn: &mut AsyncPgConnection, row: &Row, turn: i64) -> Result<(), DbError> {
     diesel::update(idempotency_keys::table)
         .filter(idempotency_keys::organisation_id.eq(&row.organisation))
         .filter(idempotency_keys::api_key_id.eq(&row.api_key))
         .filter(idempotency_keys::key_hash.eq(&row.key_hash))
         .filter(idempotency_keys::turn.eq(turn))
         .filter(idempotency_keys::sealed_answer.is_null())
-        .set(idempotency_keys::lease_until.eq(now(clock)))
+        .set(idempotency_keys::lease_until.eq(app_now()))
         .execute(conn)
         .await?;
     Ok(())
@@ -232,18 +217,13 @@ pub async fn give_up(
 ///
 /// # Errors
 /// When the query fails.
-pub async fn prune(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    limit: i64,
-) -> Result<usize, DbError> {
+pub async fn prune(conn: &mut AsyncPgConnection, limit: i64) -> Result<usize, DbError> {
     let query = sql_query(
         "DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
              SELECT ctid FROM idempotency_keys
-             WHERE created_at <= moment($1) - $2 AND lease_until <= moment($1) LIMIT $3
+             WHERE created_at <= app_now() - $1 AND lease_until <= app_now() LIMIT $2
              FOR UPDATE SKIP LOCKED))",
     )
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(KEPT_FOR)
     .bind::<BigInt, _>(limit);
     Ok(query.execute(conn).await?)

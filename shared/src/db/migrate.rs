@@ -4,7 +4,6 @@ use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 
 use super::{DbError, Server, partitions};
-use crate::clock::Clock;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
 
@@ -16,7 +15,7 @@ const LOCK: i64 = 0x6c61_7463_686b_6579;
 ///
 /// # Errors
 /// When the server is away or a migration fails (which leaves the ones before it in place).
-pub async fn run(server: &Server, clock: &Clock) -> anyhow::Result<Vec<String>> {
+pub async fn run(server: &Server) -> anyhow::Result<Vec<String>> {
     let opened = server.connect_patiently().await;
     let mut conn = opened.map_err(|error| DbError::Unavailable(error.to_string()))?;
     conn.batch_execute(&format!("SET statement_timeout = 0; SELECT pg_advisory_lock({LOCK})"))
@@ -27,7 +26,7 @@ pub async fn run(server: &Server, clock: &Clock) -> anyhow::Result<Vec<String>> 
         .map(|versions| versions.iter().map(ToString::to_string).collect())
         .map_err(|error| anyhow::anyhow!("a migration failed: {error}"));
     let mut conn = harness.into_inner();
-    partitions::ensure(&mut conn, clock).await?;
+    partitions::ensure(&mut conn).await?;
     conn.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})")).await?;
     ran
 }

@@ -31,6 +31,7 @@ pub mod requests;
 pub mod role;
 mod schema;
 mod server;
+mod session;
 pub mod sessions;
 mod text_enum;
 pub mod webhook_deliveries;
@@ -43,56 +44,48 @@ pub mod workspaces;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{Bool, Interval, Timestamptz};
+use diesel::sql_types::{Bool, Interval};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use crate::clock::Clock;
 use crate::ids::made_at;
 
 pub use error::DbError;
-pub use pool::{Conn, Db};
+pub use pool::Db;
 pub use server::Server;
+pub use session::Session;
 pub(crate) use text_enum::text_enum;
 
 diesel::define_sql_function! {
-    /// The database's present plus the clock's offset.
-    fn moment(offset: Interval) -> Timestamptz;
+    /// When the transaction began.
+    fn app_now() -> Timestamptz;
 }
 
-/// The present, as an SQL expression.
-#[must_use]
-pub fn now(clock: &Clock) -> moment<TimeDelta> {
-    moment(clock.offset())
+diesel::define_sql_function! {
+    /// The same plus `delta`, which may be negative.
+    #[sql_name = "app_now"]
+    fn app_now_plus(delta: Interval) -> Timestamptz;
 }
 
-/// The present plus `delta` (which may be negative), as an SQL expression.
-#[must_use]
-pub fn now_plus(clock: &Clock, delta: TimeDelta) -> moment<TimeDelta> {
-    moment(clock.offset() + delta)
+diesel::define_sql_function! {
+    /// The present, also in a transaction that began long ago.
+    fn app_clock() -> Timestamptz;
 }
 
-/// The database's present plus the clock's offset: what leases and expiries are judged by.
+/// When the transaction began, by the database's clock: what leases and expiries are compared with.
 ///
 /// # Errors
 /// When the query fails.
-pub async fn read_now(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-) -> Result<DateTime<Utc>, DbError> {
-    Ok(diesel::select(now(clock)).get_result(conn).await?)
+pub async fn read_now(conn: &mut AsyncPgConnection) -> Result<DateTime<Utc>, DbError> {
+    Ok(diesel::select(app_now()).get_result(conn).await?)
 }
 
-/// The same at this very moment: all else is told at the begin of a transaction, and whoever was waited for
-/// since then, holding a lock, may have begun later.
+/// The database's present. A transaction that waited for a lock needs it: another that held the lock may have
+/// begun after this one.
 ///
 /// # Errors
 /// When the query fails.
-pub async fn read_clock(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-) -> Result<DateTime<Utc>, DbError> {
-    let moment = diesel::dsl::sql::<Timestamptz>("clock_timestamp() + ");
-    Ok(diesel::select(moment.bind::<Interval, _>(clock.offset())).get_result(conn).await?)
+pub async fn read_clock(conn: &mut AsyncPgConnection) -> Result<DateTime<Utc>, DbError> {
+    Ok(diesel::select(app_clock()).get_result(conn).await?)
 }
 
 /// The answer to a question in SQL: `SELECT … AS yes`.

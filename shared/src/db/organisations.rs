@@ -5,8 +5,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::schema::organisations;
-use super::{DbError, now};
-use crate::clock::Clock;
+use super::{DbError, Session, app_now};
 use crate::ids::OrganisationId;
 
 /// A tenant.
@@ -25,19 +24,15 @@ pub struct Organisation {
 ///
 /// # Errors
 /// When the query fails.
-pub async fn insert(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    name: &str,
-) -> Result<Organisation, DbError> {
+pub async fn insert(session: &mut Session, name: &str) -> Result<Organisation, DbError> {
     let row = diesel::insert_into(organisations::table)
         .values((
-            organisations::id.eq(OrganisationId::new(clock)),
+            organisations::id.eq(OrganisationId::new(session.clock())),
             organisations::name.eq(name),
-            organisations::created_at.eq(now(clock)),
+            organisations::created_at.eq(app_now()),
         ))
         .returning(Organisation::as_returning());
-    Ok(row.get_result(conn).await?)
+    Ok(row.get_result(session).await?)
 }
 
 /// Holds an organisation until the transaction ends: what is counted in it stays so.

@@ -8,8 +8,7 @@ use diesel::sql_types::{BigInt, Bool, Integer, Interval, Jsonb, Nullable, Text, 
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::schema::outbox;
-use super::{DbError, around, now, now_plus};
-use crate::clock::Clock;
+use super::{DbError, Session, app_now, app_now_plus, around};
 use crate::ids::{OrganisationId, made_at};
 
 /// The kind of rows that are events.
@@ -72,11 +71,7 @@ fn is_day_of(id: &str) -> _ {
 ///
 /// # Errors
 /// When the query fails.
-pub async fn insert(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    message: Message,
-) -> Result<Waiting, DbError> {
+pub async fn insert(session: &mut Session, message: Message) -> Result<Waiting, DbError> {
     let row = diesel::insert_into(outbox::table)
         .values((
             outbox::id.eq(&message.id),
@@ -84,11 +79,11 @@ pub async fn insert(
             outbox::routing_key.eq(&message.routing_key),
             outbox::body.eq(sql::<Jsonb>("").bind::<Text, _>(&message.body).sql("::jsonb")),
             outbox::organisation_id.eq(&message.organisation),
-            outbox::available_at.eq(now_plus(clock, FIRST_CHANCE)),
-            outbox::created_at.eq(made_at(&message.id).unwrap_or_else(|| clock.now())),
+            outbox::available_at.eq(app_now_plus(FIRST_CHANCE)),
+            outbox::created_at.eq(made_at(&message.id).unwrap_or_else(|| session.clock().now())),
         ))
         .returning(outbox::available_at);
-    let available_at = row.get_result(conn).await?;
+    let available_at = row.get_result(session).await?;
     Ok(Waiting { message, available_at })
 }
 
@@ -99,20 +94,18 @@ pub async fn insert(
 /// When the query fails.
 pub async fn take_overdue(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     limit: i64,
 ) -> Result<Vec<Waiting>, DbError> {
     let query = sql_query(
         "UPDATE outbox SET publications = publications + 1,
-             available_at = moment($1) + least(interval '5 s' * power(2, least(publications, 10)), interval '5 min')
+             available_at = app_now() + least(interval '5 s' * power(2, least(publications, 10)), interval '5 min')
          WHERE (id, created_at) IN (
-             SELECT id, created_at FROM outbox WHERE done_at IS NULL AND available_at <= moment($1)
-             ORDER BY available_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+             SELECT id, created_at FROM outbox WHERE done_at IS NULL AND available_at <= app_now()
+             ORDER BY available_at LIMIT $1 FOR UPDATE SKIP LOCKED)
            AND done_at IS NULL
          RETURNING id, kind, routing_key, body::text AS body, organisation_id AS organisation,
              available_at",
     )
-    .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limit);
     Ok(query.load(conn).await?)
 }
@@ -122,20 +115,16 @@ pub async fn take_overdue(
 ///
 /// # Errors
 /// When the query fails.
-pub async fn confirmed(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    waiting: &Waiting,
-) -> Result<(), DbError> {
+pub async fn confirmed(conn: &mut AsyncPgConnection, waiting: &Waiting) -> Result<(), DbError> {
     if matches!(waiting.message.kind.as_str(), EVENT | REPLY) {
-        return done(conn, clock, &waiting.message.id, "published").await;
+        return done(conn, &waiting.message.id, "published").await;
     }
     let id = &waiting.message.id;
     diesel::update(outbox::table)
         .filter(outbox::id.eq(id).and(is_day_of(id)))
         .filter(outbox::done_at.is_null())
         .filter(outbox::available_at.eq(waiting.available_at))
-        .set(outbox::available_at.eq(now_plus(clock, CONFIRMED_PATIENCE)))
+        .set(outbox::available_at.eq(app_now_plus(CONFIRMED_PATIENCE)))
         .execute(conn)
         .await?;
     Ok(())
@@ -163,17 +152,12 @@ pub async fn publishing_failed(
 ///
 /// # Errors
 /// When the query fails.
-pub async fn refused(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    message: &Message,
-) -> Result<bool, DbError> {
+pub async fn refused(conn: &mut AsyncPgConnection, message: &Message) -> Result<bool, DbError> {
     let query = sql_query(
-        "UPDATE outbox SET done_at = moment($1), ending = 'refused'
-         WHERE id = $2 AND done_at IS NULL AND created_at BETWEEN $5 AND $6
-           AND CASE kind WHEN 'event' THEN publications >= $3 ELSE created_at <= moment($1) - $4 END",
+        "UPDATE outbox SET done_at = app_now(), ending = 'refused'
+         WHERE id = $1 AND done_at IS NULL AND created_at BETWEEN $4 AND $5
+           AND CASE kind WHEN 'event' THEN publications >= $2 ELSE created_at <= app_now() - $3 END",
     )
-    .bind::<Interval, _>(clock.offset())
     .bind::<Text, _>(&message.id)
     .bind::<Integer, _>(EVENT_PUBLICATIONS)
     .bind::<Interval, _>(REPLY_LIFETIME)
@@ -196,16 +180,14 @@ struct Attempts {
 /// When the query fails.
 pub async fn begin_attempt(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     id: &str,
     at_most: TimeDelta,
 ) -> Result<Option<i32>, DbError> {
     let query = sql_query(
         "UPDATE outbox SET attempts = attempts + 1, unfinished = unfinished + 1,
-             available_at = moment($1) + $2
-         WHERE id = $3 AND done_at IS NULL AND created_at BETWEEN $4 AND $5 RETURNING attempts",
+             available_at = app_now() + $1
+         WHERE id = $2 AND done_at IS NULL AND created_at BETWEEN $3 AND $4 RETURNING attempts",
     )
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(at_most)
     .bind::<Text, _>(id)
     .bind::<Timestamptz, _>(around(id, SKEW).0)
@@ -237,17 +219,12 @@ pub async fn ending(conn: &mut AsyncPgConnection, id: &str) -> Result<Option<Str
 ///
 /// # Errors
 /// When the query fails.
-pub async fn done(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    id: &str,
-    ending: &str,
-) -> Result<(), DbError> {
+pub async fn done(conn: &mut AsyncPgConnection, id: &str, ending: &str) -> Result<(), DbError> {
     diesel::update(outbox::table)
         .filter(outbox::id.eq(id).and(is_day_of(id)))
         .filter(outbox::done_at.is_null())
         .set((
-            outbox::done_at.eq(now(clock).nullable()),
+            outbox::done_at.eq(app_now().nullable()),
             outbox::ending.eq(ending),
             outbox::unfinished.eq(0),
         ))
@@ -273,7 +250,6 @@ pub struct Later<'a> {
 /// When the query fails.
 pub async fn later(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     id: &str,
     later: &Later<'_>,
 ) -> Result<(), DbError> {
@@ -282,7 +258,7 @@ pub async fn later(
         .filter(outbox::done_at.is_null())
         .filter(outbox::unfinished.gt(0))
         .set((
-            outbox::available_at.eq(now_plus(clock, later.after)),
+            outbox::available_at.eq(app_now_plus(later.after)),
             later.error.map(|error| outbox::last_error.eq(error)),
             outbox::attempts.eq(outbox::attempts - i32::from(later.forgive)),
             outbox::unfinished.eq(0),

@@ -7,7 +7,6 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::{DbError, Yes, read_now};
-use crate::clock::Clock;
 
 /// How many days ahead partitions are made.
 const DAYS_AHEAD: u64 = 7;
@@ -26,8 +25,8 @@ struct Name {
 ///
 /// # Errors
 /// When a statement fails.
-pub async fn ensure(conn: &mut AsyncPgConnection, clock: &Clock) -> Result<usize, DbError> {
-    let today = read_now(conn, clock).await?.date_naive();
+pub async fn ensure(conn: &mut AsyncPgConnection) -> Result<usize, DbError> {
+    let today = read_now(conn).await?.date_naive();
     let mut made = 0;
     for table in TABLES {
         for ahead in 0..=DAYS_AHEAD {

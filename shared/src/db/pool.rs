@@ -4,20 +4,19 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bb8::{Pool, PooledConnection};
+use bb8::Pool;
 use diesel::result::{DatabaseErrorKind, Error};
-use diesel::sql_types::Integer;
-use diesel::{ConnectionError, ConnectionResult, IntoSql as _, QueryResult};
-use diesel_async::pooled_connection::{
-    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
-};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
+use diesel::{ConnectionError, ConnectionResult, QueryResult};
+use diesel_async::pooled_connection::{ManagerConfig, RecyclingMethod};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{DbError, Server};
+use super::session::{Manager, sign_of_life};
+use super::{DbError, Server, Session};
 use crate::clock::Clock;
+use crate::keyring::{KeyStore, Keyring};
 
 /// How long a borrower waits for a session.
 const WAIT: Duration = Duration::from_secs(5);
@@ -25,16 +24,12 @@ const WAIT: Duration = Duration::from_secs(5);
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 const SILENT: &str = "PostgreSQL went silent: its sessions are thrown away";
 
-type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
-
-/// A connection on loan from the pool.
-pub type Conn = PooledConnection<'static, Manager>;
-
-/// A bounded set of connections, and the clock that its statements use.
+/// A bounded set of connections, and what their sessions need: clock and keys.
 #[derive(Clone, Debug)]
 pub struct Db {
     pool: Pool<Manager>,
     clock: Clock,
+    keys: KeyStore,
     health: Health,
 }
 
@@ -57,14 +52,15 @@ impl Db {
     pub fn new(server: &Server, size: u32, clock: Clock) -> Self {
         let health = Health::default();
         let (server, opening, checking) = (server.clone(), health.clone(), health.clone());
+        let checked = clock.clone();
         let mut config = ManagerConfig::<AsyncPgConnection>::default();
         config.custom_setup = Box::new(move |_| {
             let (server, health) = (server.clone(), opening.clone());
             async move { health.open(&server).await }.boxed()
         });
         config.recycling_method = RecyclingMethod::CustomFunction(Box::new(move |conn| {
-            let health = checking.clone();
-            async move { health.check(sign_of_life(conn)).await }.boxed()
+            let (health, clock) = (checking.clone(), checked.clone());
+            async move { health.check(sign_of_life(conn, &clock)).await }.boxed()
         }));
         // The server knows its own address.
         let manager = Manager::new_with_config("", config);
@@ -73,18 +69,25 @@ impl Db {
             .connection_timeout(WAIT)
             .retry_connection(true)
             .build_unchecked(manager);
-        Self { pool, clock, health }
+        Self { pool, clock, keys: KeyStore::new(Keyring::empty()), health }
+    }
+
+    /// The same pool, whose sessions encrypt and decrypt.
+    #[must_use]
+    pub fn with_keys(self, keys: KeyStore) -> Self {
+        Self { keys, ..self }
     }
 
     /// Borrows a connection, waiting up to 5 s.
     ///
     /// # Errors
     /// [`DbError::Unavailable`].
-    pub async fn conn(&self) -> Result<Conn, DbError> {
-        self.pool.get_owned().await.map_err(|_| {
+    pub async fn conn(&self) -> Result<Session, DbError> {
+        let conn = self.pool.get_owned().await.map_err(|_| {
             let none_free = || format!("no connection was free for {} s", WAIT.as_secs());
             DbError::Unavailable(self.health.locked().failure.clone().unwrap_or_else(none_free))
-        })
+        })?;
+        Ok(Session::new(conn, self.clock.clone(), self.keys.clone()))
     }
 
     /// Finds out whether a statement that was prepared is there the next time, which a pooler that shares sessions
@@ -92,14 +95,14 @@ impl Db {
     ///
     /// # Errors
     /// [`DbError::Unavailable`], or [`DbError::Unfit`].
-    pub async fn prove(&self) -> Result<(), DbError> {
+    pub async fn verify_statements(&self) -> Result<(), DbError> {
         let mut one = self.conn().await?;
-        sign_of_life(&mut one).await?;
+        sign_of_life(&mut one, &self.clock).await?;
         let other = self.pool.dedicated_connection().await;
         let mut other = other.map_err(|error| DbError::Unavailable(error.to_string()))?;
         // Where sessions are shared this takes the one that was just in use, and holds it.
         other.batch_execute("BEGIN; SELECT 1").await?;
-        let again = timeout(SIGN_OF_LIFE, sign_of_life(&mut one)).await;
+        let again = timeout(SIGN_OF_LIFE, sign_of_life(&mut one, &self.clock)).await;
         if again.is_ok_and(|again| again.is_err_and(|error| DbError::from(error).is_unavailable()))
         {
             return Err(DbError::Unfit(
@@ -114,6 +117,12 @@ impl Db {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keys(&self) -> &KeyStore {
+        &self.keys
     }
 }
 
@@ -142,8 +151,4 @@ impl Health {
     fn locked(&self) -> MutexGuard<'_, Found> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-async fn sign_of_life(conn: &mut AsyncPgConnection) -> QueryResult<()> {
-    diesel::select(1.into_sql::<Integer>()).get_result::<i32>(conn).await.map(drop)
 }

@@ -6,8 +6,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::api_keys::ApiKey;
 use super::schema::{api_keys, producers};
-use super::{DbError, now};
-use crate::clock::Clock;
+use super::{DbError, app_now};
 use crate::ids::ApiKeyId;
 
 /// A user of the broker, and the key that it acts with.
@@ -50,20 +49,16 @@ pub async fn list(conn: &mut AsyncPgConnection) -> Result<Vec<Producer>, DbError
 ///
 /// # Errors
 /// When the query fails, also when there is no such key.
-pub async fn link(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (user, key): (&str, &ApiKeyId),
-) -> Result<(), DbError> {
+pub async fn link(conn: &mut AsyncPgConnection, user: &str, key: &ApiKeyId) -> Result<(), DbError> {
     diesel::insert_into(producers::table)
         .values((
             producers::broker_user.eq(user),
             producers::api_key_id.eq(key),
-            producers::created_at.eq(now(clock)),
+            producers::created_at.eq(app_now()),
         ))
         .on_conflict(producers::broker_user)
         .do_update()
-        .set((producers::api_key_id.eq(key), producers::created_at.eq(now(clock))))
+        .set((producers::api_key_id.eq(key), producers::created_at.eq(app_now())))
         .execute(conn)
         .await?;
     Ok(())

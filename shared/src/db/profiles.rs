@@ -8,8 +8,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
 use super::schema::profiles;
-use super::{DbError, Page, Yes, now};
-use crate::clock::Clock;
+use super::{DbError, Page, Session, Yes, app_now};
 use crate::ids::{ProfileId, WorkspaceId};
 
 /// A profile.
@@ -64,22 +63,21 @@ impl ProfileChange {
 /// # Errors
 /// When the query fails, also when the external id is taken in the workspace.
 pub async fn insert(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
+    session: &mut Session,
     workspace: &WorkspaceId,
     new: &NewProfile<'_>,
 ) -> Result<Profile, DbError> {
     let row = diesel::insert_into(profiles::table)
         .values((
-            profiles::id.eq(ProfileId::new(clock)),
+            profiles::id.eq(ProfileId::new(session.clock())),
             profiles::workspace_id.eq(workspace),
             profiles::external_id.eq(new.external_id),
             profiles::name.eq(new.name),
             profiles::metadata.eq(new.metadata),
-            profiles::created_at.eq(now(clock)),
+            profiles::created_at.eq(app_now()),
         ))
         .returning(Profile::as_returning());
-    Ok(row.get_result(conn).await?)
+    Ok(row.get_result(session).await?)
 }
 
 /// One profile of a workspace.

@@ -4,12 +4,11 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Interval, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::DbError;
 use super::grants::REFRESHED_APPS;
-use crate::clock::Clock;
 use crate::ids::{OrganisationId, WorkspaceId};
 
 /// How many rows of an app are read at most; a count that reaches it is a lower bound.
@@ -74,7 +73,6 @@ pub struct RefreshDebt {
 /// When the query fails.
 pub async fn list(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     filter: DebtFilter<'_>,
 ) -> Result<Vec<RefreshDebt>, DbError> {
     let query = sql_query(format!(
@@ -86,37 +84,36 @@ pub async fn list(
              pause.until AS paused_until, pause.reason AS pause_reason
          FROM apps
          CROSS JOIN LATERAL (
-             SELECT count(*) FILTER (WHERE refresh_at <= moment($1)) AS due,
-                 count(*) FILTER (WHERE refresh_at <= moment($1) - interval '5 min') AS overdue,
-                 min(refresh_at) FILTER (WHERE refresh_at <= moment($1)) AS oldest_due_at,
-                 count(*) FILTER (WHERE refresh_at > moment($1)) AS due_next_hour
+             SELECT count(*) FILTER (WHERE refresh_at <= app_now()) AS due,
+                 count(*) FILTER (WHERE refresh_at <= app_now() - interval '5 min') AS overdue,
+                 min(refresh_at) FILTER (WHERE refresh_at <= app_now()) AS oldest_due_at,
+                 count(*) FILTER (WHERE refresh_at > app_now()) AS due_next_hour
              FROM (SELECT refresh_at, workspace_id FROM grants
                    WHERE status = 'active' AND next_attempt_at IS NOT NULL AND platform = apps.platform
-                     AND coalesce(app_id, '') = apps.app AND next_attempt_at <= moment($1) + interval '1 hour'
-                   ORDER BY next_attempt_at LIMIT $4) AS g
+                     AND coalesce(app_id, '') = apps.app AND next_attempt_at <= app_now() + interval '1 hour'
+                   ORDER BY next_attempt_at LIMIT $3) AS g
              JOIN workspaces w ON w.id = g.workspace_id
-             WHERE ($2 IS NULL OR w.organisation_id = $2) AND ($3 IS NULL OR w.id = $3)) AS planned
+             WHERE ($1 IS NULL OR w.organisation_id = $1) AND ($2 IS NULL OR w.id = $2)) AS planned
          CROSS JOIN LATERAL (
              SELECT count(*) FILTER (WHERE overdue_since IS NOT NULL) AS lapsed,
                  count(*) FILTER (WHERE in_doubt_since IS NOT NULL) AS in_doubt
              FROM (SELECT overdue_since, in_doubt_since, workspace_id FROM grants
                    WHERE status = 'active' AND platform = apps.platform AND coalesce(app_id, '') = apps.app
                      AND (wake_at IS NOT NULL OR in_doubt_since IS NOT NULL OR overdue_since IS NOT NULL)
-                   LIMIT $4) AS g
+                   LIMIT $3) AS g
              JOIN workspaces w ON w.id = g.workspace_id
-             WHERE ($2 IS NULL OR w.organisation_id = $2) AND ($3 IS NULL OR w.id = $3)) AS trouble
+             WHERE ($1 IS NULL OR w.organisation_id = $1) AND ($2 IS NULL OR w.id = $2)) AS trouble
          LEFT JOIN app_health h ON h.platform = apps.platform AND h.app_id = apps.app
          LEFT JOIN LATERAL (
              SELECT until, reason FROM app_pauses
-             WHERE app_pauses.platform = apps.platform AND until > moment($1)
-               AND (app_id = apps.app OR (apps.app = '' AND app_id = $2))
+             WHERE app_pauses.platform = apps.platform AND until > app_now()
+               AND (app_id = apps.app OR (apps.app = '' AND app_id = $1))
              ORDER BY until DESC LIMIT 1) AS pause ON true
-         WHERE $2 IS NULL OR EXISTS (
+         WHERE $1 IS NULL OR EXISTS (
              SELECT FROM workspaces w JOIN accounts a ON a.workspace_id = w.id AND a.platform = apps.platform
-             WHERE w.organisation_id = $2 AND ($3 IS NULL OR w.id = $3) AND coalesce(a.app_id, '') = apps.app)
+             WHERE w.organisation_id = $1 AND ($2 IS NULL OR w.id = $2) AND coalesce(a.app_id, '') = apps.app)
          ORDER BY apps.platform, apps.app",
     ))
-    .bind::<Interval, _>(clock.offset())
     .bind::<Nullable<Text>, _>(filter.organisation)
     .bind::<Nullable<Text>, _>(filter.workspace)
     .bind::<BigInt, _>(CAP);

@@ -9,10 +9,9 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
 use super::schema::requests;
-use super::{DbError, now};
-use crate::clock::Clock;
+use super::{DbError, app_now};
 use crate::ids::WorkspaceId;
-use crate::keyring::Place;
+use crate::keyring::Aad;
 use crate::messages::requests::RequestKind;
 
 /// How long a message id stands for one request.
@@ -49,13 +48,8 @@ impl Name {
 
     /// What the sealed reply is bound to.
     #[must_use]
-    pub fn reply_place<'a>(&'a self, workspace: &'a WorkspaceId) -> Place<'a> {
-        Place {
-            column: "requests.sealed_reply",
-            tenant: workspace.as_str(),
-            row: &self.row,
-            generation: 0,
-        }
+    pub fn reply_aad<'a>(&'a self, workspace: &'a WorkspaceId) -> Aad<'a> {
+        Aad::of_workspace("requests.sealed_reply", workspace, &self.row)
     }
 }
 
@@ -86,8 +80,8 @@ pub struct Known {
 /// When the query fails.
 pub async fn insert(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (name, subject): (&Name, Option<&str>),
+    name: &Name,
+    subject: Option<&str>,
     known: &Known,
 ) -> Result<bool, DbError> {
     let (workspace, sealed, refusal) = match &known.kept {
@@ -104,7 +98,7 @@ pub async fn insert(
             requests::subject_id.eq(subject),
             requests::sealed_reply.eq(sealed),
             requests::refusal.eq(refusal),
-            requests::created_at.eq(now(clock)),
+            requests::created_at.eq(app_now()),
         ))
         .on_conflict_do_nothing();
     Ok(row.execute(conn).await? == 1)
@@ -141,17 +135,12 @@ pub async fn find(conn: &mut AsyncPgConnection, name: &Name) -> Result<Option<Kn
 ///
 /// # Errors
 /// When the query fails.
-pub async fn prune(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    limit: i64,
-) -> Result<usize, DbError> {
+pub async fn prune(conn: &mut AsyncPgConnection, limit: i64) -> Result<usize, DbError> {
     let query = sql_query(
         "DELETE FROM requests WHERE ctid = ANY (ARRAY(
-             SELECT ctid FROM requests WHERE created_at <= moment($1) - $2 LIMIT $3
+             SELECT ctid FROM requests WHERE created_at <= app_now() - $1 LIMIT $2
              FOR UPDATE SKIP LOCKED))",
     )
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(KEPT_FOR)
     .bind::<BigInt, _>(limit);
     Ok(query.execute(conn).await?)

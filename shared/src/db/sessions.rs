@@ -8,8 +8,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::api_keys::ApiKey;
 use super::schema::{api_keys, sessions};
-use super::{DbError, now};
-use crate::clock::Clock;
+use super::{DbError, app_now};
 
 /// How long a person stays signed in.
 pub const LIFETIME: TimeDelta = TimeDelta::hours(12);
@@ -20,18 +19,16 @@ pub const LIFETIME: TimeDelta = TimeDelta::hours(12);
 /// When the query fails.
 pub async fn insert(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     key: &ApiKey,
     hash: &[u8],
 ) -> Result<(), DbError> {
     let query = sql_query(
         "INSERT INTO sessions (hash, organisation_id, api_key_id, expires_at, created_at)
-         VALUES ($1, $2, $3, moment($4) + $5, moment($4))",
+         VALUES ($1, $2, $3, app_now() + $4, app_now())",
     )
     .bind::<Bytea, _>(hash)
     .bind::<Text, _>(&key.organisation_id)
     .bind::<Text, _>(&key.id)
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(LIFETIME);
     query.execute(conn).await?;
     Ok(())
@@ -43,13 +40,12 @@ pub async fn insert(
 /// When the query fails.
 pub async fn authenticate(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     hash: &[u8],
 ) -> Result<Option<ApiKey>, DbError> {
     let row = sessions::table
         .inner_join(api_keys::table)
         .filter(sessions::hash.eq(hash))
-        .filter(sessions::expires_at.gt(now(clock)))
+        .filter(sessions::expires_at.gt(app_now()))
         .filter(api_keys::revoked_at.is_null())
         .select(ApiKey::as_select());
     Ok(row.first(conn).await.optional()?)
@@ -68,17 +64,12 @@ pub async fn delete(conn: &mut AsyncPgConnection, hash: &[u8]) -> Result<(), DbE
 ///
 /// # Errors
 /// When the query fails.
-pub async fn prune(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    limit: i64,
-) -> Result<usize, DbError> {
+pub async fn prune(conn: &mut AsyncPgConnection, limit: i64) -> Result<usize, DbError> {
     let query = sql_query(
         "DELETE FROM sessions WHERE hash = ANY (ARRAY(
-             SELECT hash FROM sessions WHERE expires_at <= moment($1) LIMIT $2
+             SELECT hash FROM sessions WHERE expires_at <= app_now() LIMIT $1
              FOR UPDATE SKIP LOCKED))",
     )
-    .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limit);
     Ok(query.execute(conn).await?)
 }

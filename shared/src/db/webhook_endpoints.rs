@@ -5,15 +5,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Bool, Interval, Text};
+use diesel::sql_types::{Bool, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::schema::webhook_endpoints;
-use super::{DbError, Page, now, now_plus, text_enum};
-use crate::clock::Clock;
+use super::{DbError, Page, app_now, app_now_plus, text_enum};
 use crate::events::{EventData, NewEvent, Scope, WebhookEndpointDisabled};
 use crate::ids::{EndpointId, OrganisationId, WorkspaceId};
-use crate::keyring::Place;
+use crate::keyring::Aad;
 
 text_enum! {
     /// How long an endpoint took the last time.
@@ -79,16 +78,16 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Where the secret stands.
+    /// What the secret is encrypted with.
     #[must_use]
-    pub fn secret_place(&self) -> Place<'_> {
-        secret_place(&self.organisation_id, &self.id, self.secret_generation)
+    pub fn secret_aad(&self) -> Aad<'_> {
+        secret_aad(&self.organisation_id, &self.id, self.secret_generation)
     }
 
     /// Where the secret stood that signs along.
     #[must_use]
-    pub fn old_secret_place(&self) -> Place<'_> {
-        secret_place(&self.organisation_id, &self.id, self.secret_generation - 1)
+    pub fn old_secret_aad(&self) -> Aad<'_> {
+        secret_aad(&self.organisation_id, &self.id, self.secret_generation - 1)
     }
 
     /// Tells, where it listens, that nothing is delivered to it any more.
@@ -133,17 +132,13 @@ pub struct NewEndpoint<'a> {
 
 /// Where a secret of an endpoint stands: each rotation is a generation.
 #[must_use]
-pub fn secret_place<'a>(
+pub fn secret_aad<'a>(
     organisation: &'a OrganisationId,
     id: &'a EndpointId,
     generation: i64,
-) -> Place<'a> {
-    Place {
-        column: "webhook_endpoints.sealed_secret",
-        tenant: organisation.as_str(),
-        row: id.as_str(),
-        generation,
-    }
+) -> Aad<'a> {
+    Aad::of_organisation("webhook_endpoints.sealed_secret", organisation, id.as_str())
+        .with_generation(generation)
 }
 
 /// Adds an endpoint.
@@ -152,7 +147,6 @@ pub fn secret_place<'a>(
 /// When the query fails.
 pub async fn insert(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     new: &NewEndpoint<'_>,
 ) -> Result<Endpoint, DbError> {
     let row = diesel::insert_into(webhook_endpoints::table)
@@ -164,7 +158,7 @@ pub async fn insert(
             webhook_endpoints::event_types.eq(new.event_types),
             webhook_endpoints::sealed_secret.eq(new.sealed_secret),
             webhook_endpoints::pace.eq(Pace::UNKNOWN),
-            webhook_endpoints::created_at.eq(now(clock)),
+            webhook_endpoints::created_at.eq(app_now()),
         ))
         .returning(Endpoint::as_returning());
     Ok(row.get_result(conn).await?)
@@ -291,9 +285,9 @@ pub async fn update(
 /// When the query fails.
 pub async fn rotate(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     seen: &Endpoint,
-    (sealed, overlap): (&[u8], TimeDelta),
+    sealed: &[u8],
+    overlap: TimeDelta,
 ) -> Result<Endpoint, DbError> {
     let row = diesel::update(webhook_endpoints::table)
         .filter(webhook_endpoints::organisation_id.eq(&seen.organisation_id))
@@ -303,7 +297,7 @@ pub async fn rotate(
             webhook_endpoints::sealed_secret.eq(sealed),
             webhook_endpoints::secret_generation.eq(seen.secret_generation + 1),
             webhook_endpoints::sealed_old_secret.eq(&seen.sealed_secret),
-            webhook_endpoints::old_secret_until.eq(now_plus(clock, overlap).nullable()),
+            webhook_endpoints::old_secret_until.eq(app_now_plus(overlap).nullable()),
         ))
         .returning(Endpoint::as_returning());
     Ok(row.get_result(conn).await?)
@@ -313,12 +307,9 @@ pub async fn rotate(
 ///
 /// # Errors
 /// When the query fails.
-pub async fn forget_old_secrets(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-) -> Result<usize, DbError> {
+pub async fn forget_old_secrets(conn: &mut AsyncPgConnection) -> Result<usize, DbError> {
     let rows = diesel::update(webhook_endpoints::table)
-        .filter(webhook_endpoints::old_secret_until.lt(now(clock).nullable()))
+        .filter(webhook_endpoints::old_secret_until.lt(app_now().nullable()))
         .set((
             webhook_endpoints::sealed_old_secret.eq(None::<Vec<u8>>),
             webhook_endpoints::old_secret_until.eq(None::<DateTime<Utc>>),
@@ -332,21 +323,20 @@ pub async fn forget_old_secrets(
 /// When the query fails.
 pub async fn note_attempt(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     endpoint: &Endpoint,
-    (took_it, pace): (bool, Pace),
+    took_it: bool,
+    pace: Pace,
 ) -> Result<(), DbError> {
     // An answer of the URL before says nothing of the one that took its place.
     let query = sql_query(
-        "UPDATE webhook_endpoints SET pace = CASE WHEN url = $6 THEN $4 ELSE pace END,
-             failing_since = CASE WHEN $3 THEN NULL ELSE coalesce(failing_since, moment($5)) END
+        "UPDATE webhook_endpoints SET pace = CASE WHEN url = $5 THEN $4 ELSE pace END,
+             failing_since = CASE WHEN $3 THEN NULL ELSE coalesce(failing_since, app_now()) END
          WHERE organisation_id = $1 AND id = $2 AND (pace <> $4 OR (failing_since IS NOT NULL) = $3)",
     )
     .bind::<Text, _>(&endpoint.organisation_id)
     .bind::<Text, _>(&endpoint.id)
     .bind::<Bool, _>(took_it)
     .bind::<Text, _>(pace)
-    .bind::<Interval, _>(clock.offset())
     .bind::<Text, _>(&endpoint.url);
     query.execute(conn).await?;
     Ok(())
@@ -359,9 +349,10 @@ pub async fn note_attempt(
 /// When the query fails.
 pub async fn disable(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (organisation, id): (&OrganisationId, &EndpointId),
-    (reason, patience): (DisabledReason, TimeDelta),
+    organisation: &OrganisationId,
+    id: &EndpointId,
+    reason: DisabledReason,
+    patience: TimeDelta,
 ) -> Result<Option<Endpoint>, DbError> {
     let mut row = diesel::update(webhook_endpoints::table)
         .filter(webhook_endpoints::organisation_id.eq(organisation))
@@ -369,11 +360,10 @@ pub async fn disable(
         .filter(webhook_endpoints::disabled_at.is_null())
         .into_boxed();
     if reason == DisabledReason::Failing {
-        row =
-            row.filter(webhook_endpoints::failing_since.le(now_plus(clock, -patience).nullable()));
+        row = row.filter(webhook_endpoints::failing_since.le(app_now_plus(-patience).nullable()));
     }
     let row = row.set((
-        webhook_endpoints::disabled_at.eq(now(clock).nullable()),
+        webhook_endpoints::disabled_at.eq(app_now().nullable()),
         webhook_endpoints::disabled_reason.eq(reason),
     ));
     Ok(row.returning(Endpoint::as_returning()).get_result(conn).await.optional()?)

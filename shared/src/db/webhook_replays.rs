@@ -4,13 +4,12 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Integer, Interval, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::events::LogPosition;
 use super::webhook_endpoints::Endpoint;
-use super::{DbError, Yes};
-use crate::clock::Clock;
+use super::{DbError, Session, Yes};
 use crate::ids::{DeliveryId, EndpointId, EventId, OrganisationId};
 
 /// A replay that is not through.
@@ -53,22 +52,20 @@ const COLUMNS: &str = "endpoint_id, organisation_id, asked_at";
 /// When the query fails.
 pub async fn ask(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     endpoint: &Endpoint,
     after: &LogPosition,
 ) -> Result<Option<Replay>, DbError> {
     let query = sql_query(format!(
         "INSERT INTO webhook_replays
              (endpoint_id, organisation_id, after_epoch, after_xid, after_id, epoch, existing, asked_at, worked_at)
-         SELECT $1, $2, $3, $4, $5, max(epoch), pg_current_snapshot()::text, moment($6), moment($6) FROM event_epochs
+         SELECT $1, $2, $3, $4, $5, max(epoch), pg_current_snapshot()::text, app_now(), app_now() FROM event_epochs
          ON CONFLICT ON CONSTRAINT webhook_replays_pkey DO NOTHING RETURNING {COLUMNS}"
     ))
     .bind::<Text, _>(&endpoint.id)
     .bind::<Text, _>(&endpoint.organisation_id)
     .bind::<Integer, _>(after.epoch)
     .bind::<BigInt, _>(after.xid)
-    .bind::<Text, _>(&after.id)
-    .bind::<Interval, _>(clock.offset());
+    .bind::<Text, _>(&after.id);
     Ok(query.get_result(conn).await.optional()?)
 }
 
@@ -154,30 +151,28 @@ pub async fn next_events(
 /// # Errors
 /// When the query fails.
 pub async fn deliver(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
+    session: &mut Session,
     replay: &Replay,
     events: &[Replayed],
 ) -> Result<(), DbError> {
-    let ids: Vec<DeliveryId> = events.iter().map(|_| DeliveryId::new(clock)).collect();
+    let ids: Vec<DeliveryId> = events.iter().map(|_| DeliveryId::new(session.clock())).collect();
     let event_ids: Vec<&EventId> = events.iter().map(|event| &event.id).collect();
     let times: Vec<DateTime<Utc>> = events.iter().map(|event| event.created_at).collect();
     let query = sql_query(
         "INSERT INTO webhook_deliveries AS d
              (id, organisation_id, endpoint_id, event_id, event_at, status, next_attempt_at, created_at)
-         SELECT one.id, $1, $2, one.event_id, one.event_at, 'pending', moment($6), moment($6)
+         SELECT one.id, $1, $2, one.event_id, one.event_at, 'pending', app_now(), app_now()
          FROM unnest($3::text[], $4::text[], $5::timestamptz[]) AS one (id, event_id, event_at)
          ON CONFLICT ON CONSTRAINT webhook_deliveries_event_key DO UPDATE
-             SET status = 'pending', round_start = d.attempts, next_attempt_at = moment($6), ended_at = NULL
-             WHERE d.attempt_until IS NULL OR d.attempt_until < moment($6)",
+             SET status = 'pending', round_start = d.attempts, next_attempt_at = app_now(), ended_at = NULL
+             WHERE d.attempt_until IS NULL OR d.attempt_until < app_now()",
     )
     .bind::<Text, _>(&replay.organisation_id)
     .bind::<Text, _>(&replay.endpoint_id)
     .bind::<Array<Text>, _>(ids)
     .bind::<Array<Text>, _>(event_ids)
-    .bind::<Array<Timestamptz>, _>(times)
-    .bind::<Interval, _>(clock.offset());
-    query.execute(conn).await?;
+    .bind::<Array<Timestamptz>, _>(times);
+    query.execute(session).await?;
     Ok(())
 }
 
@@ -187,20 +182,18 @@ pub async fn deliver(
 /// When the query fails.
 pub async fn advance(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     replay: &Replay,
     to: &Replayed,
 ) -> Result<(), DbError> {
     let query = sql_query(
-        "UPDATE webhook_replays SET after_epoch = $3, after_xid = $4, after_id = $5, worked_at = moment($6)
+        "UPDATE webhook_replays SET after_epoch = $3, after_xid = $4, after_id = $5, worked_at = app_now()
          WHERE organisation_id = $1 AND endpoint_id = $2",
     )
     .bind::<Text, _>(&replay.organisation_id)
     .bind::<Text, _>(&replay.endpoint_id)
     .bind::<Integer, _>(to.epoch)
     .bind::<BigInt, _>(to.xid)
-    .bind::<Text, _>(&to.id)
-    .bind::<Interval, _>(clock.offset());
+    .bind::<Text, _>(&to.id);
     query.execute(conn).await?;
     Ok(())
 }
@@ -225,19 +218,17 @@ pub async fn end(conn: &mut AsyncPgConnection, replay: &Replay) -> Result<(), Db
 /// When the query fails.
 pub async fn is_far_ahead(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     replay: &Replay,
     ahead: i64,
 ) -> Result<bool, DbError> {
     let query = sql_query(
-        "UPDATE webhook_replays SET worked_at = moment($3)
+        "UPDATE webhook_replays SET worked_at = app_now()
          WHERE organisation_id = $1 AND endpoint_id = $2
          RETURNING (SELECT count(*) FROM (SELECT FROM webhook_deliveries
-             WHERE endpoint_id = $2 AND next_attempt_at IS NOT NULL LIMIT $4) AS queue) >= $4 AS yes",
+             WHERE endpoint_id = $2 AND next_attempt_at IS NOT NULL LIMIT $3) AS queue) >= $3 AS yes",
     )
     .bind::<Text, _>(&replay.organisation_id)
     .bind::<Text, _>(&replay.endpoint_id)
-    .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(ahead);
     let far: Yes = query.get_result(conn).await?;
     Ok(far.yes)

@@ -9,8 +9,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::accounts::{Account, AccountStatus};
 use super::schema::{accounts, apps, data_keys, webhook_endpoints, workspaces};
-use super::{DbError, Yes, now};
-use crate::clock::Clock;
+use super::{DbError, Yes, app_now};
 use crate::ids::{ConnectId, GrantId, OrganisationId, WorkspaceId};
 
 /// Hides a workspace from now on, and revokes the keys that reach it alone. False when there is none.
@@ -19,30 +18,25 @@ use crate::ids::{ConnectId, GrantId, OrganisationId, WorkspaceId};
 /// When a query fails.
 pub async fn hide(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (organisation, id): (&OrganisationId, &WorkspaceId),
+    organisation: &OrganisationId,
+    id: &WorkspaceId,
 ) -> Result<bool, DbError> {
     let row = diesel::update(workspaces::table)
         .filter(workspaces::organisation_id.eq(organisation))
         .filter(workspaces::id.eq(id))
         .filter(workspaces::deleted_at.is_null())
-        .set(workspaces::deleted_at.eq(now(clock).nullable()));
+        .set(workspaces::deleted_at.eq(app_now().nullable()));
     let hidden = row.execute(conn).await? == 1;
     if hidden {
-        revoke_keys(conn, clock, id).await?;
+        revoke_keys(conn, id).await?;
     }
     Ok(hidden)
 }
 
-async fn revoke_keys(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    workspace: &WorkspaceId,
-) -> Result<(), DbError> {
+async fn revoke_keys(conn: &mut AsyncPgConnection, workspace: &WorkspaceId) -> Result<(), DbError> {
     let query = sql_query(
-        "UPDATE api_keys SET revoked_at = moment($1) WHERE workspace_id = $2 AND revoked_at IS NULL",
+        "UPDATE api_keys SET revoked_at = app_now() WHERE workspace_id = $1 AND revoked_at IS NULL",
     )
-    .bind::<Interval, _>(clock.offset())
     .bind::<Text, _>(workspace);
     query.execute(conn).await?;
     Ok(())
@@ -84,7 +78,6 @@ pub async fn hidden(conn: &mut AsyncPgConnection, limit: i64) -> Result<Vec<Work
 /// When the query fails.
 pub async fn connects_to_cancel(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     workspace: &WorkspaceId,
     limit: i64,
 ) -> Result<Vec<ConnectId>, DbError> {
@@ -96,10 +89,9 @@ pub async fn connects_to_cancel(
     let query = sql_query(
         "SELECT id FROM connects
          WHERE workspace_id = $1 AND status IN ('pending', 'authorized', 'exchanging', 'selecting', 'claiming')
-           AND NOT (status = 'exchanging' AND lease_until > moment($2)) LIMIT $3",
+           AND NOT (status = 'exchanging' AND lease_until > app_now()) LIMIT $2",
     )
     .bind::<Text, _>(workspace)
-    .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limit);
     let rows: Vec<Open> = query.load(conn).await?;
     Ok(rows.into_iter().map(|row| row.id).collect())
@@ -156,12 +148,11 @@ pub async fn grants_to_release(
 /// When the query fails.
 pub async fn is_settled(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     workspace: &WorkspaceId,
     hidden_for: TimeDelta,
 ) -> Result<bool, DbError> {
     let query = sql_query(
-        "SELECT EXISTS (SELECT FROM workspaces WHERE id = $1 AND deleted_at <= moment($2) - $3)
+        "SELECT EXISTS (SELECT FROM workspaces WHERE id = $1 AND deleted_at <= app_now() - $2)
            AND NOT EXISTS (SELECT FROM connects WHERE workspace_id = $1
                AND status IN ('pending', 'authorized', 'exchanging', 'selecting', 'claiming'))
            AND NOT EXISTS (SELECT FROM accounts WHERE workspace_id = $1 AND status <> 'disconnected')
@@ -170,7 +161,6 @@ pub async fn is_settled(
                WHERE e.workspace_id = $1 AND d.next_attempt_at IS NOT NULL) AS yes",
     )
     .bind::<Text, _>(workspace)
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(hidden_for);
     let settled: Yes = query.get_result(conn).await?;
     Ok(settled.yes)
@@ -226,12 +216,8 @@ pub async fn destroy_rows(
 ///
 /// # Errors
 /// When a query fails.
-pub async fn finish(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    workspace: &WorkspaceId,
-) -> Result<(), DbError> {
-    revoke_keys(conn, clock, workspace).await?;
+pub async fn finish(conn: &mut AsyncPgConnection, workspace: &WorkspaceId) -> Result<(), DbError> {
+    revoke_keys(conn, workspace).await?;
     diesel::delete(apps::table.filter(apps::workspace_id.eq(workspace))).execute(conn).await?;
     let endpoints = webhook_endpoints::table.filter(webhook_endpoints::workspace_id.eq(workspace));
     diesel::delete(endpoints).execute(conn).await?;
@@ -242,7 +228,7 @@ pub async fn finish(
         .set((
             workspaces::name.eq("deleted"),
             workspaces::redirect_allowlist.eq(Vec::<String>::new()),
-            workspaces::destroyed_at.eq(now(clock).nullable()),
+            workspaces::destroyed_at.eq(app_now().nullable()),
         ))
         .execute(conn)
         .await?;

@@ -5,8 +5,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::schema::workspaces;
-use super::{DbError, Page, now, text_enum};
-use crate::clock::Clock;
+use super::{DbError, Page, Session, app_now, text_enum};
 use crate::ids::{OrganisationId, WorkspaceId};
 
 text_enum! {
@@ -76,22 +75,18 @@ pub struct Terms {
 ///
 /// # Errors
 /// When the query fails.
-pub async fn insert(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    new: &NewWorkspace<'_>,
-) -> Result<Workspace, DbError> {
+pub async fn insert(session: &mut Session, new: &NewWorkspace<'_>) -> Result<Workspace, DbError> {
     let row = diesel::insert_into(workspaces::table)
         .values((
-            workspaces::id.eq(WorkspaceId::new(clock)),
+            workspaces::id.eq(WorkspaceId::new(session.clock())),
             workspaces::organisation_id.eq(new.organisation_id),
             workspaces::name.eq(new.name),
             workspaces::redirect_allowlist.eq(new.redirect_allowlist),
             workspaces::account_policy.eq(new.account_policy),
-            workspaces::created_at.eq(now(clock)),
+            workspaces::created_at.eq(app_now()),
         ))
         .returning(Workspace::as_returning());
-    Ok(row.get_result(conn).await?)
+    Ok(row.get_result(session).await?)
 }
 
 /// One workspace of an organisation, unless it was deleted.

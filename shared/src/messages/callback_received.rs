@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ConnectId, WorkspaceId};
+use crate::ids::{ConnectId, ConnectKey, WorkspaceId};
 
 /// A connect waits for a worker: `authorized`, or `selecting` with a selection.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -13,4 +13,12 @@ pub struct CallbackReceived {
     pub workspace_id: WorkspaceId,
     /// Which connect.
     pub connect_id: ConnectId,
+}
+
+impl CallbackReceived {
+    /// Names the connect.
+    #[must_use]
+    pub fn key(&self) -> ConnectKey<'_> {
+        ConnectKey { workspace_id: &self.workspace_id, id: &self.connect_id }
+    }
 }

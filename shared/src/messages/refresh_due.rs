@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{GrantId, WorkspaceId};
+use crate::ids::{GrantId, GrantKey, WorkspaceId};
 
 /// Grants of one platform to be refreshed, each by itself.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -23,4 +23,12 @@ pub struct GrantRef {
     pub workspace_id: WorkspaceId,
     /// Which grant.
     pub grant_id: GrantId,
+}
+
+impl GrantRef {
+    /// Its workspace and id.
+    #[must_use]
+    pub fn key(&self) -> GrantKey<'_> {
+        GrantKey { workspace_id: &self.workspace_id, id: &self.grant_id }
+    }
 }

@@ -12,18 +12,18 @@ use crate::work::Work;
 pub const TRIES: usize = 5;
 
 /// Disconnects an account as it was `seen`; one that is disconnected already stays as it is. False when it
-/// has moved on since: then nothing may be committed. `by` says who wants it, and by whose key.
+/// has moved on since: then nothing may be committed. `by` says who wants it, `key` with which API key.
 ///
 /// # Errors
 /// When a query fails.
 pub async fn write(
     work: &mut Work,
     seen: &Account,
-    by: (DisconnectedBy, Option<&ApiKeyId>),
+    by: DisconnectedBy,
+    key: Option<&ApiKeyId>,
 ) -> Result<bool, Unable> {
     if seen.status == AccountStatus::Disconnected {
         return Ok(true);
     }
-    let clock = work.store().clock().clone();
-    Ok(release::disconnect(work, &clock, seen, by).await?)
+    Ok(release::disconnect(work, seen, by, key).await?)
 }

@@ -4,8 +4,7 @@
 use super::Unable;
 use crate::db::DbError;
 use crate::db::connects::{self, Advance, Connect, ConnectStatus};
-use crate::ids::{ConnectId, WorkspaceId};
-use crate::keyring::Owner;
+use crate::ids::ConnectKey;
 use crate::messages::{CallbackReceived, Command};
 use crate::work::Work;
 
@@ -35,20 +34,18 @@ impl<'a> Brought<'a> {
 /// When the database or the keyring fails.
 pub async fn authorize(
     work: &mut Work,
-    (workspace, id): (&WorkspaceId, &ConnectId),
+    key: ConnectKey<'_>,
     brought: Brought<'_>,
 ) -> Result<Option<Connect>, Unable> {
-    let store = work.store().clone();
-    let key = store.vault().sealing_key(work, Owner::workspace(workspace)).await?;
-    let sealed = key.seal(connects::code_place(workspace, id), brought.code)?;
+    let sealed = work.encrypt(connects::code_aad(key), brought.code).await?;
     let mut step = Advance::to(ConnectStatus::Authorized, &[ConnectStatus::Pending]);
     step.sealed_code = Some(&sealed);
     step.page_hash = brought.page_hash;
     step.code_hash = brought.code_hash;
     step.in_time = true;
-    let authorized = connects::advance(work, store.clock(), (workspace, id), &step).await?;
+    let authorized = connects::advance(work, key, &step).await?;
     if authorized.is_some() {
-        go_on(work, (workspace, id)).await?;
+        go_on(work, key).await?;
     }
     Ok(authorized)
 }
@@ -57,13 +54,10 @@ pub async fn authorize(
 ///
 /// # Errors
 /// When the query fails.
-pub async fn go_on(
-    work: &mut Work,
-    (workspace, id): (&WorkspaceId, &ConnectId),
-) -> Result<(), DbError> {
+pub async fn go_on(work: &mut Work, key: ConnectKey<'_>) -> Result<(), DbError> {
     let command = Command::CallbackReceived(CallbackReceived {
-        workspace_id: workspace.clone(),
-        connect_id: id.clone(),
+        workspace_id: key.workspace_id.clone(),
+        connect_id: key.id.clone(),
     });
     work.send(&command).await
 }

@@ -64,7 +64,7 @@ pub async fn write(
     prepared: Prepared,
 ) -> Result<(Account, Option<Grant>), Unable> {
     let Prepared { account, grant, spacing, not_before, too_young } = prepared;
-    let (workspace, clock) = (&account.workspace_id, work.store().clock().clone());
+    let workspace = &account.workspace_id;
     if too_young {
         let look = CheckDue { workspace_id: workspace.clone(), account_id: account.id.clone() };
         work.send(&Command::CheckDue(look)).await?;
@@ -72,7 +72,7 @@ pub async fn write(
     }
     let grant = grants::lock(work, workspace, &grant.id).await?;
     let grant = grant.filter(is_renewable).ok_or_else(nothing_to_refresh)?;
-    let now = db::read_clock(work, &clock).await?;
+    let now = db::read_clock(work).await?;
     match grant.call_state(now) {
         CallState::InDoubt(next) => return Err(in_doubt(next).into()),
         CallState::UnderWay => {}

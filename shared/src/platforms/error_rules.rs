@@ -51,7 +51,8 @@ impl ErrorRule {
     pub fn fits(
         &self,
         status: Option<u16>,
-        (code, subcode): (&str, Option<&str>),
+        code: &str,
+        subcode: Option<&str>,
         words: &str,
     ) -> bool {
         let of_status = || status.is_some_and(|status| self.statuses.contains(&status));
@@ -123,7 +124,7 @@ mod tests {
             .at(&[400])
             .narrowed(&["7", "8"])
             .saying(&["gone", "away"]);
-        assert!(rule.fits(Some(400), ("190", Some("8")), "it is away"));
+        assert!(rule.fits(Some(400), "190", Some("8"), "it is away"));
         for (status, code, subcode, words) in [
             (Some(401), "190", Some("8"), "gone"),
             (None, "190", Some("8"), "gone"),
@@ -133,11 +134,11 @@ mod tests {
             (Some(400), "190", Some("8"), "here"),
         ] {
             assert!(
-                !rule.fits(status, (code, subcode), words),
+                !rule.fits(status, code, subcode, words),
                 "{status:?} {code} {subcode:?} {words}"
             );
         }
         let any = ErrorRule::of(Codes::Any, Meaning::Dead);
-        assert!(any.fits(None, ("", None), ""));
+        assert!(any.fits(None, "", None, ""));
     }
 }

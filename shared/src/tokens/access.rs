@@ -9,12 +9,13 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::TokenSet;
-use crate::clock::Clock;
 use crate::db::accounts::{self, Account, AccountStatus};
 use crate::db::grants::{self, CallState, Grant, GrantStatus};
-use crate::db::{self, DbError, account_checks, app_health, app_pauses, workspace_deletion};
-use crate::ids::{AccountId, GrantId, WorkspaceId};
-use crate::keyring::{Owner, SealError};
+use crate::db::{
+    self, DbError, Session, account_checks, app_health, app_pauses, workspace_deletion,
+};
+use crate::ids::{AccountKey, GrantId};
+use crate::keyring::SealError;
 use crate::messages::{Command, GrantRef, RefreshDue};
 use crate::work::Store;
 
@@ -107,7 +108,7 @@ pub enum AccessError<E> {
 ///             status => Ok(status),
 ///         }
 ///     };
-///     match with_access(store, (workspace, account), Duration::from_secs(60), act).await {
+///     match with_access(store, AccountKey { workspace_id: workspace, id: account }, Duration::from_secs(60), act).await {
 ///         Ok(status) => println!("the platform answered {status}"),
 ///         Err(AccessError::No(NoAccess::TokenExpired { reason })) => println!("ask the person: {reason}"),
 ///         Err(AccessError::No(why)) => println!("not now: {why}"),
@@ -122,7 +123,7 @@ pub enum AccessError<E> {
 /// [`AccessError`].
 pub async fn with_access<T, E, F>(
     store: &Store,
-    account: (&WorkspaceId, &AccountId),
+    account: AccountKey<'_>,
     min_validity: Duration,
     act: impl Fn(SecretString) -> F,
 ) -> Result<T, AccessError<E>>
@@ -138,7 +139,7 @@ where
     }
     let Some(refused) = first.of else {
         let mut conn = store.conn().await.map_err(NoAccess::from)?;
-        let hastened = account_checks::hasten(&mut conn, store.clock(), account).await;
+        let hastened = account_checks::hasten(&mut conn, account).await;
         return Err(hastened.map_or_else(NoAccess::from, |()| NoAccess::Refused).into());
     };
     let second = open(store, account, &Wanted { min_validity, refused: Some(refused) }).await?;
@@ -165,22 +166,18 @@ struct Opened {
 }
 
 /// Opens a token that is as wanted; waits for one, but not for long.
-async fn open(
-    store: &Store,
-    at: (&WorkspaceId, &AccountId),
-    wanted: &Wanted,
-) -> Result<Opened, NoAccess> {
+async fn open(store: &Store, at: AccountKey<'_>, wanted: &Wanted) -> Result<Opened, NoAccess> {
     let until = Instant::now() + PATIENCE;
     let mut asked: Option<Generation> = None;
     loop {
         let mut conn = store.conn().await?;
         let (account, grant) = find(&mut conn, at).await?;
         if account.sealed_token.is_some() {
-            return open_own(&mut conn, store, &account).await;
+            return decrypt_own(&mut conn, &account).await;
         }
         let active = |grant: &Grant| grant.status == GrantStatus::Active;
         let grant = grant.filter(active).ok_or(NoAccess::Disconnected)?;
-        let now = db::read_now(&mut conn, store.clock()).await?;
+        let now = db::read_now(&mut conn).await?;
         let of = (grant.id.clone(), grant.generation);
         // What came of our own asking is as fresh as can be had.
         let enough = match &asked {
@@ -190,7 +187,7 @@ async fn open(
         let ends_too_soon =
             grant.access_expires_at.is_some_and(|end| end.signed_duration_since(now) < enough);
         if !ends_too_soon && wanted.refused.as_ref() != Some(&of) {
-            return open_granted(&mut conn, store, &grant).await;
+            return decrypt_granted(&mut conn, &grant).await;
         }
         drop(conn);
         if !grant.renewable {
@@ -214,11 +211,11 @@ async fn open(
 /// The account, if it can be used.
 async fn find(
     conn: &mut AsyncPgConnection,
-    (workspace, id): (&WorkspaceId, &AccountId),
+    key: AccountKey<'_>,
 ) -> Result<(Account, Option<Grant>), NoAccess> {
-    let found = accounts::find_with_grant(conn, workspace, id).await?;
+    let found = accounts::find_with_grant(conn, key.workspace_id, key.id).await?;
     let (account, grant) = found.ok_or(NoAccess::NotFound)?;
-    if workspace_deletion::is_hidden(conn, workspace).await? {
+    if workspace_deletion::is_hidden(conn, key.workspace_id).await? {
         return Err(NoAccess::NotFound);
     }
     match account.status {
@@ -230,29 +227,16 @@ async fn find(
     }
 }
 
-async fn open_own(
-    conn: &mut AsyncPgConnection,
-    store: &Store,
-    account: &Account,
-) -> Result<Opened, NoAccess> {
+async fn decrypt_own(session: &mut Session, account: &Account) -> Result<Opened, NoAccess> {
     let sealed = account.sealed_token.as_deref().unwrap_or_default();
-    let owner = Owner::workspace(&account.workspace_id);
-    let key = store.vault().opening_key(conn, owner, sealed).await?;
-    let place = account_checks::token_place(&account.workspace_id, &account.id);
-    let plain = key.open(place, sealed)?;
-    let token = std::str::from_utf8(&plain).map_err(|_| SealError::UnknownFormat)?.into();
+    let aad = account_checks::token_aad(account.key());
+    let token = session.decrypt_text(aad, sealed).await?;
     Ok(Opened { token, of: None })
 }
 
-async fn open_granted(
-    conn: &mut AsyncPgConnection,
-    store: &Store,
-    grant: &Grant,
-) -> Result<Opened, NoAccess> {
+async fn decrypt_granted(session: &mut Session, grant: &Grant) -> Result<Opened, NoAccess> {
     let sealed = grant.sealed_tokens.as_deref().unwrap_or_default();
-    let owner = Owner::workspace(&grant.workspace_id);
-    let key = store.vault().opening_key(conn, owner, sealed).await?;
-    let token = TokenSet::open(&key, grant.tokens_place(), sealed)?.access_token;
+    let token = TokenSet::decrypt(session, grant.tokens_aad(), sealed).await?.access_token;
     Ok(Opened { token, of: Some((grant.id.clone(), grant.generation)) })
 }
 
@@ -264,7 +248,7 @@ async fn ask(store: &Store, seen: &Grant) -> Result<(), NoAccess> {
         return Ok(());
     };
     // Others who asked held the lock until a moment ago: what they made due is due.
-    let now = db::read_clock(&mut work, store.clock()).await?;
+    let now = db::read_clock(&mut work).await?;
     if grant.generation != seen.generation {
         return Ok(());
     }
@@ -273,7 +257,7 @@ async fn ask(store: &Store, seen: &Grant) -> Result<(), NoAccess> {
         CallState::InDoubt(_) => return Err(NoAccess::Busy),
         CallState::Free => {}
     }
-    if let Some(until) = paused_until(&mut work, store.clock(), &grant).await? {
+    if let Some(until) = paused_until(&mut work, &grant).await? {
         return Err(NoAccess::Paused { until });
     }
     let patience = TimeDelta::from_std(PATIENCE).unwrap_or(TimeDelta::MAX);
@@ -295,11 +279,10 @@ async fn ask(store: &Store, seen: &Grant) -> Result<(), NoAccess> {
 /// app whose brake is on.
 async fn paused_until(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     grant: &Grant,
 ) -> Result<Option<DateTime<Utc>>, DbError> {
     let app = grant.app_key();
-    if let Some(until) = app_pauses::until(conn, clock, &app, &grant.workspace_id).await? {
+    if let Some(until) = app_pauses::until(conn, &app, &grant.workspace_id).await? {
         return Ok(Some(until));
     }
     let health = app_health::find(conn, &app).await?;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::keyring::{DataKey, Place, SealError};
+use crate::db::Session;
+use crate::keyring::{Aad, DataKey, SealError};
 
 pub use access::{AccessError, NoAccess, PATIENCE, UseError, with_access};
 
@@ -36,11 +37,11 @@ struct Plain<'a> {
 }
 
 impl TokenSet {
-    /// Seals the set for its place.
+    /// Encrypts the set with a key in hand.
     ///
     /// # Errors
     /// When the cipher refuses.
-    pub fn seal(&self, key: &DataKey, place: Place<'_>) -> Result<Vec<u8>, SealError> {
+    pub fn encrypt(&self, key: &DataKey, aad: Aad<'_>) -> Result<Vec<u8>, SealError> {
         let plain = Plain {
             access_token: self.access_token.expose_secret(),
             refresh_token: self.refresh_token.as_ref().map(|token| token.expose_secret()),
@@ -49,14 +50,18 @@ impl TokenSet {
         };
         let bytes =
             Zeroizing::new(serde_json::to_vec(&plain).map_err(|_| SealError::UnknownFormat)?);
-        key.seal(place, &bytes)
+        key.encrypt(aad, &bytes)
     }
 
-    /// Opens a set that was sealed for this place.
+    /// Decrypts a set.
     ///
     /// # Errors
-    /// When the seal is not of this key and place.
-    pub fn open(key: &DataKey, place: Place<'_>, sealed: &[u8]) -> Result<Self, SealError> {
+    /// As [`Session::decrypt`].
+    pub async fn decrypt(
+        session: &mut Session,
+        aad: Aad<'_>,
+        sealed: &[u8],
+    ) -> Result<Self, SealError> {
         #[derive(Deserialize)]
         struct Owned {
             access_token: SecretString,
@@ -64,7 +69,7 @@ impl TokenSet {
             subject: Option<String>,
             host: Option<Url>,
         }
-        let bytes = key.open(place, sealed)?;
+        let bytes = session.decrypt(aad, sealed).await?;
         let Owned { access_token, refresh_token, subject, host } =
             serde_json::from_slice(&bytes).map_err(|_| SealError::UnknownFormat)?;
         Ok(Self { access_token, refresh_token, subject, host })

@@ -3,14 +3,14 @@
 use chrono::TimeDelta;
 use diesel_async::SimpleAsyncConnection as _;
 use latchkey_shared::clock::Clock;
-use latchkey_shared::db::{Conn, Db, Server};
+use latchkey_shared::db::{Db, Server, Session};
 use latchkey_shared::tls::Trust;
 use latchkey_tests::TestApp;
 use latchkey_tests::app::{Options, PrivateServers, Server as Kind, eventually, logs};
 use serde_json::{Value, json};
 
 /// A session of another application, in a database of its own.
-async fn stranger(url: &str) -> anyhow::Result<Conn> {
+async fn stranger(url: &str) -> anyhow::Result<Session> {
     let connect = async |url: &str| {
         let server = Server::new(url, &Trust::default()).map_err(anyhow::Error::msg)?;
         anyhow::Ok(Db::new(&server.patient(), 1, Clock::system()).conn().await?)

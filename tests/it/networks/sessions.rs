@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use diesel_async::SimpleAsyncConnection as _;
 use latchkey_shared::clock::Clock;
-use latchkey_shared::db::{Conn, Db, DbError, Server as Database};
+use latchkey_shared::db::{Db, DbError, Server as Database, Session};
 use latchkey_shared::tls::Trust;
 use latchkey_tests::TestApp;
 use latchkey_tests::app::{Answer, Options, PrivateServers, ROWS_ROLE, Server, eventually, logs};
@@ -19,7 +19,7 @@ async fn start(servers: &PrivateServers) -> anyhow::Result<TestApp> {
 }
 
 /// A session of the server's superuser.
-pub(super) async fn operator(servers: &PrivateServers) -> anyhow::Result<Conn> {
+pub(super) async fn operator(servers: &PrivateServers) -> anyhow::Result<Session> {
     let mut url: url::Url = servers.url(Server::Postgres)?.parse()?;
     url.set_username("postgres").map_err(|()| anyhow::anyhow!("no user"))?;
     let server = Database::new(url.as_str(), &Trust::default()).map_err(anyhow::Error::msg)?;

@@ -63,7 +63,7 @@ async fn the_planner_takes_those_first_whose_tokens_end_first() -> anyhow::Resul
     for _ in 0..3 {
         let mut conn = app.worker_context().store.conn().await?;
         let limits = PlanLimits { per_app: 4, busy: 4, window: 1000 };
-        let due = grants::take_due(&mut conn, &app.clock, limits).await?;
+        let due = grants::take_due(&mut conn, limits).await?;
         taken.extend(due.into_iter().map(|due| due.grant.grant_id.to_string()));
     }
     assert_eq!(json!(taken), wanted);

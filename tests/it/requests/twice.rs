@@ -166,7 +166,7 @@ async fn a_reply_that_was_not_sent_is_sent_by_the_relay() -> anyhow::Result<()> 
     let id = ask.message_id.as_deref();
     let expected = json!({ "producer": producer.user, "messageId": id, "correlationId": id });
     assert_eq!(row["body"], expected, "ids alone");
-    app.execute("UPDATE outbox SET done_at = NULL, available_at = moment('0') - interval '1 h' WHERE kind = 'reply'")
+    app.execute("UPDATE outbox SET done_at = NULL, available_at = app_now() - interval '1 h' WHERE kind = 'reply'")
         .await?;
     let second = producer.told().await?;
     assert_eq!((second.message_id, second.body), (first.message_id, first.body));

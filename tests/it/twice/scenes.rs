@@ -1,5 +1,6 @@
 //! How the states of the world come about in which a handler or a sweep has something to do.
 
+use latchkey_shared::ids::ConnectKey;
 use std::collections::BTreeMap;
 
 use anyhow::ensure;
@@ -84,8 +85,8 @@ impl Stage {
         let connect = self.claiming(workspace).await?;
         let id = connect.body()["connectId"].as_str().unwrap_or_default().parse()?;
         let db = self.app.db()?;
-        let at = (&workspace.parse()?, &id);
-        let claimed = connects::claim(&mut *db.conn().await?, db.clock(), at).await?;
+        let at = ConnectKey { workspace_id: &workspace.parse()?, id: &id };
+        let claimed = connects::claim(&mut *db.conn().await?, at).await?;
         ensure!(claimed, "it waits for that");
         Ok(connect)
     }

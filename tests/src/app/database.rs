@@ -8,7 +8,7 @@ use diesel::sql_types::{BigInt, Jsonb, Text};
 use diesel::{OptionalExtension as _, QueryableByName};
 use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use latchkey_shared::clock::Clock;
-use latchkey_shared::db::{Conn, Db, Server, migrate, role};
+use latchkey_shared::db::{Db, Server, Session, migrate, role};
 use latchkey_shared::random;
 use latchkey_shared::tls::Trust;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -96,7 +96,7 @@ fn reach(url: &str, trust: &Trust) -> anyhow::Result<Server> {
 }
 
 /// For making and dropping databases.
-async fn open(url: &str, trust: &Trust) -> anyhow::Result<Conn> {
+async fn open(url: &str, trust: &Trust) -> anyhow::Result<Session> {
     let db = Db::new(&reach(url, trust)?, 1, Clock::system());
     let mut conn = eventually(|| async { Ok(db.conn().await.ok()) }).await?;
     conn.batch_execute("SET lock_timeout = 0; SET statement_timeout = 0").await?;
@@ -104,7 +104,11 @@ async fn open(url: &str, trust: &Trust) -> anyhow::Result<Conn> {
 }
 
 /// The template of these very migrations, made by whoever comes first.
-async fn ensure_template(admin: &mut Conn, server: &Url, trust: &Trust) -> anyhow::Result<String> {
+async fn ensure_template(
+    admin: &mut Session,
+    server: &Url,
+    trust: &Trust,
+) -> anyhow::Result<String> {
     let name = format!("latchkey_template_{}_rows", hash_of_migrations()?);
     sql_query("SELECT pg_advisory_lock($1)")
         .bind::<BigInt, _>(TEMPLATE_LOCK)
@@ -121,7 +125,7 @@ async fn ensure_template(admin: &mut Conn, server: &Url, trust: &Trust) -> anyho
         admin.batch_execute(&format!("DROP DATABASE IF EXISTS {draft} WITH (FORCE)")).await?;
         admin.batch_execute(&format!("CREATE DATABASE {draft}")).await?;
         let reached = reach(&at(server, &draft), trust)?;
-        migrate::run(&reached, &Clock::system()).await?;
+        migrate::run(&reached).await?;
         role::grant(&reached, ROWS_ROLE).await?;
         wait_until_unused(admin, &draft).await?;
         admin.batch_execute(&format!("ALTER DATABASE {draft} RENAME TO {name}")).await?;
@@ -134,7 +138,7 @@ async fn ensure_template(admin: &mut Conn, server: &Url, trust: &Trust) -> anyho
 }
 
 /// A connection that was dropped is gone only when the server has noticed.
-async fn wait_until_unused(admin: &mut Conn, name: &str) -> anyhow::Result<()> {
+async fn wait_until_unused(admin: &mut Session, name: &str) -> anyhow::Result<()> {
     let terminate = format!(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'"
     );

@@ -52,6 +52,7 @@ use latchkey_shared::config::{
     CONNECT_LIFETIME, CommonSettings, LogFormat, MAX_OPEN_CONNECTS, SecretRef,
 };
 use latchkey_shared::db::Db;
+use latchkey_shared::keyring::KeyStore;
 use latchkey_shared::net_guard::Ports;
 use latchkey_shared::random;
 use latchkey_shared::tls::Trust;
@@ -289,7 +290,8 @@ impl TestApp {
     /// # Errors
     /// Never, as long as the database's address can be read.
     pub fn db(&self) -> anyhow::Result<Db> {
-        Ok(Db::new(&boot::servers(&self.common)?.0, 2, self.clock.clone()))
+        let db = Db::new(&boot::servers(&self.common)?.0, 2, self.clock.clone());
+        Ok(db.with_keys(KeyStore::new(self.common.read_keyring()?)))
     }
 
     /// Another organisation in the same installation.
@@ -407,11 +409,11 @@ async fn bootstrap(
     clock: &Clock,
     organisation: &str,
 ) -> anyhow::Result<latchkey_api::Bootstrapped> {
-    let db = Db::new(&boot::servers(common)?.0, 1, clock.clone());
-    let vault = latchkey_shared::keyring::Vault::new(common.read_keyring()?);
+    let keys = KeyStore::new(common.read_keyring()?);
+    let db = Db::new(&boot::servers(common)?.0, 1, clock.clone()).with_keys(keys);
     let names =
         latchkey_api::Names { organisation: organisation.to_owned(), workspace: "Demo".to_owned() };
-    latchkey_api::bootstrap(&db, &vault, &names).await
+    latchkey_api::bootstrap(&db, &names).await
 }
 
 fn serve_config(common: &CommonSettings, options: &Options) -> ServeConfig {

@@ -240,7 +240,7 @@ impl TestApp {
         let user = user_of(self.amqp_url())?;
         let db = self.db()?;
         let mut conn = db.conn().await?;
-        Ok(producers::link(&mut conn, &self.clock, (&user, &key_id.parse()?)).await?)
+        Ok(producers::link(&mut conn, &user, &key_id.parse()?).await?)
     }
 
     /// The full name of an exchange or a queue of this app.

@@ -3,8 +3,7 @@
 use anyhow::Context as _;
 use latchkey_shared::candidates::{self, Candidate};
 use latchkey_shared::db::connects;
-use latchkey_shared::ids::ConnectId;
-use latchkey_shared::keyring::{Owner, Vault};
+use latchkey_shared::ids::{ConnectId, ConnectKey};
 use latchkey_shared::{authorize, random};
 use serde_json::Value;
 
@@ -63,12 +62,11 @@ impl TestApp {
     pub async fn lay_out(&self, connect_id: &str, candidates: &[Candidate]) -> anyhow::Result<()> {
         let id: ConnectId = connect_id.parse().ok().context("an id of a connect")?;
         let workspace = &self.owner.workspace_id;
-        let vault = Vault::new(self.common().read_keyring()?);
         let sealed = {
             let db = self.db()?;
             let mut conn = db.conn().await?;
-            let key = vault.sealing_key(&mut conn, Owner::workspace(workspace)).await?;
-            candidates::seal(candidates, &key, connects::candidates_place(workspace, &id))?
+            let aad = connects::candidates_aad(ConnectKey { workspace_id: workspace, id: &id });
+            candidates::encrypt(&mut conn, aad, candidates).await?
         };
         let until = (self.clock.now() + chrono::TimeDelta::hours(24)).to_rfc3339();
         self.execute(&format!(

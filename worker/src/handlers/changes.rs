@@ -3,7 +3,7 @@
 use latchkey_shared::db::DbError;
 use latchkey_shared::db::accounts::{self, Account};
 use latchkey_shared::events::{AccountFact, AccountUpdated, EventData, NewEvent};
-use latchkey_shared::ids::{GrantId, WorkspaceId};
+use latchkey_shared::ids::GrantKey;
 use latchkey_shared::work::Work;
 use url::Url;
 
@@ -54,10 +54,10 @@ fn picture(account: &Account) -> Option<String> {
 /// When the database fails.
 pub async fn change_scopes(
     work: &mut Work,
-    (workspace, grant): (&WorkspaceId, &GrantId),
+    key: GrantKey<'_>,
     scopes: &[String],
 ) -> Result<(), DbError> {
-    for before in accounts::lock_of_grant(work, workspace, grant).await? {
+    for before in accounts::lock_of_grant(work, key.workspace_id, key.id).await? {
         let now = accounts::change_scopes(work, &before, scopes).await?;
         tell_changes(work, &before, &now).await?;
     }

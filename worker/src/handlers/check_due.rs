@@ -1,35 +1,34 @@
 //! Does an account still live? The platform is asked, and an account is ended by its clear no alone. Here are those
 //! that live by a token of their own; the others are looked at by [`look`].
 
+use latchkey_shared::ids::GrantKey;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_shared::backoff::Policy;
 use latchkey_shared::credentials::{self, Credentials};
-use latchkey_shared::db::account_checks::{self, NextCheck, token_place};
+use latchkey_shared::db::account_checks::{self, NextCheck, token_aad};
 use latchkey_shared::db::accounts::{self, Account, AccountStatus};
 use latchkey_shared::db::app_health::{self, AppHealth, AppKey, Cause};
 use latchkey_shared::db::grants::{self, Reauth, Refused};
 use latchkey_shared::db::{self, DbError};
 use latchkey_shared::events::{AccountActionNeeded, EventData, NewEvent};
-use latchkey_shared::keyring::{Owner, SealError};
 use latchkey_shared::messages::CheckDue;
 use latchkey_shared::platforms::Platform;
 use latchkey_shared::platforms::quirks::{Accounts, Inspection};
 use latchkey_shared::work::Work;
 use secrecy::SecretString;
-use url::Url;
 
 use super::changes::change_scopes;
 use super::expiry::expire_account;
-use super::judge::{Before, Judgement, judge};
+use super::judge::{Before, JudgedAt, Judgement, judge};
 use super::look;
 use super::page_name;
 use super::pause::pause_app;
 use crate::brake::{Failed, Succeeded};
 use crate::context::Context;
 use crate::health;
-use crate::oauth::inspect::{Inspected, inspect};
+use crate::oauth::inspect::{Inspected, Inspector, inspect};
 use crate::oauth::refusal::{FailureClass, Refusal};
 use crate::oauth::{AskError, schedule};
 use crate::outcome::{Failure, Outcome, Terms};
@@ -80,12 +79,12 @@ pub async fn handle(context: &Context, message: &CheckDue) -> Result<Outcome, Fa
     let Some(health) = may_ask(context, &app, &account).await? else {
         return Ok(Outcome::Stale("its app fails: the next probe finds out"));
     };
-    let check = prepare(context, platform, (account, health)).await?;
-    let asked = ask(context, platform, (url, inspection), &check).await;
+    let check = prepare(context, platform, account, health).await?;
+    let asked = ask(context, platform, &Inspector { url, inspection }, &check).await;
     let lives = matches!(asked, Ok(Inspected::Valid { .. }));
-    let outcome = settle(context, platform, (inspection, &check), asked).await?;
+    let outcome = settle(context, platform, inspection, &check, asked).await?;
     if lives {
-        page_name::follow(context, (platform, &endpoints), (&check.account, &check.token)).await;
+        page_name::follow(context, platform, &endpoints, &check.account, &check.token).await;
     }
     Ok(outcome)
 }
@@ -99,9 +98,9 @@ pub(super) async fn may_ask(
     let mut work = context.store.begin().await?;
     let health = app_health::find(&mut work, app).await?;
     let health = health.unwrap_or_else(|| AppHealth::good(app));
-    let may = health::may_call(context, &mut work, &health).await?;
+    let may = health::may_call(&mut work, &health).await?;
     if !may {
-        let now = db::read_now(&mut work, context.clock()).await?;
+        let now = db::read_now(&mut work).await?;
         let refused = refused_before(account);
         let at = Some(now + BRAKED);
         let next = NextCheck { at, failures: account.check_failures, refused };
@@ -132,17 +131,16 @@ fn inspection(platform: &Platform) -> Option<&'static Inspection> {
 async fn prepare(
     context: &Context,
     platform: &Platform,
-    (account, health): (Account, AppHealth),
+    account: Account,
+    health: AppHealth,
 ) -> Result<Check, Failure> {
-    let (vault, workspace) = (context.store.vault(), &account.workspace_id);
+    let workspace = &account.workspace_id;
     let mut conn = context.store.conn().await?;
     let sealed = account.sealed_token.as_deref().unwrap_or_default();
-    let key = vault.opening_key(&mut conn, Owner::workspace(workspace), sealed).await?;
-    let plain = key.open(token_place(workspace, &account.id), sealed)?;
-    let token = std::str::from_utf8(&plain).map_err(|_| SealError::UnknownFormat)?.into();
-    let app = (workspace, account.app_id.as_ref());
-    let client = credentials::resolve(&mut conn, vault, platform, app).await?;
-    let asked_at = db::read_now(&mut conn, context.clock()).await?;
+    let token = conn.decrypt_text(token_aad(account.key()), sealed).await?;
+    let client =
+        credentials::resolve(&mut conn, platform, workspace, account.app_id.as_ref()).await?;
+    let asked_at = db::read_now(&mut conn).await?;
     Ok(Check { account, health, asked_at, client, token })
 }
 
@@ -150,12 +148,12 @@ async fn prepare(
 async fn ask(
     context: &Context,
     platform: &Platform,
-    at: (&Url, &Inspection),
+    to: &Inspector<'_>,
     check: &Check,
 ) -> Result<Inspected, AskError> {
-    let asked = inspect(&context.http, platform, at, (&check.client, &check.token)).await;
+    let asked = inspect(&context.http, platform, to, &check.client, &check.token).await;
     match check.client.older().filter(|_| matches!(asked, Err(AskError::Said(_)))) {
-        Some(older) => inspect(&context.http, platform, at, (&older, &check.token)).await,
+        Some(older) => inspect(&context.http, platform, to, &older, &check.token).await,
         None => asked,
     }
 }
@@ -163,13 +161,13 @@ async fn ask(
 async fn settle(
     context: &Context,
     platform: &Platform,
-    (inspection, check): (&Inspection, &Check),
+    inspection: &Inspection,
+    check: &Check,
     asked: Result<Inspected, AskError>,
 ) -> Result<Outcome, Failure> {
     let failed = match asked {
         Ok(Inspected::Valid { reauth_at, scopes }) => {
-            let confirmed =
-                confirm(context, (inspection, &check.account), (reauth_at, scopes)).await;
+            let confirmed = confirm(context, inspection, &check.account, reauth_at, scopes).await;
             let was_refused = check.account.check_refused_since.is_some();
             let succeeded = Succeeded { called_at: check.asked_at, count: 1, was_refused };
             health::note_success(context, &check.health, succeeded).await;
@@ -230,24 +228,29 @@ impl FailedCheck {
 
     /// Puts the next check off, or ends the account.
     async fn conclude(&self, context: &Context, check: &Check) -> Result<Outcome, Failure> {
-        let (seen, clock) = (&check.account, context.clock());
+        let seen = &check.account;
         let mut work = context.store.begin().await?;
         let account = accounts::lock(&mut work, &seen.workspace_id, &seen.id).await?;
         let Some(account) = account.filter(|now| now.sealed_token == seen.sealed_token) else {
             return Ok(Outcome::Stale("connected anew meanwhile"));
         };
         let (health, changed) = self.note_failure(context, &mut work, check).await?;
-        let now = db::read_clock(&mut work, clock).await?;
+        let now = db::read_clock(&mut work).await?;
         let before = Before {
             since: account.check_refused_since,
             words: account.check_refused_as.as_deref(),
         };
         let signature = self.refusal.signature();
-        let judgement =
-            judge(self.class, &signature, before, &health, (now, context.refusal_confirm));
+        let judgement = judge(
+            self.class,
+            &signature,
+            before,
+            &health,
+            JudgedAt { now, confirm: context.refusal_confirm },
+        );
         let dies = judgement.as_ref().is_some_and(|judgement| judgement.dies);
         if dies {
-            self.end(context, &mut work, &account).await?;
+            self.end(&mut work, &account).await?;
             health::note_death(&mut work, &check.health.key()).await?;
         } else {
             self.put_off(&mut work, &account, judgement.as_ref(), now).await?;
@@ -255,8 +258,7 @@ impl FailedCheck {
         let key = check.health.key();
         let pause = match self.asked {
             Some(wait) => {
-                let of = (&key, &account.workspace_id);
-                pause_app(&mut work, clock, of, (wait, &self.refusal.code)).await?
+                pause_app(&mut work, &key, &account.workspace_id, wait, &self.refusal.code).await?
             }
             None => None,
         };
@@ -290,8 +292,14 @@ impl FailedCheck {
             refused_since: check.account.check_refused_since,
             in_doubt: false,
         };
-        let key = (&check.health.key(), &check.account.workspace_id);
-        health::note_failure(context, work, key, &failed).await
+        health::note_failure(
+            context,
+            work,
+            &check.health.key(),
+            &check.account.workspace_id,
+            &failed,
+        )
+        .await
     }
 
     async fn put_off(
@@ -323,18 +331,13 @@ impl FailedCheck {
     }
 
     /// The token does not work any more: this account ends, and no other.
-    async fn end(
-        &self,
-        context: &Context,
-        work: &mut Work,
-        account: &Account,
-    ) -> Result<(), DbError> {
+    async fn end(&self, work: &mut Work, account: &Account) -> Result<(), DbError> {
         let reason = match self.class {
             FailureClass::NeedsConsent => "consent_required",
             _ => "refused_by_platform",
         };
         let said = self.refusal.to_json();
-        expire_account(work, context.clock(), account, (reason, &said)).await
+        expire_account(work, account, reason, &said).await
     }
 }
 
@@ -342,11 +345,13 @@ impl FailedCheck {
 /// exchange does not say it.
 async fn confirm(
     context: &Context,
-    (inspection, account): (&Inspection, &Account),
-    (reauth_at, scopes): (Option<DateTime<Utc>>, Option<Vec<String>>),
+    inspection: &Inspection,
+    account: &Account,
+    reauth_at: Option<DateTime<Utc>>,
+    scopes: Option<Vec<String>>,
 ) -> Result<Outcome, Failure> {
     let mut work = context.store.begin().await?;
-    let now = db::read_now(&mut work, context.clock()).await?;
+    let now = db::read_now(&mut work).await?;
     let next = schedule::check_at(&account.id, now, inspection.every);
     let next = NextCheck { at: Some(next), failures: 0, refused: None };
     account_checks::note_action_needed(&mut work, account, None).await?;
@@ -354,8 +359,8 @@ async fn confirm(
         return Ok(Outcome::Stale("connected anew, or checked meanwhile"));
     }
     if let Some(grant) = &account.grant_id {
-        let grant = (&account.workspace_id, grant);
-        let known = grants::find(&mut work, grant.0, grant.1).await?;
+        let grant = GrantKey { workspace_id: &account.workspace_id, id: grant };
+        let known = grants::find(&mut work, grant.workspace_id, grant.id).await?;
         if known.is_some_and(|known| known.reauth_at != reauth_at) {
             let reauth = reauth_at.map(|at| Reauth::new(at, now));
             grants::set_reauth(&mut work, grant, reauth).await?;

@@ -1,6 +1,5 @@
 //! Only the person can help: an account's end, until it is connected again.
 
-use latchkey_shared::clock::Clock;
 use latchkey_shared::db::DbError;
 use latchkey_shared::db::accounts::{self, Account};
 use latchkey_shared::events::{AccountTokenExpired, EventData, NewEvent};
@@ -13,11 +12,11 @@ use serde_json::Value;
 /// When the database fails.
 pub async fn expire_account(
     work: &mut Work,
-    clock: &Clock,
     account: &Account,
-    (reason, platform_error): (&str, &Value),
+    reason: &str,
+    platform_error: &Value,
 ) -> Result<(), DbError> {
-    if !accounts::expire(work, clock, account, reason).await? {
+    if !accounts::expire(work, account, reason).await? {
         return Ok(());
     }
     metrics::counter!("latchkey_accounts_expired_total", "platform" => account.platform.clone(), "reason" => reason.to_owned())

@@ -21,6 +21,15 @@ pub struct Before<'a> {
     pub words: Option<&'a str>,
 }
 
+/// When a refusal is judged, and by which rule.
+#[derive(Clone, Copy, Debug)]
+pub struct JudgedAt {
+    /// The database's time.
+    pub now: DateTime<Utc>,
+    /// How far apart two clear refusals must be.
+    pub confirm: TimeDelta,
+}
+
 /// A refusal, judged.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Judgement {
@@ -34,16 +43,17 @@ pub struct Judgement {
     pub again_at: Option<DateTime<Utc>>,
 }
 
-/// Judges a refusal; `None` when the class is none of a refusal. `confirm`: how far apart two clear refusals
-/// must be. While the app's brake is on, or more are refused than die in truth, nobody dies.
+/// Judges a refusal; `None` when the class is none of a refusal. While the app's brake is on, or more are refused
+/// than die in truth, nobody dies.
 #[must_use]
 pub fn judge(
     class: FailureClass,
     signature: &str,
     before: Before<'_>,
     health: &AppHealth,
-    (now, confirm): (DateTime<Utc>, TimeDelta),
+    at: JudgedAt,
 ) -> Option<Judgement> {
+    let JudgedAt { now, confirm } = at;
     let clear = matches!(class, FailureClass::Dead | FailureClass::NeedsConsent);
     // What is clear is compared by its meaning: words may name a request or a time.
     let words = if clear { "clear".to_owned() } else { gist(signature) };
@@ -92,12 +102,19 @@ mod tests {
 
         /// Refused now, and before by so long.
         fn dies(&self, class: FailureClass, words: &str, ago: TimeDelta) -> bool {
-            let first =
-                judge(class, words, Before::default(), &self.health, (self.now - ago, CONFIRM));
+            let first = judge(
+                class,
+                words,
+                Before::default(),
+                &self.health,
+                JudgedAt { now: self.now - ago, confirm: CONFIRM },
+            );
             let first = first.unwrap();
             assert!(!first.dies, "one refusal alone");
             let before = Before { since: Some(first.since), words: Some(&first.words) };
-            judge(class, words, before, &self.health, (self.now, CONFIRM)).unwrap().dies
+            judge(class, words, before, &self.health, JudgedAt { now: self.now, confirm: CONFIRM })
+                .unwrap()
+                .dies
         }
     }
 
@@ -110,8 +127,13 @@ mod tests {
         }
         let before = Before { since: Some(case.now - CONFIRM), words: Some("clear") };
         let other_words = "invalid_grant//trace 4711";
-        let judged =
-            judge(FailureClass::Dead, other_words, before, &case.health, (case.now, CONFIRM));
+        let judged = judge(
+            FailureClass::Dead,
+            other_words,
+            before,
+            &case.health,
+            JudgedAt { now: case.now, confirm: CONFIRM },
+        );
         assert!(judged.unwrap().dies, "the same meaning in other words");
     }
 
@@ -145,7 +167,7 @@ mod tests {
             "E42//no such seat",
             before,
             &case.health,
-            (case.now, CONFIRM),
+            JudgedAt { now: case.now, confirm: CONFIRM },
         );
         assert!(!judged.unwrap().dies, "other words than before");
     }
@@ -154,7 +176,13 @@ mod tests {
     fn what_is_no_refusal_is_not_judged() {
         let case = Case::new();
         for class in [FailureClass::Transient, FailureClass::Checkpoint] {
-            let judged = judge(class, "", Before::default(), &case.health, (case.now, CONFIRM));
+            let judged = judge(
+                class,
+                "",
+                Before::default(),
+                &case.health,
+                JudgedAt { now: case.now, confirm: CONFIRM },
+            );
             assert_eq!(judged, None);
         }
     }

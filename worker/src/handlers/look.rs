@@ -1,6 +1,7 @@
 //! An account that lives by its consent is looked at once a day: the platform says whether it still knows us there,
 //! and how the account is called now. Only a clear no ends it, by the rules of a refresh.
 
+use latchkey_shared::ids::GrantKey;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,7 +18,7 @@ use latchkey_shared::work::Work;
 
 use super::changes::tell_changes;
 use super::check_due::{RETRY, may_ask, refused_before};
-use super::judge::{Before, Judgement, judge};
+use super::judge::{Before, JudgedAt, Judgement, judge};
 use super::{open_grant, refresh_due};
 use crate::brake::Failed;
 use crate::context::Context;
@@ -51,7 +52,7 @@ pub async fn run(context: &Context, account: Account) -> Result<Outcome, Failure
     let Some((grant, tokens)) = open(context, &account).await? else {
         return Ok(Outcome::Stale("there is nothing to look with"));
     };
-    let now = db::read_now(&mut *context.store.conn().await?, context.clock()).await?;
+    let now = db::read_now(&mut *context.store.conn().await?).await?;
     if grant.is_unanswered() || grant.access_expires_at.is_some_and(|end| end <= now) {
         return another_moment(context, &account, now).await;
     }
@@ -75,7 +76,8 @@ pub async fn run(context: &Context, account: Account) -> Result<Outcome, Failure
 /// The tokens that an account lives by, if they are in use.
 async fn open(context: &Context, account: &Account) -> Result<Option<(Grant, TokenSet)>, Failure> {
     let Some(grant) = &account.grant_id else { return Ok(None) };
-    let opened = open_grant(context, (&account.workspace_id, grant)).await?;
+    let opened =
+        open_grant(context, GrantKey { workspace_id: &account.workspace_id, id: grant }).await?;
     Ok(opened.filter(|(grant, _)| grant.status == GrantStatus::Active))
 }
 
@@ -105,11 +107,17 @@ impl Look {
         if let (Accounts::Listed(listing), Some(url)) =
             (&platform.quirks.accounts, &endpoints.accounts_url)
         {
-            let all = list(&context.http, platform, (url, listing), &self.tokens).await?;
+            let all = list(&context.http, platform, url, listing, &self.tokens).await?;
             return Ok(all.into_iter().find(|one| one.id == *id));
         }
-        let with = (&self.tokens, self.grant.scopes.as_slice());
-        let mut seen = identify(&context.http, (platform, endpoints.as_ref()), with).await?;
+        let mut seen = identify(
+            &context.http,
+            platform,
+            endpoints.as_ref(),
+            &self.tokens,
+            self.grant.scopes.as_slice(),
+        )
+        .await?;
         if let Some(directory) = context.directory.as_ref().filter(|_| platform.quirks.own_host) {
             seen.username = app_password::handle(directory, &seen.id).await?;
         }
@@ -129,11 +137,8 @@ impl Look {
         let Some(account) = account.filter(|now| now.grant_id == self.account.grant_id) else {
             return Ok(Outcome::Stale("connected anew meanwhile"));
         };
-        let next = NextCheck {
-            at: self.next(&mut work, context, platform).await?,
-            failures: 0,
-            refused: None,
-        };
+        let next =
+            NextCheck { at: self.next(&mut work, platform).await?, failures: 0, refused: None };
         if !account_checks::reschedule(&mut work, &account, &next).await? {
             return Ok(Outcome::Stale("not connected any more"));
         }
@@ -155,10 +160,9 @@ impl Look {
     async fn next(
         &self,
         work: &mut Work,
-        context: &Context,
         platform: &Platform,
     ) -> Result<Option<DateTime<Utc>>, DbError> {
-        let now = db::read_now(work, context.clock()).await?;
+        let now = db::read_now(work).await?;
         let next = schedule::check_at(&self.account.id, now, LOOKED_AT_EVERY);
         Ok(platform.daily_look.then_some(next))
     }
@@ -187,7 +191,7 @@ impl Look {
             tracing::debug!(account.id = %self.account.id, error = refusal.code, "a look was refused");
             return self.put_off(context, platform, wait).await;
         }
-        self.judge(context, (&refusal, class)).await
+        self.judge(context, &refusal, class).await
     }
 
     /// It is looked at again on the next day, or sooner if there was no answer at all.
@@ -198,9 +202,9 @@ impl Look {
         wait: Option<Duration>,
     ) -> Result<Outcome, Failure> {
         let mut work = context.store.begin().await?;
-        let next = self.next(&mut work, context, platform).await?;
+        let next = self.next(&mut work, platform).await?;
         let asked = wait.and_then(|wait| TimeDelta::from_std(wait).ok()).unwrap_or_default();
-        let earliest = db::read_now(&mut work, context.clock()).await? + asked;
+        let earliest = db::read_now(&mut work).await? + asked;
         let at = next.map(|next| next.max(earliest));
         let refused = refused_before(&self.account);
         let next = NextCheck { at, failures: self.account.check_failures, refused };
@@ -213,14 +217,15 @@ impl Look {
     async fn judge(
         &self,
         context: &Context,
-        (refusal, class): (&Refusal, FailureClass),
+        refusal: &Refusal,
+        class: FailureClass,
     ) -> Result<Outcome, Failure> {
         let mut work = context.store.begin().await?;
         let grant = grants::lock(&mut work, &self.grant.workspace_id, &self.grant.id).await?;
         let same = |now: &Grant| now.generation == self.grant.generation && !now.is_unanswered();
         let Some(grant) = grant.filter(same) else {
             work.commit().await?;
-            let now = db::read_now(&mut *context.store.conn().await?, context.clock()).await?;
+            let now = db::read_now(&mut *context.store.conn().await?).await?;
             return another_moment(context, &self.account, now).await;
         };
         let failed = Failed {
@@ -231,19 +236,26 @@ impl Look {
             in_doubt: false,
         };
         let key = self.health.key();
-        let of = (&key, &self.account.workspace_id);
-        let (health, changed) = health::note_failure(context, &mut work, of, &failed).await?;
-        let now = db::read_clock(&mut work, context.clock()).await?;
+        let (health, changed) =
+            health::note_failure(context, &mut work, &key, &self.account.workspace_id, &failed)
+                .await?;
+        let now = db::read_clock(&mut work).await?;
         let before = Before {
             since: self.account.check_refused_since,
             words: self.account.check_refused_as.as_deref(),
         };
         let signature = refusal.signature();
-        let judged = judge(class, &signature, before, &health, (now, context.refusal_confirm));
+        let judged = judge(
+            class,
+            &signature,
+            before,
+            &health,
+            JudgedAt { now, confirm: context.refusal_confirm },
+        );
         let dies = judged.as_ref().is_some_and(|judged| judged.dies);
         if dies {
-            let ending = ("refused_by_platform", &refusal.to_json());
-            refresh_due::expire(&mut work, context, &grant, ending).await?;
+            let said = refusal.to_json();
+            refresh_due::expire(&mut work, &grant, "refused_by_platform", &said).await?;
             health::note_death(&mut work, &key).await?;
         } else {
             self.ask_again(&mut work, judged.as_ref(), now).await?;

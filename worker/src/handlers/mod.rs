@@ -23,8 +23,7 @@ use futures_util::future::BoxFuture;
 use latchkey_shared::credentials::Credentials;
 use latchkey_shared::db::grants::{self, Grant};
 use latchkey_shared::failpoint;
-use latchkey_shared::ids::{GrantId, WorkspaceId};
-use latchkey_shared::keyring::Owner;
+use latchkey_shared::ids::GrantKey;
 use latchkey_shared::messages::{CallbackReceived, Command, CommandKind, GrantRef};
 use latchkey_shared::tokens::TokenSet;
 
@@ -98,14 +97,14 @@ pub async fn notice_reauth(context: &Context, grant: &GrantRef) -> Result<Outcom
 /// A grant with its tokens. `None`: it has none any more.
 async fn open_grant(
     context: &Context,
-    (workspace, id): (&WorkspaceId, &GrantId),
+    key: GrantKey<'_>,
 ) -> Result<Option<(Grant, TokenSet)>, Failure> {
     let mut conn = context.store.conn().await?;
-    let Some(grant) = grants::find(&mut conn, workspace, id).await? else { return Ok(None) };
+    let Some(grant) = grants::find(&mut conn, key.workspace_id, key.id).await? else {
+        return Ok(None);
+    };
     let Some(sealed) = &grant.sealed_tokens else { return Ok(None) };
-    let owner = Owner::workspace(workspace);
-    let key = context.store.vault().opening_key(&mut conn, owner, sealed).await?;
-    let tokens = TokenSet::open(&key, grant.tokens_place(), sealed)?;
+    let tokens = TokenSet::decrypt(&mut conn, grant.tokens_aad(), sealed).await?;
     Ok(Some((grant, tokens)))
 }
 

@@ -28,7 +28,8 @@ pub struct Origin<'a> {
 pub fn new_tokens(
     platform: &Platform,
     id: &GrantId,
-    (answer, sealed): (&Answer, Vec<u8>),
+    answer: &Answer,
+    sealed: Vec<u8>,
     origin: &Origin<'_>,
 ) -> NewTokens {
     let called_at = origin.called_at;
@@ -129,7 +130,7 @@ mod tests {
         };
         let origin = Origin { called_at: clock.now(), scopes: &[], refresh_end: None };
         let platform = platforms.get(id).unwrap();
-        new_tokens(platform, &GrantId::new(&clock), (&answer, Vec::new()), &origin)
+        new_tokens(platform, &GrantId::new(&clock), &answer, Vec::new(), &origin)
     }
 
     fn lives(tokens: &NewTokens) -> Option<TimeDelta> {

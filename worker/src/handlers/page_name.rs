@@ -14,13 +14,14 @@ use crate::outcome::Failure;
 /// Has the account's name and picture follow the platform's.
 pub(super) async fn follow(
     context: &Context,
-    at: (&Platform, &Endpoints),
-    (account, token): (&Account, &SecretString),
+    platform: &Platform,
+    endpoints: &Endpoints,
+    account: &Account,
+    token: &SecretString,
 ) {
     let tokens =
         TokenSet { access_token: token.clone(), refresh_token: None, subject: None, host: None };
-    let with = (&tokens, account.scopes.as_slice());
-    let told = match identify(&context.http, at, with).await {
+    let told = match identify(&context.http, platform, endpoints, &tokens, &account.scopes).await {
         Ok(seen) if seen.id == account.platform_user_id => write(context, account, &seen).await,
         Ok(_) => Ok(()),
         Err(error) => {

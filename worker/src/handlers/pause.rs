@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use latchkey_shared::clock::Clock;
 use latchkey_shared::db::app_health::{self, AppKey};
 use latchkey_shared::db::{DbError, app_pauses};
 use latchkey_shared::ids::WorkspaceId;
@@ -57,19 +56,20 @@ impl Pause {
 /// When the database fails.
 pub async fn pause_app(
     work: &mut Work,
-    clock: &Clock,
-    (app, workspace): (&AppKey, &WorkspaceId),
-    (wait, reason): (Duration, &str),
+    app: &AppKey,
+    workspace: &WorkspaceId,
+    wait: Duration,
+    reason: &str,
 ) -> Result<Option<Pause>, DbError> {
     let app = match app_health::sharer(work, app, workspace).await? {
-        Some(own) if !app_pauses::others_wait(work, clock, &app.platform, &own).await? => {
+        Some(own) if !app_pauses::others_wait(work, &app.platform, &own).await? => {
             AppKey::of_organisation(&app.platform, &own)
         }
         _ => app.clone(),
     };
-    let paused = app_pauses::of_app(work, clock, &app).await?;
+    let paused = app_pauses::of_app(work, &app).await?;
     let wait = TimeDelta::from_std(wait.min(MAX_APP_PAUSE)).unwrap_or(TimeDelta::minutes(15));
-    let until = app_pauses::pause(work, clock, &app, (wait, reason)).await?;
+    let until = app_pauses::pause(work, &app, wait, reason).await?;
     let begins = until.filter(|_| paused.is_none());
     Ok(begins.map(|until| Pause { app, until, reason: reason.to_owned() }))
 }

@@ -26,8 +26,8 @@ pub async fn notice(context: &Context, grant: &GrantRef) -> Result<Outcome, Fail
     if grants::lock(&mut work, workspace, id).await?.is_none() {
         return Ok(Outcome::Stale("no such grant"));
     }
-    let now = db::read_now(&mut work, context.clock()).await?;
-    let Some(at) = grants::take_notice(&mut work, (workspace, id), now).await? else {
+    let now = db::read_now(&mut work).await?;
+    let Some(at) = grants::take_notice(&mut work, grant.key(), now).await? else {
         return Ok(Outcome::Stale("told already"));
     };
     let accounts = accounts::lock_of_grant(&mut work, workspace, id).await?;

@@ -13,7 +13,6 @@ use latchkey_shared::db::app_health::AppKey;
 use latchkey_shared::db::grants::{self, Grant, GrantStatus};
 use latchkey_shared::db::{self, DbError, accounts, connects};
 use latchkey_shared::events::{AccountRevoked, EventData, NewEvent};
-use latchkey_shared::keyring::Owner;
 use latchkey_shared::messages::RevocationDue;
 use latchkey_shared::platforms::{DiscoveryError, Endpoints, Platform, Reach};
 use latchkey_shared::tokens::TokenSet;
@@ -91,7 +90,7 @@ pub async fn handle(context: &Context, message: &RevocationDue) -> Result<Outcom
         }
     };
     let mut work = context.store.begin().await?;
-    finish(&mut work, context, &call.grant, (status, Some(platform_answer))).await?;
+    finish(&mut work, context, &call.grant, status, Some(platform_answer)).await?;
     work.commit().await?;
     Ok(Outcome::Done)
 }
@@ -105,13 +104,13 @@ async fn app_of(context: &Context, message: &RevocationDue) -> Result<Option<App
 /// Calls once, and once more where only the client's newest secret was refused.
 async fn tell(context: &Context, platform: &Platform, call: &Call) -> Result<Revoked, CallError> {
     let Call { endpoint, client, tokens, .. } = call;
-    let answer = revoke(&context.http, platform, (endpoint, client), tokens).await?;
+    let answer = revoke(&context.http, platform, endpoint, client, tokens).await?;
     let refused =
         matches!(&answer, Revoked::Refused(refusal) if refusal.is_of_the_client(platform));
     match client.older().filter(|_| refused) {
         Some(older) => {
             note_refused_secret(&older);
-            revoke(&context.http, platform, (endpoint, &older), tokens).await
+            revoke(&context.http, platform, endpoint, &older, tokens).await
         }
         None => Ok(answer),
     }
@@ -140,7 +139,6 @@ async fn prepare(
     message: &RevocationDue,
     endpoints: Discovered,
 ) -> Result<Step, Failure> {
-    let clock = context.clock();
     let (workspace, id) = (&message.workspace_id, &message.grant_id);
     let mut work = context.store.begin().await?;
     let Some(seen) = grants::find(&mut work, workspace, id).await? else {
@@ -155,20 +153,20 @@ async fn prepare(
     if grant.status != GrantStatus::Releasing {
         return Ok(Step::Over(Outcome::Stale("not being released")));
     }
-    let now = db::read_now(&mut work, clock).await?;
+    let now = db::read_now(&mut work).await?;
     if grant.lease_until.is_some_and(|until| until > now) {
         return Ok(Step::Over(Outcome::Snooze(LOOK_AGAIN)));
     }
     let platform = context.platform(&grant.platform)?;
     let given_up = grant.released_at.is_some_and(|at| at + GIVE_UP_AFTER <= now);
-    let way = way(&mut work, platform, (&grant, endpoints)).await?;
+    let way = way(&mut work, platform, &grant, endpoints).await?;
     let status = match way {
         Way::Through(_) if might_end_another(&mut work, platform, &grant, now).await? => {
             return Ok(Step::Over(Outcome::Snooze(LOOK_AGAIN)));
         }
         Way::Through(endpoint) if !given_up => {
-            let call = open(&mut work, context, platform, (grant, endpoint)).await?;
-            grants::note_revocation_sent(&mut work, clock, &call.grant).await?;
+            let call = open(&mut work, platform, grant, endpoint).await?;
+            grants::note_revocation_sent(&mut work, &call.grant).await?;
             work.commit().await?;
             return Ok(Step::Call(Box::new(call)));
         }
@@ -176,7 +174,7 @@ async fn prepare(
         Way::Through(_) | Way::Undiscovered(_) => "given_up",
         Way::None(status) => status,
     };
-    finish(&mut work, context, &grant, (status, None)).await?;
+    finish(&mut work, context, &grant, status, None).await?;
     work.commit().await?;
     Ok(Step::Over(Outcome::Done))
 }
@@ -193,7 +191,8 @@ enum Way {
 async fn way(
     work: &mut Work,
     platform: &Platform,
-    (grant, endpoints): (&Grant, Discovered),
+    grant: &Grant,
+    endpoints: Discovered,
 ) -> Result<Way, DbError> {
     let way = match endpoints {
         Ok(endpoints) => match &endpoints.revoke_url {
@@ -228,16 +227,14 @@ async fn might_end_another(
 
 async fn open(
     work: &mut Work,
-    context: &Context,
     platform: &Platform,
-    (grant, endpoint): (Grant, Url),
+    grant: Grant,
+    endpoint: Url,
 ) -> Result<Call, Failure> {
-    let vault = context.store.vault();
-    let sealed = grant.sealed_tokens.clone().unwrap_or_default();
-    let key = vault.opening_key(work, Owner::workspace(&grant.workspace_id), &sealed).await?;
-    let tokens = TokenSet::open(&key, grant.tokens_place(), &sealed)?;
-    let app = (&grant.workspace_id, grant.app_id.as_ref());
-    let client = credentials::resolve(work, vault, platform, app).await?;
+    let sealed = grant.sealed_tokens.as_deref().unwrap_or_default();
+    let tokens = TokenSet::decrypt(work, grant.tokens_aad(), sealed).await?;
+    let client =
+        credentials::resolve(work, platform, &grant.workspace_id, grant.app_id.as_ref()).await?;
     Ok(Call { grant, tokens, client, endpoint })
 }
 
@@ -246,7 +243,8 @@ async fn finish(
     work: &mut Work,
     context: &Context,
     grant: &Grant,
-    (status, platform_answer): (&str, Option<Value>),
+    status: &str,
+    platform_answer: Option<Value>,
 ) -> Result<(), DbError> {
     let (workspace, id) = (&grant.workspace_id, &grant.id);
     let ended = match status {

@@ -17,8 +17,8 @@ use latchkey_shared::platforms::{BUILT_IN, Endpoints, Platform, Platforms};
 use latchkey_shared::tokens::TokenSet;
 
 use super::doubles::Double;
-use super::inspect::{Inspected, inspect};
-use super::refresh::{presented, refresh};
+use super::inspect::{Inspected, Inspector, inspect};
+use super::refresh::{Presented, presented, refresh};
 use super::refusal::{Doubt, FailureClass, TokenError};
 use super::{AskError, CallError, CallTimeouts, PlatformHttp};
 
@@ -112,8 +112,8 @@ async fn told(
     };
     if let Some(inspection) = inspection(platform) {
         let url = endpoints.inspect_url.as_ref().unwrap();
-        let asked = (&client, &tokens.access_token);
-        return match inspect(http, platform, (url, inspection), asked).await {
+        let to = Inspector { url, inspection };
+        return match inspect(http, platform, &to, &client, &tokens.access_token).await {
             Ok(Inspected::Invalid(refusal)) | Err(AskError::Said(refusal)) => {
                 TokenError::Refused(refusal)
             }
@@ -125,7 +125,9 @@ async fn told(
         };
     }
     let token = presented(platform, &tokens).unwrap();
-    refresh(http, (platform, endpoints), &client, (&tokens, token)).await.unwrap_err()
+    refresh(http, platform, endpoints, &client, Presented { tokens: &tokens, token })
+        .await
+        .unwrap_err()
 }
 
 fn inspection(platform: &Platform) -> Option<&'static Inspection> {

@@ -199,7 +199,7 @@ fn plain(text: &str) -> Option<Refusal> {
 }
 
 fn is_known(said: &Refusal) -> bool {
-    known_words::meaning((&said.code, None), said.words()).is_some()
+    known_words::meaning(&said.code, None, said.words()).is_some()
 }
 
 /// A code, unless it says that all is well.

@@ -26,7 +26,8 @@ pub struct CodeExchange<'a> {
 /// [`TokenError`].
 pub async fn exchange(
     http: &PlatformHttp,
-    (platform, endpoints): (&Platform, &Endpoints),
+    platform: &Platform,
+    endpoints: &Endpoints,
     credentials: &Credentials,
     presented: CodeExchange<'_>,
 ) -> Result<Answer, TokenError> {

@@ -191,20 +191,22 @@ impl PlatformHttp {
         limit: Duration,
     ) -> Result<http::Response<Vec<u8>>, CallError> {
         let secrets = Secrets::of_request(&request);
-        let request = (reqwest::Request::try_from(request).map_err(unsent)?, secrets);
+        let request = reqwest::Request::try_from(request).map_err(unsent)?;
         if platform.quirks.own_host {
             let refused = |error: NotSent| CallError::Unresolved(error.to_string());
-            let _turn = self.guarded.turn(request.0.url()).await.map_err(refused)?;
-            return execute(self.guarded.client(), platform, request, limit.min(PATIENCE)).await;
+            let _turn = self.guarded.turn(request.url()).await.map_err(refused)?;
+            let limit = limit.min(PATIENCE);
+            return execute(self.guarded.client(), platform, request, secrets, limit).await;
         }
-        execute(&self.client, platform, request, limit).await
+        execute(&self.client, platform, request, secrets, limit).await
     }
 }
 
 async fn execute(
     client: &reqwest::Client,
     platform: &Platform,
-    (request, secrets): (reqwest::Request, Secrets),
+    request: reqwest::Request,
+    secrets: Secrets,
     limit: Duration,
 ) -> Result<http::Response<Vec<u8>>, CallError> {
     let late = || CallError::Unreadable(format!("nothing within {} s", limit.as_secs()));

@@ -46,8 +46,10 @@ impl Identity {
 /// [`AskError`].
 pub async fn identify(
     http: &PlatformHttp,
-    (platform, endpoints): (&Platform, &Endpoints),
-    (tokens, scopes): (&TokenSet, &[String]),
+    platform: &Platform,
+    endpoints: &Endpoints,
+    tokens: &TokenSet,
+    scopes: &[String],
 ) -> Result<Identity, AskError> {
     let asked = &platform.quirks.identity;
     let url = with_fields_of(&endpoints.userinfo_url, asked.scoped_fields, scopes);

@@ -37,20 +37,30 @@ pub fn app_token(credentials: &Credentials) -> SecretString {
     format!("{client_id}|{}", client_secret.expose_secret()).into()
 }
 
-/// Asks.
+/// Where a platform is asked about a token, and how.
+#[derive(Debug)]
+pub struct Inspector<'a> {
+    /// The endpoint.
+    pub url: &'a Url,
+    /// What the platform's endpoint takes and what its answers mean.
+    pub inspection: &'a Inspection,
+}
+
+/// Asks the platform about a token.
 ///
 /// # Errors
 /// [`AskError`].
 pub async fn inspect(
     http: &PlatformHttp,
     platform: &Platform,
-    (url, inspection): (&Url, &Inspection),
-    (credentials, token): (&Credentials, &SecretString),
+    to: &Inspector<'_>,
+    credentials: &Credentials,
+    token: &SecretString,
 ) -> Result<Inspected, AskError> {
     let question = Question {
-        url,
+        url: to.url,
         ask: &BY_QUERY,
-        query: vec![(inspection.token, token.expose_secret().to_owned())],
+        query: vec![(to.inspection.token, token.expose_secret().to_owned())],
         deadline: http.timeouts().other,
     };
     let asker = TokenSet {

@@ -86,7 +86,7 @@ const MISLEADING: &[(&str, &str)] = &[
 ];
 
 /// What an error means, if that is known of every provider.
-pub fn meaning((code, subcode): (&str, Option<&str>), words: &str) -> Option<Meaning> {
+pub fn meaning(code: &str, subcode: Option<&str>, words: &str) -> Option<Meaning> {
     let squashed = [squash(code), squash(code.rsplit(['.', ':', '/', '#']).next().unwrap_or(code))];
     let is = |list| squashed.iter().any(|code| lists(list, code));
     if is(OF_THE_CLIENT) {
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     fn of(code: &str, words: &str) -> Option<Meaning> {
-        meaning((code, None), words)
+        meaning(code, None, words)
     }
 
     #[test]
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_suberror_may_want_consent() {
-        let wanted = meaning(("invalid_grant", Some("consent_required")), "");
+        let wanted = meaning("invalid_grant", Some("consent_required"), "");
         assert_eq!(wanted, Some(Meaning::NeedsConsent));
     }
 }

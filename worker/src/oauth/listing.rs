@@ -25,7 +25,8 @@ const MAX_PAGES: usize = 20;
 pub async fn list(
     http: &PlatformHttp,
     platform: &Platform,
-    (url, listing): (&Url, &Listing),
+    url: &Url,
+    listing: &Listing,
     tokens: &TokenSet,
 ) -> Result<Vec<Candidate>, AskError> {
     let until = Instant::now() + DEADLINE;
@@ -51,7 +52,7 @@ pub async fn list(
             add(&mut candidates, candidate);
         }
         read += items.len();
-        next = after(listing.paging, &body, (read, items.len()));
+        next = after(listing.paging, &body, read, items.len());
     }
     if next.is_some() {
         tracing::warn!(
@@ -98,7 +99,8 @@ fn is_met(demand: &Demand, item: &Value) -> bool {
 fn after(
     paging: Paging,
     body: &Value,
-    (so_far, on_this_page): (usize, usize),
+    so_far: usize,
+    on_this_page: usize,
 ) -> Option<Vec<(&'static str, String)>> {
     match paging {
         Paging::Cursor { parameter, cursor, more } => {
@@ -144,11 +146,11 @@ mod tests {
     fn a_list_goes_on_as_its_platform_says() {
         let pages = listing("FACEBOOK_PAGE").paging;
         let more = json!({ "paging": { "cursors": { "after": "c" }, "next": "https://…" } });
-        assert_eq!(after(pages, &more, (50, 50)), Some(vec![("after", "c".to_owned())]));
+        assert_eq!(after(pages, &more, 50, 50), Some(vec![("after", "c".to_owned())]));
         let last = json!({ "paging": { "cursors": { "after": "c" } } });
-        assert_eq!(after(pages, &last, (50, 50)), None, "a cursor alone is no promise");
+        assert_eq!(after(pages, &last, 50, 50), None, "a cursor alone is no promise");
         let organisations = listing("LINKEDIN_COMPANY").paging;
-        assert_eq!(after(organisations, &json!({}), (50, 50)), Some(vec![("start", "50".into())]));
-        assert_eq!(after(organisations, &json!({}), (70, 20)), None);
+        assert_eq!(after(organisations, &json!({}), 50, 50), Some(vec![("start", "50".into())]));
+        assert_eq!(after(organisations, &json!({}), 70, 20), None);
     }
 }

@@ -22,6 +22,15 @@ pub fn presented<'a>(platform: &Platform, tokens: &'a TokenSet) -> Option<&'a Se
     }
 }
 
+/// The token that a refresh presents, and the set that it is of.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented<'a> {
+    /// The set.
+    pub tokens: &'a TokenSet,
+    /// One of it.
+    pub token: &'a SecretString,
+}
+
 /// Refreshes. Waits as long as the platform's model allows: where tokens rotate, giving up early is
 /// what loses them. What the answer leaves out stays as it was.
 ///
@@ -29,17 +38,19 @@ pub fn presented<'a>(platform: &Platform, tokens: &'a TokenSet) -> Option<&'a Se
 /// [`TokenError`].
 pub async fn refresh(
     http: &PlatformHttp,
-    (platform, endpoints): (&Platform, &Endpoints),
+    platform: &Platform,
+    endpoints: &Endpoints,
     credentials: &Credentials,
-    (tokens, token): (&TokenSet, &SecretString),
+    presented: Presented<'_>,
 ) -> Result<Answer, TokenError> {
+    let Presented { tokens, token } = presented;
     let deadline = http.timeouts().refresh(platform.refresh);
     let mut answer = match platform.flow {
         Flow::AppPassword => app_password::refresh(http, platform, tokens, deadline).await?,
         Flow::AuthorizationCode => {
             let url = endpoints.refresh_url.as_ref().unwrap_or(&endpoints.token_url);
             let to = Place { url, wire: &platform.quirks.refresh, deadline };
-            present(http, platform, (&to, credentials), token).await?
+            present(http, platform, &to, credentials, token).await?
         }
     };
     // RFC 6749 §6: without a new refresh token the old one stays in force.
@@ -52,6 +63,15 @@ pub async fn refresh(
     Ok(answer)
 }
 
+/// Where a platform gives long-lived tokens, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct LongLived<'a> {
+    /// The endpoint.
+    pub url: &'a Url,
+    /// What it takes and answers.
+    pub wire: &'a Wire,
+}
+
 /// Trades the short-lived token of an exchange in for a long-lived one. Harmless when done twice: the
 /// short-lived one stays good.
 ///
@@ -60,12 +80,12 @@ pub async fn refresh(
 pub async fn trade_in(
     http: &PlatformHttp,
     platform: &Platform,
-    (url, wire): (&Url, &Wire),
+    to: LongLived<'_>,
     credentials: &Credentials,
     tokens: &TokenSet,
 ) -> Result<Answer, TokenError> {
-    let to = Place { url, wire, deadline: http.timeouts().other };
-    let mut answer = present(http, platform, (&to, credentials), &tokens.access_token).await?;
+    let to = Place { url: to.url, wire: to.wire, deadline: http.timeouts().other };
+    let mut answer = present(http, platform, &to, credentials, &tokens.access_token).await?;
     answer.tokens.subject = answer.tokens.subject.or_else(|| tokens.subject.clone());
     Ok(answer)
 }
@@ -79,7 +99,8 @@ struct Place<'a> {
 async fn present(
     http: &PlatformHttp,
     platform: &Platform,
-    (to, credentials): (&Place<'_>, &Credentials),
+    to: &Place<'_>,
+    credentials: &Credentials,
     token: &SecretString,
 ) -> Result<Answer, TokenError> {
     let client = client(platform, to.url, credentials);

@@ -184,12 +184,14 @@ impl Refusal {
         self.rule(platform)
             .map(|rule| rule.means)
             .or_else(|| self.is_named_dead(platform).then_some(Meaning::Dead))
-            .or_else(|| known_words::meaning(self.codes(), self.words()))
+            .or_else(|| known_words::meaning(&self.code, self.subcode.as_deref(), self.words()))
     }
 
     fn rule(&self, platform: &Platform) -> Option<&'static ErrorRule> {
         let words = self.words().to_lowercase();
-        platform.quirks.errors.iter().find(|rule| rule.fits(self.status, self.codes(), &words))
+        let (code, subcode) = self.codes();
+        let fits = |rule: &&ErrorRule| rule.fits(self.status, code, subcode, &words);
+        platform.quirks.errors.iter().find(fits)
     }
 
     /// Whether the operator says that it means death.

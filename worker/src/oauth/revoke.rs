@@ -38,14 +38,15 @@ pub enum Revoked {
 pub async fn revoke(
     http: &PlatformHttp,
     platform: &Platform,
-    (endpoint, credentials): (&Url, &Credentials),
+    endpoint: &Url,
+    credentials: &Credentials,
     tokens: &TokenSet,
 ) -> Result<Revoked, CallError> {
     let deadline = http.timeouts().other;
     if platform.flow == Flow::AppPassword {
         return app_password::end(http, tokens, deadline).await;
     }
-    let request = request(platform, (endpoint, credentials), tokens)
+    let request = request(platform, endpoint, credentials, tokens)
         .map_err(|error| CallError::Unreadable(error.to_string()))?;
     let secrets = Secrets::of_request(&request);
     let response = http.send(platform, request, deadline).await?;
@@ -61,7 +62,8 @@ pub async fn revoke(
 
 fn request(
     platform: &Platform,
-    (endpoint, credentials): (&Url, &Credentials),
+    endpoint: &Url,
+    credentials: &Credentials,
     tokens: &TokenSet,
 ) -> http::Result<http::Request<Vec<u8>>> {
     let call = &platform.quirks.revocation;

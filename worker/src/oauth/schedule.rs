@@ -90,7 +90,8 @@ pub fn retry(grant: &Grant, now: DateTime<Utc>, asked: Option<Duration>) -> Retr
 pub fn second_try(
     model: RefreshModel,
     grant: &Grant,
-    (now, doubt): (DateTime<Utc>, Doubt),
+    now: DateTime<Utc>,
+    doubt: Doubt,
     lead: TimeDelta,
 ) -> Retry {
     if matches!(model, RefreshModel::Rotating { grace: Some(_) }) {
@@ -275,7 +276,7 @@ mod tests {
         let lead = TimeDelta::seconds(30);
         let at = |left, doubt| {
             let (grant, now) = grant(TimeDelta::seconds(left), 0);
-            let second = second_try(STRICT, &grant, (now, doubt), lead);
+            let second = second_try(STRICT, &grant, now, doubt, lead);
             ((second.at - now).num_seconds(), second.wake_at.is_some())
         };
         assert_eq!(at(3600, Doubt::Answered), (1800, true));
@@ -289,7 +290,7 @@ mod tests {
     fn a_grace_window_gets_the_second_try_at_once() {
         let grace = RefreshModel::Rotating { grace: Some(Duration::from_secs(60)) };
         let (grant, now) = grant(TimeDelta::hours(1), 0);
-        let second = second_try(grace, &grant, (now, Doubt::Silent), TimeDelta::seconds(30));
+        let second = second_try(grace, &grant, now, Doubt::Silent, TimeDelta::seconds(30));
         assert_eq!(second.at, now);
     }
 }

@@ -3,9 +3,11 @@
 
 use latchkey_shared::messages::requests::{ConnectReady, ConnectRequested};
 use latchkey_shared::operations::Unable;
-use latchkey_shared::operations::start_connect::{self, Door, StartConnect, StartedConnect};
+use latchkey_shared::operations::start_connect::{
+    self, AskedThrough, Door, StartConnect, StartedConnect,
+};
 
-use super::ending::Ending;
+use super::ending::{Done, Ending};
 use super::{Asked, Parts};
 
 pub(super) async fn handle(
@@ -14,14 +16,16 @@ pub(super) async fn handle(
     request: ConnectRequested,
 ) -> Result<Option<Ending>, Unable> {
     let workspace = asked.caller.workspace(parts, &request.workspace_id).await?;
-    let request = (wanted(request), Door::NATIVE);
+    let wanted = AskedThrough { request: wanted(request), door: Door::NATIVE };
     // May ask the platform where its endpoints are: before the transaction.
-    let prepared = start_connect::prepare(parts.means(), &workspace, request).await?;
+    let prepared = start_connect::prepare(parts.means(), &workspace, wanted).await?;
 
     let mut work = parts.context.store.begin().await?;
     let ready = ready(prepared.write(&mut work).await?);
     let subject = ready.connect_id.to_string();
-    parts.conclude(work, asked, (&workspace.id, &subject, &ready)).await
+    parts
+        .conclude(work, asked, Done { workspace: &workspace.id, subject: &subject, reply: &ready })
+        .await
 }
 
 /// The same as the operation takes it. A password never travels over a queue.

@@ -6,7 +6,7 @@ use latchkey_shared::messages::requests::{AccountAccepted, DisconnectRequested};
 use latchkey_shared::operations::disconnect_account::{self, TRIES};
 use latchkey_shared::operations::{Unable, find_account};
 
-use super::ending::Ending;
+use super::ending::{Done, Ending};
 use super::{Asked, Parts};
 
 pub(super) async fn handle(
@@ -15,7 +15,7 @@ pub(super) async fn handle(
     request: DisconnectRequested,
 ) -> Result<Option<Ending>, Unable> {
     let workspace = asked.caller.workspace(parts, &request.workspace_id).await?;
-    let by = (DisconnectedBy::Producer, asked.caller.key_id());
+    let key = asked.caller.key_id();
     for _ in 0..TRIES {
         let (seen, _) = {
             let mut conn = parts.context.store.conn().await?;
@@ -25,8 +25,9 @@ pub(super) async fn handle(
             AccountAccepted { account_id: seen.id.clone(), status: AccountStatus::Disconnected };
 
         let mut work = parts.context.store.begin().await?;
-        if disconnect_account::write(&mut work, &seen, by).await? {
-            let what = (&workspace.id, seen.id.as_str(), &accepted);
+        if disconnect_account::write(&mut work, &seen, DisconnectedBy::Producer, key).await? {
+            let what =
+                Done { workspace: &workspace.id, subject: seen.id.as_str(), reply: &accepted };
             return parts.conclude(work, asked, what).await;
         }
     }

@@ -13,7 +13,6 @@ use latchkey_shared::db::requests::{self, Kept, Known};
 use latchkey_shared::events::{EventData, NewEvent, RequestRejectedData};
 use latchkey_shared::failpoint;
 use latchkey_shared::ids::WorkspaceId;
-use latchkey_shared::keyring::Owner;
 use latchkey_shared::messages::requests::RequestRejected;
 use latchkey_shared::operations::Unable;
 use latchkey_shared::redact;
@@ -67,6 +66,16 @@ impl Ending {
     }
 }
 
+/// What was done for a request.
+pub(super) struct Done<'a, T> {
+    /// In which workspace.
+    pub(super) workspace: &'a WorkspaceId,
+    /// The id of the connect or account.
+    pub(super) subject: &'a str,
+    /// The reply's body.
+    pub(super) reply: &'a T,
+}
+
 impl Parts {
     /// The end of every request that is done: its row with the sealed reply, the message that sends it, and
     /// the commit. `None`: the same request was done by somebody else meanwhile, and nothing of this one stays.
@@ -74,15 +83,14 @@ impl Parts {
         &self,
         mut work: Work,
         asked: &Asked,
-        (workspace, subject, reply): (&WorkspaceId, &str, &impl Serialize),
+        done: Done<'_, impl Serialize>,
     ) -> Result<Option<Ending>, Unable> {
+        let Done { workspace, subject, reply } = done;
         let broken = |error: serde_json::Error| Unable::Broken(error.to_string());
         let plain = Zeroizing::new(serde_json::to_vec(reply).map_err(broken)?);
-        let vault = self.context.store.vault();
-        let key = vault.sealing_key(&mut work, Owner::workspace(workspace)).await?;
-        let sealed = key.seal(asked.name.reply_place(workspace), &plain)?;
+        let sealed = work.encrypt(asked.name.reply_aad(workspace), &plain).await?;
         let known = self.known(asked, Kept::Done(workspace.clone(), sealed));
-        if self.keep(work, asked, (Some(subject), &known)).await? {
+        if self.keep(work, asked, Some(subject), &known).await? {
             return Ok(Some(Ending::Done(subject.to_owned())));
         }
         Ok(None)
@@ -97,7 +105,7 @@ impl Parts {
         let body = json!(RequestRejected::from(refused));
         let known = self.known(asked, Kept::Refused(body));
         let work = self.context.store.begin().await?;
-        if self.keep(work, asked, (None, &known)).await? {
+        if self.keep(work, asked, None, &known).await? {
             return Ok(Ending::Rejected(refused.code));
         }
         self.repeated(asked).await
@@ -162,7 +170,7 @@ impl Parts {
         };
         let told = self.rejection(delivery, refused).await?;
         let mut work = self.context.store.begin().await?;
-        let new = dead_letters::insert(&mut work, self.context.clock(), &letter).await?;
+        let new = dead_letters::insert(&mut work, &letter).await?;
         if let Some(told) = told.filter(|_| new) {
             work.emit(told).await?;
         }
@@ -211,10 +219,10 @@ impl Parts {
         &self,
         mut work: Work,
         asked: &Asked,
-        (subject, known): (Option<&str>, &Known),
+        subject: Option<&str>,
+        known: &Known,
     ) -> Result<bool, DbError> {
-        let clock = self.context.clock();
-        if !requests::insert(&mut work, clock, (&asked.name, subject), known).await? {
+        if !requests::insert(&mut work, &asked.name, subject, known).await? {
             return Ok(false);
         }
         if let Some(to) = &asked.envelope.reply_to {

@@ -34,7 +34,7 @@ impl Envelope {
     /// # Errors
     /// `REPLY_TO_FORBIDDEN`, which is answered nowhere.
     pub(super) fn read(delivery: &Received, terms: &Terms) -> Result<Self, Refused> {
-        reply_to::check(delivery, (&terms.topology, terms.trust))?;
+        reply_to::check(delivery, &terms.topology, terms.trust)?;
         let known = delivery.correlation_id.as_ref().or(delivery.message_id.as_ref());
         Ok(Self {
             user: delivery.user_id.clone().filter(|user| !user.is_empty()),

@@ -26,7 +26,7 @@ use latchkey_shared::code::Code;
 use latchkey_shared::config::CommonSettings;
 use latchkey_shared::db::DbError;
 use latchkey_shared::db::requests::{self, Name};
-use latchkey_shared::keyring::{Owner, SealError};
+use latchkey_shared::keyring::{KeyOwner, SealError};
 use latchkey_shared::messages::requests::{Request, RequestKind};
 use latchkey_shared::operations::{Means, Unable};
 use latchkey_shared::refused::Refused;
@@ -297,8 +297,7 @@ impl Parts {
     /// others guess it.
     async fn fingerprint(&self, kind: RequestKind, body: &[u8]) -> Result<Vec<u8>, Unable> {
         let mut conn = self.context.store.conn().await?;
-        let vault = self.context.store.vault();
-        let key = vault.sealing_key(&mut conn, Owner::Installation).await?;
+        let key = conn.encryption_key(KeyOwner::Installation).await?;
         Ok(key.hash(&["request", kind.as_str(), &hex::encode(Sha256::digest(body))]))
     }
 

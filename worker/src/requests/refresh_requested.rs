@@ -3,7 +3,7 @@
 use latchkey_shared::messages::requests::{AccountAccepted, RefreshRequested};
 use latchkey_shared::operations::{Unable, refresh_account};
 
-use super::ending::Ending;
+use super::ending::{Done, Ending};
 use super::{Asked, Parts};
 
 pub(super) async fn handle(
@@ -18,5 +18,11 @@ pub(super) async fn handle(
     let (account, _) = refresh_account::write(&mut work, due).await?;
     let accepted = AccountAccepted { account_id: account.id, status: account.status };
     let subject = accepted.account_id.to_string();
-    parts.conclude(work, asked, (&workspace.id, &subject, &accepted)).await
+    parts
+        .conclude(
+            work,
+            asked,
+            Done { workspace: &workspace.id, subject: &subject, reply: &accepted },
+        )
+        .await
 }

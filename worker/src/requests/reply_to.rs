@@ -18,13 +18,10 @@ const SERVER_NAMED: &str = "amq.gen-";
 
 /// # Errors
 /// `REPLY_TO_FORBIDDEN`.
-pub(super) fn check(
-    delivery: &Received,
-    (topology, trust): (&Topology, bool),
-) -> Result<(), Refused> {
+pub(super) fn check(delivery: &Received, topology: &Topology, trust: bool) -> Result<(), Refused> {
     let Some(queue) = &delivery.reply_to else { return Ok(()) };
     let user = delivery.user_id.as_deref().filter(|user| !user.is_empty());
-    if may_be_answered(queue, &topology.replies(), (user, trust)) {
+    if may_be_answered(queue, &topology.replies(), user, trust) {
         return Ok(());
     }
     let replies = topology.replies();
@@ -36,7 +33,7 @@ pub(super) fn check(
 }
 
 /// A producer without a `user_id` has reply queues only under `LATCHKEY_TRUST_PRODUCERS`.
-fn may_be_answered(queue: &str, replies: &str, (user, trust): (Option<&str>, bool)) -> bool {
+fn may_be_answered(queue: &str, replies: &str, user: Option<&str>, trust: bool) -> bool {
     let rest = |prefix: &str| queue.strip_prefix(prefix).filter(|rest| !rest.is_empty());
     let own = |rest: &str| match user {
         Some(user) => {
@@ -97,9 +94,9 @@ mod tests {
             "latchkey.replies.shop".to_owned(),
             "latchkey.replies.shop.7".to_owned(),
         ] {
-            assert!(may_be_answered(&queue, REPLIES, (Some("shop"), false)), "{queue}");
+            assert!(may_be_answered(&queue, REPLIES, Some("shop"), false), "{queue}");
         }
-        assert!(may_be_answered("latchkey.replies.any", REPLIES, (None, true)));
+        assert!(may_be_answered("latchkey.replies.any", REPLIES, None, true));
     }
 
     #[test]
@@ -129,9 +126,9 @@ mod tests {
             "amq.topic",
             "orders",
         ] {
-            assert!(!may_be_answered(queue, REPLIES, (Some("shop"), true)), "{queue}");
+            assert!(!may_be_answered(queue, REPLIES, Some("shop"), true), "{queue}");
         }
-        assert!(!may_be_answered("latchkey.replies.shop", REPLIES, (None, false)));
+        assert!(!may_be_answered("latchkey.replies.shop", REPLIES, None, false));
     }
 
     #[test]
@@ -140,10 +137,10 @@ mod tests {
         for term in
             [&good[..5], &good[..good.len() - 1], &[&good[..], &[0]].concat(), b"\x83h\x00", b""]
         {
-            assert!(!may_be_answered(&direct(term), REPLIES, (None, true)), "{term:?}");
+            assert!(!may_be_answered(&direct(term), REPLIES, None, true), "{term:?}");
         }
         for rest in ["g1h3", "g1h3.", ".abc=", "!.abc=", "g1h2AAhyZXBseQ.abc=="] {
-            assert!(!may_be_answered(&format!("{DIRECT}.{rest}"), REPLIES, (None, true)), "{rest}");
+            assert!(!may_be_answered(&format!("{DIRECT}.{rest}"), REPLIES, None, true), "{rest}");
         }
     }
 }

@@ -42,7 +42,7 @@ impl DeadLetterKeeper {
             reason: death.map_or("unknown", |death| death.reason.as_str()),
         };
         let mut conn = self.context.store.conn().await?;
-        dead_letters::insert(&mut conn, self.context.clock(), &letter).await.map(drop)
+        dead_letters::insert(&mut conn, &letter).await.map(drop)
     }
 }
 

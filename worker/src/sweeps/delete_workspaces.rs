@@ -5,8 +5,8 @@
 use chrono::TimeDelta;
 use latchkey_shared::db::workspace_deletion as deletion;
 use latchkey_shared::events::DisconnectedBy;
-use latchkey_shared::ids::WorkspaceId;
-use latchkey_shared::keyring::Owner;
+use latchkey_shared::ids::{ConnectKey, GrantKey, WorkspaceId};
+use latchkey_shared::keyring::KeyOwner;
 use latchkey_shared::release;
 
 use super::each;
@@ -38,10 +38,9 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
 
 /// Takes out of use what is in use; answers how many rows it dealt with.
 async fn empty(context: &Context, workspace: &WorkspaceId) -> Result<usize, Failure> {
-    let clock = context.clock();
     let (connects, accounts, grants) = {
         let mut conn = context.store.conn().await?;
-        let connects = deletion::connects_to_cancel(&mut conn, clock, workspace, BATCH).await?;
+        let connects = deletion::connects_to_cancel(&mut conn, workspace, BATCH).await?;
         let accounts = deletion::accounts_to_disconnect(&mut conn, workspace, BATCH).await?;
         // Until then they are looked through in vain.
         let grants = if accounts.is_empty() {
@@ -53,22 +52,29 @@ async fn empty(context: &Context, workspace: &WorkspaceId) -> Result<usize, Fail
     };
     for connect in &connects {
         let mut work = context.store.begin().await?;
-        if release::cancel(&mut work, clock, (workspace, connect)).await?.is_some() {
+        if release::cancel(&mut work, ConnectKey { workspace_id: workspace, id: connect })
+            .await?
+            .is_some()
+        {
             work.commit().await?;
         }
     }
     for account in &accounts {
         let mut work = context.store.begin().await?;
         // One that changed meanwhile is there in the next run.
-        if release::disconnect(&mut work, clock, account, (DisconnectedBy::WorkspaceDeletion, None))
-            .await?
-        {
+        if release::disconnect(&mut work, account, DisconnectedBy::WorkspaceDeletion, None).await? {
             work.commit().await?;
         }
     }
     for grant in &grants {
         let mut work = context.store.begin().await?;
-        if release::release(&mut work, clock, (workspace, grant), "workspace_deleted").await? {
+        if release::release(
+            &mut work,
+            GrantKey { workspace_id: workspace, id: grant },
+            "workspace_deleted",
+        )
+        .await?
+        {
             work.commit().await?;
         }
     }
@@ -77,20 +83,19 @@ async fn empty(context: &Context, workspace: &WorkspaceId) -> Result<usize, Fail
 
 /// Destroys what nobody needs any more: the key first, since without it nothing opens that a cut leaves.
 async fn destroy(context: &Context, workspace: &WorkspaceId) -> Result<usize, Failure> {
-    let clock = context.clock();
     let mut conn = context.store.conn().await?;
-    if !deletion::is_settled(&mut conn, clock, workspace, HIDDEN_FOR).await? {
+    if !deletion::is_settled(&mut conn, workspace, HIDDEN_FOR).await? {
         return Ok(0);
     }
     deletion::destroy_keys(&mut conn, workspace).await?;
-    context.store.vault().forget(Owner::workspace(workspace));
+    context.store.keys().forget(KeyOwner::workspace(workspace));
     drop(conn);
     for _ in 0..BATCHES {
         let mut conn = context.store.conn().await?;
         if !deletion::destroy_rows(&mut conn, workspace, DESTROYED_AT_ONCE).await? {
             drop(conn);
             let mut work = context.store.begin().await?;
-            deletion::finish(&mut work, clock, workspace).await?;
+            deletion::finish(&mut work, workspace).await?;
             work.commit().await?;
             tracing::info!(workspace.id = %workspace, "a deleted workspace was destroyed");
             break;

@@ -16,7 +16,7 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     }
     let due = {
         let mut conn = context.store.conn().await?;
-        account_checks::take_due(&mut conn, context.clock(), BATCH).await?
+        account_checks::take_due(&mut conn, BATCH).await?
     };
     let taken = due.len();
     for check in due {

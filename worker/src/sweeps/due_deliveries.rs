@@ -11,10 +11,9 @@ use crate::outcome::Failure;
 const BATCH: i64 = 500;
 
 pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
-    let clock = context.clock();
     let ended = {
         let mut conn = context.store.conn().await?;
-        webhook_deliveries::fail_disabled(&mut conn, clock, BATCH).await?
+        webhook_deliveries::fail_disabled(&mut conn, BATCH).await?
     };
     // Taking a delivery puts it off: not while nobody could be told.
     if !matches!(context.store.publisher().state(), BrokerState::Up(_)) {
@@ -22,7 +21,7 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     }
     let due = {
         let mut conn = context.store.conn().await?;
-        webhook_deliveries::take_due(&mut conn, clock, (context.lanes.cap(), BATCH)).await?
+        webhook_deliveries::take_due(&mut conn, context.lanes.cap(), BATCH).await?
     };
     let taken = due.len();
     for delivery in due {

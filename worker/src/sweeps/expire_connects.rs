@@ -15,7 +15,7 @@ const BATCH: i64 = 200;
 pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     let overdue = {
         let mut conn = context.store.conn().await?;
-        connects::overdue(&mut conn, context.clock(), STUCK, BATCH).await?
+        connects::overdue(&mut conn, STUCK, BATCH).await?
     };
     each(&overdue, async |row| handlers::expire_connect(context, row).await.map(|_| 1)).await
 }

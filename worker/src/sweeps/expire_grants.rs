@@ -13,7 +13,7 @@ const BATCH: i64 = 200;
 pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     let ended = {
         let mut conn = context.store.conn().await?;
-        grants::ended(&mut conn, context.clock(), BATCH).await?
+        grants::ended(&mut conn, BATCH).await?
     };
     each(&ended, async |row| handlers::expire_grant(context, row).await.map(|_| 1)).await
 }

@@ -9,7 +9,7 @@ use crate::outcome::Failure;
 
 pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     let mut conn = context.store.conn().await?;
-    let debts = refresh_debt::list(&mut conn, context.clock(), DebtFilter::default()).await?;
+    let debts = refresh_debt::list(&mut conn, DebtFilter::default()).await?;
     let now = context.clock().now();
     for debt in &debts {
         show(debt);
@@ -33,7 +33,7 @@ fn show(debt: &RefreshDebt) {
         metrics::gauge!("latchkey_refresh_debt", "platform" => key.platform.clone(), "app" => key.label().to_owned(), "kind" => kind)
             .set(count as f64);
     }
-    health::set_state(&key(debt), (debt.braked_since.is_some(), debt.paused_until.is_some()));
+    health::set_state(&key(debt), debt.braked_since.is_some(), debt.paused_until.is_some());
 }
 
 fn key(debt: &RefreshDebt) -> AppKey {

@@ -13,7 +13,7 @@ const BATCH: i64 = 500;
 pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     let lapsed = {
         let mut conn = context.store.conn().await?;
-        grants::lapsed(&mut conn, context.clock(), BATCH).await?
+        grants::lapsed(&mut conn, BATCH).await?
     };
     each(&lapsed, async |row| handlers::note_lapsed(context, row).await.map(|_| 1)).await
 }

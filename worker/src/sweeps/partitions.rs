@@ -7,6 +7,6 @@ use crate::outcome::Failure;
 
 pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     let mut conn = context.store.conn().await?;
-    events::begin_epoch(&mut conn, context.clock()).await?;
-    Ok(partitions::ensure(&mut conn, context.clock()).await?)
+    events::begin_epoch(&mut conn).await?;
+    Ok(partitions::ensure(&mut conn).await?)
 }

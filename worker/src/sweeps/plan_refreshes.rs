@@ -25,8 +25,8 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     let by_broker = matches!(context.store.publisher().state(), BrokerState::Up(_));
     let due = {
         let mut conn = context.store.conn().await?;
-        app_health::wake(&mut conn, context.clock(), WAKE_SPREAD, WAKE_BATCH).await?;
-        grants::take_due(&mut conn, context.clock(), limits(context, by_broker)).await?
+        app_health::wake(&mut conn, WAKE_SPREAD, WAKE_BATCH).await?;
+        grants::take_due(&mut conn, limits(context, by_broker)).await?
     };
     let taken = due.len();
     let mut handled_here = 0;

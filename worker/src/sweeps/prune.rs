@@ -18,7 +18,7 @@ const BATCH: i64 = 10_000;
 
 pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     let mut conn = context.store.conn().await?;
-    let today = db::read_now(&mut conn, context.clock()).await?.date_naive();
+    let today = db::read_now(&mut conn).await?.date_naive();
     let event_days = u64::from(context.event_days);
     let days = [("events", event_days), ("account_history", event_days), ("outbox", OUTBOX_DAYS)];
     let mut pruned = 0;
@@ -32,11 +32,11 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
         pruned += partitions::prune_default(&mut conn, table, keep_from, BATCH).await?;
     }
     let keep = TimeDelta::days(DELIVERY_DAYS);
-    pruned += webhook_deliveries::prune(&mut conn, context.clock(), keep, BATCH).await?;
-    pruned += webhook_endpoints::forget_old_secrets(&mut conn, context.clock()).await?;
-    pruned += idempotency_keys::prune(&mut conn, context.clock(), BATCH).await?;
-    pruned += requests::prune(&mut conn, context.clock(), BATCH).await?;
-    pruned += sessions::prune(&mut conn, context.clock(), BATCH).await?;
+    pruned += webhook_deliveries::prune(&mut conn, keep, BATCH).await?;
+    pruned += webhook_endpoints::forget_old_secrets(&mut conn).await?;
+    pruned += idempotency_keys::prune(&mut conn, BATCH).await?;
+    pruned += requests::prune(&mut conn, BATCH).await?;
+    pruned += sessions::prune(&mut conn, BATCH).await?;
     pruned += workers::prune(&mut conn).await?;
     Ok(pruned)
 }

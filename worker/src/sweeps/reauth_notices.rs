@@ -12,7 +12,7 @@ const BATCH: i64 = 200;
 pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     let noticeable = {
         let mut conn = context.store.conn().await?;
-        grants::noticeable(&mut conn, context.clock(), BATCH).await?
+        grants::noticeable(&mut conn, BATCH).await?
     };
     each(&noticeable, async |row| handlers::notice_reauth(context, row).await.map(|_| 1)).await
 }

@@ -24,7 +24,6 @@ pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
 }
 
 async fn go_on(context: &Context, seen: &Replay) -> Result<usize, Failure> {
-    let clock = context.clock();
     let mut work = context.store.begin().await?;
     let Some(replay) = webhook_replays::lock(&mut work, seen).await? else {
         return Ok(0);
@@ -36,16 +35,16 @@ async fn go_on(context: &Context, seen: &Replay) -> Result<usize, Failure> {
         work.commit().await?;
         return Ok(0);
     };
-    if webhook_replays::is_far_ahead(&mut work, clock, &replay, AHEAD).await? {
+    if webhook_replays::is_far_ahead(&mut work, &replay, AHEAD).await? {
         work.commit().await?;
         return Ok(0);
     }
     let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
     let events = webhook_replays::next_events(&mut work, &replay, &endpoint, limit).await?;
-    webhook_replays::deliver(&mut work, clock, &replay, &events).await?;
+    webhook_replays::deliver(&mut work, &replay, &events).await?;
     match events.last() {
         Some(last) if events.len() == BATCH => {
-            webhook_replays::advance(&mut work, clock, &replay, last).await?;
+            webhook_replays::advance(&mut work, &replay, last).await?;
         }
         _ => webhook_replays::end(&mut work, &replay).await?,
     }

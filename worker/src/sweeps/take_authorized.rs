@@ -19,7 +19,7 @@ const AT_ONCE: usize = 16;
 pub(super) async fn run(context: &Context) -> Result<usize, Failure> {
     let waiting = {
         let mut conn = context.store.conn().await?;
-        connects::left_behind(&mut conn, context.clock(), PATIENCE, BATCH).await?
+        connects::left_behind(&mut conn, PATIENCE, BATCH).await?
     };
     let taken = waiting.len();
     let taking: Vec<_> = waiting.into_iter().map(|connect| take(context, connect)).collect();

@@ -27,7 +27,7 @@ use crate::idempotency::Once;
 use crate::keyed;
 use crate::problem::Problem;
 use crate::request::RequestId;
-use crate::routes::connects::{self, Door, StartConnect, StartedConnect};
+use crate::routes::connects::{self, AskedThrough, Door, StartConnect, StartedConnect};
 use crate::state::App;
 use crate::web::{self, session, sign_in};
 
@@ -96,7 +96,8 @@ async fn start(app: &Arc<App>, platform: &str, workspace: &Workspace) -> Result<
     let door = Door { result_format: ResultFormat::Native, exclusive: false };
     let answer = |started: StartedConnect| Ok((StatusCode::OK, compat::url_of(&started)?));
     let once = Once::default();
-    let started = connects::start::run(app, &once, workspace, (request, door), answer);
+    let asked = AskedThrough { request, door };
+    let started = connects::start::run(app, &once, workspace, asked, answer);
     let (_, Json(url)) = started.await?;
     let platform = web::platform_name(app, platform);
     Ok(web::leave(&platform, &url))
@@ -118,7 +119,7 @@ async fn allowed(
         Err(problem) if matches!(problem.code(), Code::ForbiddenRole | Code::NotFound) => {
             let complaint = "You are signed in with a key that may not connect accounts in this workspace. \
                              Sign in with another one.";
-            Ok(Err(sign_in::ask(app, (&next, Some(complaint)), StatusCode::FORBIDDEN)))
+            Ok(Err(sign_in::ask(app, &next, Some(complaint), StatusCode::FORBIDDEN)))
         }
         Err(problem) => Err(problem),
     }

@@ -46,7 +46,10 @@ pub(super) async fn create(
         workspace_id: Some(workspace.id),
         scopes: None,
     };
-    apps::make(&app, &caller, &once, (new, AppDoor::Postpeer), AppMade::of).await
+    {
+        let asked = apps::NewAppThrough { new, door: AppDoor::Postpeer };
+        apps::make(&app, &caller, &once, asked, AppMade::of).await
+    }
 }
 
 /// List the apps
@@ -79,7 +82,7 @@ pub(super) async fn replace_secret(
     once: Once,
     JsonBody(new): JsonBody<ReplaceSecret>,
 ) -> Result<Json<AppMade>, Problem> {
-    let what = (&id, &new.client_secret);
+    let what = apps::secrets::NewSecret { app: &id, secret: &new.client_secret };
     apps::secrets::replace(&app, &caller, &once, what, AppMade::of).await
 }
 

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use latchkey_shared::db::connects::{Connect, ConnectStatus};
-use latchkey_shared::ids::AccountId;
+use latchkey_shared::ids::{AccountId, ConnectKey};
 
 use super::view::{BlueskyLogin, BlueskyQuery, CREDENTIALS, Integration, IntegrationMade};
 use super::{DOOR, words};
@@ -20,7 +20,7 @@ use crate::idempotency::Once;
 use crate::problem::{Problem, ProblemBody};
 use crate::routes::accounts::{self, AccountView};
 use crate::routes::connects::credentials::Credentials;
-use crate::routes::connects::{StartConnect, StartedConnect, start};
+use crate::routes::connects::{AskedThrough, StartConnect, StartedConnect, start};
 use crate::state::App;
 use crate::{waiting, web};
 
@@ -60,17 +60,23 @@ pub(super) async fn connect(
         ..StartConnect::default()
     };
     let begun = |started: StartedConnect| Ok((StatusCode::OK, started));
-    let started = start::run(&app, &Once::default(), &workspace, (request, DOOR), begun).await;
+    let asked = AskedThrough { request, door: DOOR };
+    let started = start::run(&app, &Once::default(), &workspace, asked, begun).await;
     let (_, Json(started)) =
         started.map_err(|problem| problem.about(|field| field.in_body(&CREDENTIALS)))?;
-    let ended = waiting::for_the_end(&app, (&workspace.id, &started.connect_id), WAIT).await?;
+    let ended = waiting::for_the_end(
+        &app,
+        ConnectKey { workspace_id: &workspace.id, id: &started.connect_id },
+        WAIT,
+    )
+    .await?;
     let account = account_of(&ended)?;
     let account = accounts::find(&app, &workspace.id, &account).await?;
     let integration = Integration::of(AccountView::from(account));
     let integration = integration.ok_or_else(Problem::not_found)?;
     let made = IntegrationMade { success: true, integration };
     // Kept at the end alone: to begin again is harmless, the account is the same.
-    once.keep_alone(&app, (StatusCode::OK, &made)).await;
+    once.keep_alone(&app, StatusCode::OK, &made).await;
     Ok(Json(made))
 }
 

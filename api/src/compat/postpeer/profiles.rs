@@ -34,7 +34,8 @@ pub(super) async fn create(
     let description = new.description.map(|text| (DESCRIPTION.to_owned(), Value::String(text)));
     let metadata: Map<String, Value> = description.into_iter().collect();
     let new = profiles::CreateProfile { external_id: None, name: new.name, metadata };
-    let made = profiles::make(&app, &caller, &once, (&workspace.id, new), ProfileMade::of).await;
+    let asked = profiles::NewProfileIn { workspace: &workspace.id, new };
+    let made = profiles::make(&app, &caller, &once, asked, ProfileMade::of).await;
     made.map_err(|problem| problem.about(|field| field.in_body(&[("/metadata", "/description")])))
 }
 

@@ -3,7 +3,7 @@
 use latchkey_shared::db::accounts::Account;
 use latchkey_shared::db::grants::Grant;
 use latchkey_shared::events::DisconnectedBy;
-use latchkey_shared::ids::{AccountId, WorkspaceId};
+use latchkey_shared::ids::AccountKey;
 use latchkey_shared::operations::disconnect_account::{self, TRIES};
 
 use crate::auth::Caller;
@@ -14,18 +14,20 @@ use crate::state::App;
 pub(crate) async fn run(
     app: &App,
     caller: &Caller,
-    (workspace, id): (&WorkspaceId, &AccountId),
+    key: AccountKey<'_>,
 ) -> Result<(Account, Option<Grant>), Problem> {
-    let by = (DisconnectedBy::Api, Some(&caller.key_id));
     for _ in 0..TRIES {
-        let (seen, _) = super::find(app, workspace, id).await?;
+        let (seen, _) = super::find(app, key.workspace_id, key.id).await?;
         let mut work = app.store.begin().await?;
-        if disconnect_account::write(&mut work, &seen, by).await? {
+        if disconnect_account::write(&mut work, &seen, DisconnectedBy::Api, Some(&caller.key_id))
+            .await?
+        {
             work.commit().await?;
-            return super::find(app, workspace, id).await;
+            return super::find(app, key.workspace_id, key.id).await;
         }
     }
     Err(Problem::internal(anyhow::anyhow!(
-        "account {id} moved to another grant {TRIES} times while it was disconnected"
+        "account {} moved to another grant {TRIES} times while it was disconnected",
+        key.id
     )))
 }

@@ -19,7 +19,7 @@ pub(crate) async fn run(
     let due = refresh_account::prepare(app.means(), workspace, id).await?;
     let mut work = app.store.begin().await?;
     let view = refresh_account::write(&mut work, due).await?.into();
-    once.keep(app, &mut work, (StatusCode::ACCEPTED, &view)).await?;
+    once.keep(&mut work, StatusCode::ACCEPTED, &view).await?;
     work.commit().await?;
     Ok(view)
 }

@@ -21,7 +21,8 @@ pub(super) async fn settle(
     app: &App,
     work: &mut Work,
     caller: &Caller,
-    (platform, new): (&Platform, &CreateApp),
+    platform: &Platform,
+    new: &CreateApp,
 ) -> Result<Option<Vec<String>>, Problem> {
     let asked = new.scopes.clone();
     if !platform.quirks.scopes_fixed {

@@ -6,7 +6,6 @@ use axum::http::StatusCode;
 use latchkey_shared::db::app_secrets::{self, AppSecret};
 use latchkey_shared::db::apps;
 use latchkey_shared::ids::{AppId, AppSecretId};
-use latchkey_shared::keyring::Owner as KeyOwner;
 use latchkey_shared::work::Work;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -35,18 +34,17 @@ pub(super) async fn store(
 ) -> Result<AppSecret, Problem> {
     let organisation = &of.organisation_id;
     let id = AppSecretId::new(app.clock());
-    let owner = KeyOwner::Organisation(organisation);
-    let key = app.store.vault().sealing_key(work, owner).await?;
-    let place = app_secrets::secret_place(organisation, &id);
-    let sealed = key.seal(place, secret.expose_secret().as_bytes())?;
-    Ok(app_secrets::insert(work, app.clock(), organisation, &of.id, (&id, &sealed)).await?)
+    let aad = app_secrets::secret_aad(organisation, &id);
+    let sealed = work.encrypt(aad, secret.expose_secret().as_bytes()).await?;
+    Ok(app_secrets::insert(work, organisation, &of.id, &id, &sealed).await?)
 }
 
 pub(super) async fn add(
     app: &App,
     caller: &Caller,
     once: &Once,
-    (id, secret): (&AppId, &SecretString),
+    id: &AppId,
+    secret: &SecretString,
 ) -> Result<SecretView, Problem> {
     let mut checks = Checks::default();
     check(&mut checks, secret);
@@ -61,9 +59,15 @@ pub(super) async fn add(
         ));
     }
     let added = store(app, &mut work, &found, secret).await?.into();
-    once.keep(app, &mut work, (StatusCode::CREATED, &added)).await?;
+    once.keep(&mut work, StatusCode::CREATED, &added).await?;
     work.commit().await?;
     Ok(added)
+}
+
+/// A secret for an app.
+pub(crate) struct NewSecret<'a> {
+    pub(crate) app: &'a AppId,
+    pub(crate) secret: &'a SecretString,
 }
 
 /// Puts a secret in place of the newest, which stays beside it as the older one; one older than that goes. `answer`
@@ -72,23 +76,23 @@ pub(crate) async fn replace<T: Serialize>(
     app: &App,
     caller: &Caller,
     once: &Once,
-    (id, secret): (&AppId, &SecretString),
+    new: NewSecret<'_>,
     answer: impl FnOnce(AppView) -> Result<T, Problem>,
 ) -> Result<Json<T>, Problem> {
     let mut checks = Checks::default();
-    check(&mut checks, secret);
+    check(&mut checks, new.secret);
     checks.finish()?;
     let mut work = app.store.begin().await?;
-    let found = lock(&mut work, caller, id).await?;
+    let found = lock(&mut work, caller, new.app).await?;
     let organisation = &found.organisation_id;
     let newest_first = app_secrets::of_apps(&mut work, organisation, &[&found.id]).await?;
     for old in newest_first.iter().skip(MAX_SECRETS - 1) {
         app_secrets::delete(&mut work, organisation, &found.id, &old.id).await?;
     }
-    store(app, &mut work, &found, secret).await?;
+    store(app, &mut work, &found, new.secret).await?;
     let secrets = app_secrets::of_apps(&mut work, organisation, &[&found.id]).await?;
     let answer = answer(AppView::of(found, secrets))?;
-    once.keep(app, &mut work, (StatusCode::OK, &answer)).await?;
+    once.keep(&mut work, StatusCode::OK, &answer).await?;
     work.commit().await?;
     Ok(Json(answer))
 }

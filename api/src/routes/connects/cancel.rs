@@ -2,7 +2,7 @@
 //! it is disposed of.
 
 use latchkey_shared::db::connects::{self, Connect};
-use latchkey_shared::ids::{ConnectId, WorkspaceId};
+use latchkey_shared::ids::{ConnectId, ConnectKey, WorkspaceId};
 use latchkey_shared::release;
 
 use crate::code::Code;
@@ -24,7 +24,7 @@ pub(crate) async fn run(
         return Err(ended(&connect));
     }
     let mut work = app.store.begin().await?;
-    let cancelled = release::cancel(&mut work, app.clock(), (workspace, id)).await?;
+    let cancelled = release::cancel(&mut work, ConnectKey { workspace_id: workspace, id }).await?;
     let cancelled = cancelled.ok_or_else(|| ended(&connect))?;
     work.commit().await?;
     Ok(cancelled)

@@ -1,17 +1,15 @@
 //! What a person may choose from after one consent. The tokens that are sealed beside it are never shown.
 
-use diesel_async::AsyncPgConnection;
 use latchkey_shared::candidates::{self, Candidate};
+use latchkey_shared::db::Session;
 use latchkey_shared::db::accounts::{self, Account};
 use latchkey_shared::db::connects::{self, Connect, ConnectStatus};
 use latchkey_shared::ids::AccountId;
-use latchkey_shared::keyring::Owner;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::code::Code;
 use crate::problem::Problem;
-use crate::state::App;
 
 const OF_ANOTHER_PROFILE: &str = "ACCOUNT_OF_ANOTHER_PROFILE";
 
@@ -67,23 +65,22 @@ impl CandidateView {
     }
 }
 
-/// Opens the candidates of a connect.
+/// The candidates of a connect, in the clear.
 ///
 /// # Errors
 /// `CONNECT_NOT_SELECTING` when there are none.
-pub(crate) async fn open(
-    app: &App,
-    conn: &mut AsyncPgConnection,
+pub(crate) async fn decrypt(
+    session: &mut Session,
     connect: &Connect,
 ) -> Result<Vec<Choice>, Problem> {
-    let (workspace, id) = (&connect.workspace_id, &connect.id);
+    let workspace = &connect.workspace_id;
     let sealed = connect.sealed_candidates.as_ref();
     let sealed = sealed.filter(|_| connect.status == ConnectStatus::Selecting);
     let sealed = sealed.ok_or_else(|| not_selecting(connect))?;
-    let key = app.store.vault().opening_key(conn, Owner::workspace(workspace), sealed).await?;
-    let all = candidates::open(&key, connects::candidates_place(workspace, id), sealed)?;
+    let aad = connects::candidates_aad(connect.key());
+    let all = candidates::decrypt(session, aad, sealed).await?;
     let ids: Vec<&str> = all.iter().map(|candidate| candidate.id.as_str()).collect();
-    let mut known = accounts::of_identities(conn, workspace, &connect.platform, &ids).await?;
+    let mut known = accounts::of_identities(session, workspace, &connect.platform, &ids).await?;
     let choices = all.into_iter().map(|candidate| {
         let at = known.iter().position(|account| account.platform_user_id == candidate.id);
         Choice { account: at.map(|at| known.swap_remove(at)), candidate }

@@ -2,10 +2,9 @@
 //! the person who consented is the one it has signed in.
 
 use axum::http::StatusCode;
-use diesel_async::AsyncPgConnection;
 use latchkey_shared::authorize;
+use latchkey_shared::db::Session;
 use latchkey_shared::db::connects::{self, Connect, ConnectStatus};
-use latchkey_shared::keyring::Owner;
 use latchkey_shared::operations::handover;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -37,8 +36,8 @@ pub(super) async fn run(
     connect: &Connect,
     claim: &SecretString,
 ) -> Result<ConnectView, Problem> {
-    let place = (&connect.workspace_id, &connect.id);
-    let wanted = open(app, &mut *app.conn().await?, connect).await?;
+    let key = connect.key();
+    let wanted = decrypt(&mut app.conn().await?, connect).await?;
     let wanted = wanted.ok_or_else(|| not_claiming(connect))?;
     if authorize::hash(wanted.expose_secret()) != authorize::hash(claim.expose_secret()) {
         refused(app, connect).await?;
@@ -50,46 +49,40 @@ pub(super) async fn run(
     }
     let waiter = app.waiters.wait_for(&connect.id);
     let mut work = app.store.begin().await?;
-    let claimed = connects::claim(&mut work, app.clock(), place).await?;
-    let now = connects::find(&mut work, place.0, place.1).await?;
+    let claimed = connects::claim(&mut work, key).await?;
+    let now = connects::find(&mut work, key.workspace_id, key.id).await?;
     let now = now.ok_or_else(Problem::not_found)?;
     if !claimed {
         return Err(not_claiming(&now));
     }
-    handover::go_on(&mut work, place).await?;
-    once.keep(app, &mut work, (StatusCode::OK, &ConnectView::from(now.clone()))).await?;
+    handover::go_on(&mut work, key).await?;
+    once.keep(&mut work, StatusCode::OK, &ConnectView::from(now.clone())).await?;
     work.commit().await?;
     let view = ConnectView::from(waiting::until_settled(app, now, &waiter).await);
-    once.complete(app, (StatusCode::OK, &view)).await;
+    once.complete(app, StatusCode::OK, &view).await;
     Ok(view)
 }
 
 /// The claim that the redirect carries, while there is something to claim.
 ///
 /// # Errors
-/// When it cannot be opened.
-pub(crate) async fn open(
-    app: &App,
-    conn: &mut AsyncPgConnection,
+/// When it cannot be decrypted.
+pub(crate) async fn decrypt(
+    session: &mut Session,
     connect: &Connect,
 ) -> Result<Option<SecretString>, Problem> {
     let waits = connect.status == ConnectStatus::Claiming && connect.claimed_at.is_none();
     let Some(sealed) = connect.sealed_claim.as_ref().filter(|_| waits) else {
         return Ok(None);
     };
-    let (workspace, id) = (&connect.workspace_id, &connect.id);
-    let key = app.store.vault().opening_key(conn, Owner::workspace(workspace), sealed).await?;
-    let plain = key.open(connects::claim_place(workspace, id), sealed)?;
-    let text = std::str::from_utf8(&plain)
-        .map_err(|_| Problem::internal(anyhow::anyhow!("a claim is no text")))?;
-    Ok(Some(text.into()))
+    Ok(Some(session.decrypt_text(connects::claim_aad(connect.key()), sealed).await?))
 }
 
 async fn refused(app: &App, connect: &Connect) -> Result<(), Problem> {
     let code = Code::ClaimWrong.as_str();
     tracing::warn!(connect.id = %connect.id, platform.id = connect.platform, reason = code, "a claim was refused");
-    let place = (&connect.workspace_id, &connect.id);
-    Ok(connects::note_refusal(&mut *app.conn().await?, app.clock(), place, code).await?)
+    let key = connect.key();
+    Ok(connects::note_refusal(&mut *app.conn().await?, key, code).await?)
 }
 
 fn not_claiming(connect: &Connect) -> Problem {

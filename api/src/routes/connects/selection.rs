@@ -36,23 +36,24 @@ pub(crate) async fn run(
     app: &App,
     once: &Once,
     connect: &Connect,
-    (chosen, unticked): (&[String], &[String]),
+    chosen: &[String],
+    unticked: &[String],
 ) -> Result<ConnectView, Problem> {
-    let place = (&connect.workspace_id, &connect.id);
-    let choices = candidates::open(app, &mut *app.conn().await?, connect).await?;
+    let key = connect.key();
+    let choices = candidates::decrypt(&mut app.conn().await?, connect).await?;
     if connect.selection.is_some() {
         return Err(made());
     }
     check(connect, &choices, chosen)?;
     let mut work = app.store.begin().await?;
-    if !connects::select(&mut work, app.clock(), place, (chosen, unticked)).await? {
-        let now = connects::find(&mut work, place.0, place.1).await?;
+    if !connects::select(&mut work, key, chosen, unticked).await? {
+        let now = connects::find(&mut work, key.workspace_id, key.id).await?;
         return Err(too_late(&now.ok_or_else(Problem::not_found)?));
     }
-    handover::go_on(&mut work, place).await?;
-    let now = connects::find(&mut work, place.0, place.1).await?;
+    handover::go_on(&mut work, key).await?;
+    let now = connects::find(&mut work, key.workspace_id, key.id).await?;
     let view: ConnectView = now.ok_or_else(Problem::not_found)?.into();
-    once.keep(app, &mut work, (StatusCode::ACCEPTED, &view)).await?;
+    once.keep(&mut work, StatusCode::ACCEPTED, &view).await?;
     work.commit().await?;
     Ok(view)
 }

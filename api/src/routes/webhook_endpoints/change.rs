@@ -68,7 +68,7 @@ pub(super) async fn run(
     }
     match wanted.disabled {
         Some(true) if seen.disabled_at.is_none() => {
-            change.disabled_at = Some(Some(db::read_now(&mut work, app.clock()).await?));
+            change.disabled_at = Some(Some(db::read_now(&mut work).await?));
             change.disabled_reason = Some(Some(DisabledReason::Requested));
         }
         Some(false) => {

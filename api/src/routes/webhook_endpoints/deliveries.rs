@@ -78,7 +78,7 @@ pub(super) async fn test(
     let endpoint = lock(&mut work, caller, id).await?;
     must_be_enabled(&endpoint)?;
     let event = EventId::new(app.clock());
-    let at = db::read_now(&mut work, app.clock()).await?;
+    let at = db::read_now(&mut work).await?;
     let envelope = Envelope {
         id: &event,
         kind: TEST,
@@ -88,12 +88,10 @@ pub(super) async fn test(
     };
     let data = json!({ "endpointId": endpoint.id, "url": endpoint.url });
     let body = envelope.around(&data);
-    let due =
-        webhook_deliveries::insert_test(&mut work, app.clock(), &endpoint, (&event, at, &body))
-            .await?;
+    let due = webhook_deliveries::insert_test(&mut work, &endpoint, &event, at, &body).await?;
     let delivery = view::delivery(&mut work, &endpoint, &due.delivery_id).await?;
     work.nudge(Command::WebhookDue(due));
-    accept(app, work, once, &delivery).await?;
+    accept(work, once, &delivery).await?;
     Ok(delivery)
 }
 
@@ -101,17 +99,18 @@ pub(super) async fn redeliver(
     app: &App,
     caller: &Caller,
     once: &Once,
-    (id, delivery): (&EndpointId, &DeliveryId),
+    id: &EndpointId,
+    delivery: &DeliveryId,
 ) -> Result<DeliveryView, Problem> {
     let mut work = app.store.begin().await?;
     let endpoint = lock(&mut work, caller, id).await?;
     // Of a delivery that is not there nothing is said of the endpoint.
     view::delivery(&mut work, &endpoint, delivery).await?;
     must_be_enabled(&endpoint)?;
-    let due = webhook_deliveries::restart(&mut work, app.clock(), (&endpoint, delivery)).await?;
+    let due = webhook_deliveries::restart(&mut work, &endpoint, delivery).await?;
     work.nudge(Command::WebhookDue(due.ok_or_else(Problem::not_found)?));
     let delivery = view::delivery(&mut work, &endpoint, delivery).await?;
-    accept(app, work, once, &delivery).await?;
+    accept(work, once, &delivery).await?;
     Ok(delivery)
 }
 
@@ -119,30 +118,26 @@ pub(super) async fn replay(
     app: &App,
     caller: &Caller,
     once: &Once,
-    (id, request): (&EndpointId, &ReplayRequest),
+    id: &EndpointId,
+    request: &ReplayRequest,
 ) -> Result<EndpointView, Problem> {
     let mut work = app.store.begin().await?;
     let endpoint = lock(&mut work, caller, id).await?;
     let after = position(&mut work, caller, &request.after).await?;
     must_be_enabled(&endpoint)?;
-    if webhook_replays::ask(&mut work, app.clock(), &endpoint, &after).await?.is_none() {
+    if webhook_replays::ask(&mut work, &endpoint, &after).await?.is_none() {
         return Err(Problem::new(
             Code::ReplayRunning,
             "Wait until `replayingSince` of the endpoint is null: it takes one replay at a time.",
         ));
     }
     let view = view::with_replay(&mut work, endpoint).await?;
-    accept(app, work, once, &view).await?;
+    accept(work, once, &view).await?;
     Ok(view)
 }
 
-async fn accept(
-    app: &App,
-    mut work: Work,
-    once: &Once,
-    view: &impl serde::Serialize,
-) -> Result<(), Problem> {
-    once.keep(app, &mut work, (StatusCode::ACCEPTED, view)).await?;
+async fn accept(mut work: Work, once: &Once, view: &impl serde::Serialize) -> Result<(), Problem> {
+    once.keep(&mut work, StatusCode::ACCEPTED, view).await?;
     Ok(work.commit().await?)
 }
 

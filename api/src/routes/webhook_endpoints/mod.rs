@@ -16,7 +16,6 @@ use latchkey_shared::db::organisations;
 use latchkey_shared::db::webhook_endpoints::{self, Endpoint, NewEndpoint};
 use latchkey_shared::events::EventType;
 use latchkey_shared::ids::{DeliveryId, EndpointId, WorkspaceId};
-use latchkey_shared::keyring::Owner as KeyOwner;
 use latchkey_shared::net_guard::NetGuard;
 use latchkey_shared::work::Work;
 use serde::{Deserialize, Serialize};
@@ -84,7 +83,7 @@ impl CreateEndpoint {
 
 /// Each must be a type; twice is as good as once.
 fn check_types(checks: &mut Checks, types: &mut Vec<String>) {
-    checks.elements(("/eventTypes", MAX_TYPES), types, |word| {
+    checks.elements("/eventTypes", MAX_TYPES, types, |word| {
         EventType::of(word).is_none().then(|| "names no event type".to_owned())
     });
     types.sort_unstable();
@@ -130,9 +129,8 @@ async fn make(
     make_room(&mut work, caller).await?;
     let organisation = &caller.organisation_id;
     let id = EndpointId::new(app.clock());
-    let place = webhook_endpoints::secret_place(organisation, &id, 0);
-    let owner = KeyOwner::Organisation(organisation);
-    let (secret, sealed) = secret::make(app, &mut work, place, owner).await?;
+    let aad = webhook_endpoints::secret_aad(organisation, &id, 0);
+    let (secret, sealed) = secret::make(&mut work, aad).await?;
     let row = NewEndpoint {
         id: id.clone(),
         organisation_id: organisation,
@@ -141,9 +139,9 @@ async fn make(
         event_types: &new.event_types,
         sealed_secret: &sealed,
     };
-    let about = webhook_endpoints::insert(&mut work, app.clock(), &row).await?;
+    let about = webhook_endpoints::insert(&mut work, &row).await?;
     let created = CreatedEndpoint { about: about.into(), secret };
-    once.keep(app, &mut work, (StatusCode::CREATED, &created)).await?;
+    once.keep(&mut work, StatusCode::CREATED, &created).await?;
     work.commit().await?;
     Ok(created)
 }
@@ -315,8 +313,10 @@ pub(crate) async fn redeliver(
     Ids((id, delivery)): Ids<(EndpointId, DeliveryId)>,
     once: Once,
 ) -> Result<(StatusCode, Json<DeliveryView>), Problem> {
-    let wanted = (&id, &delivery);
-    Ok((StatusCode::ACCEPTED, Json(deliveries::redeliver(&app, &caller, &once, wanted).await?)))
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(deliveries::redeliver(&app, &caller, &once, &id, &delivery).await?),
+    ))
 }
 
 /// Deliver again every event behind a place in the event log that the endpoint hears and that is there
@@ -338,6 +338,5 @@ pub(crate) async fn replay(
     once: Once,
     JsonBody(request): JsonBody<ReplayRequest>,
 ) -> Result<(StatusCode, Json<EndpointView>), Problem> {
-    let wanted = (&id, &request);
-    Ok((StatusCode::ACCEPTED, Json(deliveries::replay(&app, &caller, &once, wanted).await?)))
+    Ok((StatusCode::ACCEPTED, Json(deliveries::replay(&app, &caller, &once, &id, &request).await?)))
 }

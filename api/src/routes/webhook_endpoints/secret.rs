@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
 use latchkey_shared::db::webhook_endpoints;
 use latchkey_shared::ids::EndpointId;
-use latchkey_shared::keyring::{Owner, Place};
+use latchkey_shared::keyring::Aad;
 use latchkey_shared::random;
 use latchkey_shared::timestamp::Timestamp;
 use latchkey_shared::work::Work;
@@ -34,16 +34,10 @@ pub(crate) struct RotatedSecret {
     old_secret_until: Timestamp,
 }
 
-/// A new secret, and itself sealed for a place.
-pub(super) async fn make(
-    app: &App,
-    work: &mut Work,
-    place: Place<'_>,
-    owner: Owner<'_>,
-) -> Result<(String, Vec<u8>), Problem> {
+/// A new secret, in the clear and encrypted.
+pub(super) async fn make(work: &mut Work, aad: Aad<'_>) -> Result<(String, Vec<u8>), Problem> {
     let secret = format!("whsec_{}", STANDARD.encode(random::bytes::<32>()));
-    let key = app.store.vault().sealing_key(work, owner).await?;
-    let sealed = key.seal(place, secret.as_bytes())?;
+    let sealed = work.encrypt(aad, secret.as_bytes()).await?;
     Ok((secret, sealed))
 }
 
@@ -57,14 +51,12 @@ pub(super) async fn rotate(
     let endpoint = lock(&mut work, caller, id).await?;
     let organisation = &endpoint.organisation_id;
     let generation = endpoint.secret_generation + 1;
-    let place = webhook_endpoints::secret_place(organisation, &endpoint.id, generation);
-    let owner = Owner::Organisation(organisation);
-    let (secret, sealed) = make(app, &mut work, place, owner).await?;
-    let rotated =
-        webhook_endpoints::rotate(&mut work, app.clock(), &endpoint, (&sealed, OVERLAP)).await?;
+    let aad = webhook_endpoints::secret_aad(organisation, &endpoint.id, generation);
+    let (secret, sealed) = make(&mut work, aad).await?;
+    let rotated = webhook_endpoints::rotate(&mut work, &endpoint, &sealed, OVERLAP).await?;
     let until = rotated.old_secret_until.expect("a rotation leaves an old secret");
     let rotated = RotatedSecret { secret, old_secret_until: until.into() };
-    once.keep(app, &mut work, (StatusCode::OK, &rotated)).await?;
+    once.keep(&mut work, StatusCode::OK, &rotated).await?;
     work.commit().await?;
     Ok(rotated)
 }

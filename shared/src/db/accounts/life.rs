@@ -6,9 +6,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
 use super::super::schema::accounts;
-use super::super::{DbError, now};
+use super::super::{DbError, app_now};
 use super::{Account, AccountStatus, Identity};
-use crate::clock::Clock;
 
 /// Other scopes than before: what is missing now counts from all that was asked for. Answers the
 /// account as it is now.
@@ -63,7 +62,6 @@ pub async fn rename(
 /// When the query fails.
 pub async fn expire(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     account: &Account,
     reason: &str,
 ) -> Result<bool, DbError> {
@@ -74,7 +72,7 @@ pub async fn expire(
         .set((
             accounts::status.eq(AccountStatus::TokenExpired),
             accounts::status_reason.eq(reason),
-            accounts::token_expired_at.eq(now(clock).nullable()),
+            accounts::token_expired_at.eq(app_now().nullable()),
         ))
         .execute(conn);
     Ok(rows.await? == 1)
@@ -104,7 +102,6 @@ pub async fn recover(conn: &mut AsyncPgConnection, account: &Account) -> Result<
 /// When the query fails.
 pub async fn disconnect(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     account: &Account,
     receipt: Option<&Value>,
 ) -> Result<Account, DbError> {
@@ -113,7 +110,7 @@ pub async fn disconnect(
         .filter(accounts::id.eq(&account.id))
         .set((
             accounts::status.eq(AccountStatus::Disconnected),
-            accounts::disconnected_at.eq(now(clock).nullable()),
+            accounts::disconnected_at.eq(app_now().nullable()),
             accounts::revocation.eq(receipt),
             accounts::sealed_token.eq(None::<Vec<u8>>),
             accounts::next_check_at.eq(None::<DateTime<Utc>>),

@@ -8,10 +8,9 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
 use super::super::schema::connects;
-use super::super::{DbError, now_plus};
+use super::super::{DbError, app_now_plus};
 use super::{Connect, ConnectStatus, find};
-use crate::clock::Clock;
-use crate::ids::{ConnectId, GrantId, WorkspaceId};
+use crate::ids::{ConnectId, ConnectKey, GrantId, WorkspaceId};
 
 /// One step of a connect.
 #[derive(Debug)]
@@ -67,31 +66,29 @@ impl<'a> Advance<'a> {
 /// When the query fails.
 pub async fn advance(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &ConnectId),
+    key: ConnectKey<'_>,
     step: &Advance<'_>,
 ) -> Result<Option<Connect>, DbError> {
     let from: Vec<&str> = step.from.iter().map(|status| status.as_str()).collect();
-    let guard = if step.in_time { "AND expires_at > moment($1)" } else { "" };
+    let guard = if step.in_time { "AND expires_at > app_now()" } else { "" };
     let wipe = step.to.is_final();
     let query = format!(
-        "UPDATE connects SET status = $2, status_at = moment($1),
+        "UPDATE connects SET status = $1, status_at = app_now(),
              timeline = timeline || jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
-                 'status', $2, 'at', to_char(moment($1) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), 'reason', $3))),
-             reason_code = coalesce($3, reason_code), platform_error = coalesce($4, platform_error),
-             sealed_code = CASE WHEN {wipe} THEN NULL ELSE coalesce($5, sealed_code) END,
+                 'status', $1, 'at', to_char(app_now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), 'reason', $2))),
+             reason_code = coalesce($2, reason_code), platform_error = coalesce($3, platform_error),
+             sealed_code = CASE WHEN {wipe} THEN NULL ELSE coalesce($4, sealed_code) END,
              sealed_verifier = CASE WHEN {wipe} THEN NULL ELSE sealed_verifier END,
              sealed_candidates = CASE WHEN {wipe} THEN NULL ELSE sealed_candidates END,
              sealed_state = CASE WHEN {wipe} THEN NULL ELSE sealed_state END,
              sealed_claim = CASE WHEN {wipe} THEN NULL ELSE sealed_claim END,
-             page_hash = coalesce($6, page_hash), code_hash = coalesce($13, code_hash),
-             lease_until = moment($1) + $7,
-             account_ids = $8
-         WHERE workspace_id = $9 AND id = $10 AND status = ANY ($11) {guard}
-           AND ($12::timestamptz IS NULL OR lease_until = $12)"
+             page_hash = coalesce($5, page_hash), code_hash = coalesce($12, code_hash),
+             lease_until = app_now() + $6,
+             account_ids = $7
+         WHERE workspace_id = $8 AND id = $9 AND status = ANY ($10) {guard}
+           AND ($11::timestamptz IS NULL OR lease_until = $11)"
     );
     let rows = sql_query(query)
-        .bind::<Interval, _>(clock.offset())
         .bind::<Text, _>(step.to)
         .bind::<Nullable<Text>, _>(step.reason_code)
         .bind::<Nullable<Jsonb>, _>(step.platform_error)
@@ -99,8 +96,8 @@ pub async fn advance(
         .bind::<Nullable<Bytea>, _>(step.page_hash)
         .bind::<Nullable<Interval>, _>(step.lease)
         .bind::<Array<Text>, _>(step.account_ids)
-        .bind::<Text, _>(workspace)
-        .bind::<Text, _>(id)
+        .bind::<Text, _>(key.workspace_id)
+        .bind::<Text, _>(key.id)
         .bind::<Array<Text>, _>(from)
         .bind::<Nullable<Timestamptz>, _>(step.lease_was)
         .bind::<Nullable<Bytea>, _>(step.code_hash)
@@ -109,7 +106,7 @@ pub async fn advance(
     if rows == 0 {
         return Ok(None);
     }
-    let connect = find(conn, workspace, id).await?;
+    let connect = find(conn, key.workspace_id, key.id).await?;
     if let Some(connect) = connect.as_ref().filter(|connect| connect.status.is_final()) {
         let ending = step.reason_code.unwrap_or(step.to.as_str()).to_ascii_lowercase();
         let platform = connect.platform.clone();
@@ -150,14 +147,13 @@ pub async fn store_grant(
 /// When the query fails.
 pub async fn set_lease(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &ConnectId),
+    key: ConnectKey<'_>,
     lease: TimeDelta,
 ) -> Result<Option<DateTime<Utc>>, DbError> {
     let until = diesel::update(connects::table)
-        .filter(connects::workspace_id.eq(workspace))
-        .filter(connects::id.eq(id))
-        .set(connects::lease_until.eq(now_plus(clock, lease).nullable()))
+        .filter(connects::workspace_id.eq(key.workspace_id))
+        .filter(connects::id.eq(key.id))
+        .set(connects::lease_until.eq(app_now_plus(lease).nullable()))
         .returning(connects::lease_until)
         .get_result::<Option<DateTime<Utc>>>(conn)
         .await
@@ -171,16 +167,15 @@ pub async fn set_lease(
 /// When the query fails.
 pub async fn note_try(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &ConnectId),
+    key: ConnectKey<'_>,
     rest: TimeDelta,
 ) -> Result<(), DbError> {
     diesel::update(connects::table)
-        .filter(connects::workspace_id.eq(workspace))
-        .filter(connects::id.eq(id))
+        .filter(connects::workspace_id.eq(key.workspace_id))
+        .filter(connects::id.eq(key.id))
         .set((
             connects::tries.eq(connects::tries + 1),
-            connects::lease_until.eq(now_plus(clock, rest).nullable()),
+            connects::lease_until.eq(app_now_plus(rest).nullable()),
         ))
         .execute(conn)
         .await?;
@@ -193,16 +188,16 @@ pub async fn note_try(
 /// When the query fails.
 pub async fn shorten_lease(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &ConnectId),
-    (until, rest): (Option<DateTime<Utc>>, TimeDelta),
+    key: ConnectKey<'_>,
+    until: Option<DateTime<Utc>>,
+    rest: TimeDelta,
 ) -> Result<(), DbError> {
     diesel::update(connects::table)
-        .filter(connects::workspace_id.eq(workspace))
-        .filter(connects::id.eq(id))
+        .filter(connects::workspace_id.eq(key.workspace_id))
+        .filter(connects::id.eq(key.id))
         .filter(connects::lease_until.eq(until))
-        .filter(connects::lease_until.gt(now_plus(clock, rest).nullable()))
-        .set(connects::lease_until.eq(now_plus(clock, rest).nullable()))
+        .filter(connects::lease_until.gt(app_now_plus(rest).nullable()))
+        .set(connects::lease_until.eq(app_now_plus(rest).nullable()))
         .execute(conn)
         .await?;
     Ok(())

@@ -6,19 +6,13 @@ use diesel::sql_types::{Bytea, Interval, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::DbError;
-use crate::clock::Clock;
-use crate::ids::{ConnectId, WorkspaceId};
-use crate::keyring::Place;
+use crate::ids::ConnectKey;
+use crate::keyring::Aad;
 
-/// Where a connect's claim stands.
+/// What a connect's claim is encrypted with.
 #[must_use]
-pub fn claim_place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectId) -> Place<'a> {
-    Place {
-        column: "connects.sealed_claim",
-        tenant: workspace.as_str(),
-        row: id.as_str(),
-        generation: 0,
-    }
+pub fn claim_aad(key: ConnectKey<'_>) -> Aad<'_> {
+    Aad::of_workspace("connects.sealed_claim", key.workspace_id, key.id.as_str())
 }
 
 /// Lays down what is to be connected and the claim that connects it, for so long. Part of the step to
@@ -28,21 +22,21 @@ pub fn claim_place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectId) -> Place<'
 /// When the query fails.
 pub async fn set_claim(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &ConnectId),
-    (sealed_claim, sealed_candidates, lifetime): (&[u8], &[u8], TimeDelta),
+    key: ConnectKey<'_>,
+    sealed_claim: &[u8],
+    sealed_candidates: &[u8],
+    lifetime: TimeDelta,
 ) -> Result<(), DbError> {
     let query = sql_query(
-        "UPDATE connects SET sealed_claim = $1, sealed_candidates = $2, expires_at = moment($3) + $4,
+        "UPDATE connects SET sealed_claim = $1, sealed_candidates = $2, expires_at = app_now() + $3,
              lease_until = NULL
-         WHERE workspace_id = $5 AND id = $6 AND status = 'claiming'",
+         WHERE workspace_id = $4 AND id = $5 AND status = 'claiming'",
     )
     .bind::<Bytea, _>(sealed_claim)
     .bind::<Bytea, _>(sealed_candidates)
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(lifetime)
-    .bind::<Text, _>(workspace)
-    .bind::<Text, _>(id);
+    .bind::<Text, _>(key.workspace_id)
+    .bind::<Text, _>(key.id);
     query.execute(conn).await?;
     Ok(())
 }
@@ -52,18 +46,13 @@ pub async fn set_claim(
 ///
 /// # Errors
 /// When the query fails.
-pub async fn claim(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &ConnectId),
-) -> Result<bool, DbError> {
+pub async fn claim(conn: &mut AsyncPgConnection, key: ConnectKey<'_>) -> Result<bool, DbError> {
     let query = sql_query(
-        "UPDATE connects SET claimed_at = moment($1), lease_until = moment($1) + interval '3 s'
-         WHERE workspace_id = $2 AND id = $3 AND status = 'claiming' AND claimed_at IS NULL
-           AND expires_at > moment($1)",
+        "UPDATE connects SET claimed_at = app_now(), lease_until = app_now() + interval '3 s'
+         WHERE workspace_id = $1 AND id = $2 AND status = 'claiming' AND claimed_at IS NULL
+           AND expires_at > app_now()",
     )
-    .bind::<Interval, _>(clock.offset())
-    .bind::<Text, _>(workspace)
-    .bind::<Text, _>(id);
+    .bind::<Text, _>(key.workspace_id)
+    .bind::<Text, _>(key.id);
     Ok(query.execute(conn).await? == 1)
 }

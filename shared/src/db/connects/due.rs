@@ -9,7 +9,6 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use super::super::DbError;
 use super::super::schema::connects;
 use super::ConnectStatus;
-use crate::clock::Clock;
 use crate::ids::{AppId, ConnectId, WorkspaceId};
 use crate::messages::CallbackReceived;
 
@@ -34,19 +33,17 @@ impl From<Open> for CallbackReceived {
 /// When the query fails.
 pub async fn left_behind(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     patience: TimeDelta,
     limit: i64,
 ) -> Result<Vec<CallbackReceived>, DbError> {
     let query = sql_query(
         "SELECT workspace_id, id FROM connects
-         WHERE (status = 'authorized' AND status_at < moment($1) - $2 AND (lease_until IS NULL OR lease_until < moment($1)))
-            OR (status = 'exchanging' AND status_at < moment($1) - $2 AND (lease_until IS NULL OR lease_until < moment($1)))
-            OR (status = 'selecting' AND selection IS NOT NULL AND lease_until < moment($1))
-            OR (status = 'claiming' AND claimed_at IS NOT NULL AND lease_until < moment($1))
-         ORDER BY status_at LIMIT $3",
+         WHERE (status = 'authorized' AND status_at < app_now() - $1 AND (lease_until IS NULL OR lease_until < app_now()))
+            OR (status = 'exchanging' AND status_at < app_now() - $1 AND (lease_until IS NULL OR lease_until < app_now()))
+            OR (status = 'selecting' AND selection IS NOT NULL AND lease_until < app_now())
+            OR (status = 'claiming' AND claimed_at IS NOT NULL AND lease_until < app_now())
+         ORDER BY status_at LIMIT $2",
     )
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(patience)
     .bind::<BigInt, _>(limit);
     Ok(query.load::<Open>(conn).await?.into_iter().map(CallbackReceived::from).collect())
@@ -59,18 +56,16 @@ pub async fn left_behind(
 /// When the query fails.
 pub async fn overdue(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     stuck: TimeDelta,
     limit: i64,
 ) -> Result<Vec<CallbackReceived>, DbError> {
     let query = sql_query(
         "SELECT workspace_id, id FROM connects
-         WHERE (status IN ('pending', 'selecting') AND selection IS NULL AND expires_at <= moment($1))
-            OR (status = 'claiming' AND claimed_at IS NULL AND expires_at <= moment($1))
-            OR (status IN ('authorized', 'exchanging', 'selecting', 'claiming') AND expires_at <= moment($1) - $2)
-         LIMIT $3",
+         WHERE (status IN ('pending', 'selecting') AND selection IS NULL AND expires_at <= app_now())
+            OR (status = 'claiming' AND claimed_at IS NULL AND expires_at <= app_now())
+            OR (status IN ('authorized', 'exchanging', 'selecting', 'claiming') AND expires_at <= app_now() - $1)
+         LIMIT $2",
     )
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(stuck)
     .bind::<BigInt, _>(limit);
     Ok(query.load::<Open>(conn).await?.into_iter().map(CallbackReceived::from).collect())

@@ -2,14 +2,13 @@
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Bytea, Interval, Text};
+use diesel::sql_types::{Bytea, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::DbError;
 use super::super::schema::connects;
 use super::Connect;
-use crate::clock::Clock;
-use crate::ids::{ConnectId, WorkspaceId};
+use crate::ids::{ConnectId, ConnectKey};
 
 /// A timeline takes no more refusals than this: whoever replays a state for ever fills no row.
 const MAX_STEPS: i32 = 40;
@@ -34,19 +33,17 @@ pub async fn find_by_link(
 /// When the query fails.
 pub async fn trade_link(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &ConnectId),
+    key: ConnectKey<'_>,
     page_hash: &[u8],
 ) -> Result<bool, DbError> {
     let query = sql_query(
         "UPDATE connects SET page_hash = $1
          WHERE workspace_id = $2 AND id = $3 AND status = 'pending' AND page_hash IS NULL
-           AND expires_at > moment($4)",
+           AND expires_at > app_now()",
     )
     .bind::<Bytea, _>(page_hash)
-    .bind::<Text, _>(workspace)
-    .bind::<Text, _>(id)
-    .bind::<Interval, _>(clock.offset());
+    .bind::<Text, _>(key.workspace_id)
+    .bind::<Text, _>(key.id);
     Ok(query.execute(conn).await? == 1)
 }
 
@@ -56,20 +53,18 @@ pub async fn trade_link(
 /// When the query fails.
 pub async fn note_refusal(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &ConnectId),
+    key: ConnectKey<'_>,
     code: &str,
 ) -> Result<(), DbError> {
     let query = sql_query(format!(
         "UPDATE connects SET timeline = timeline || jsonb_build_array(jsonb_build_object(
-             'status', status, 'at', to_char(moment($1) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
-             'refused', $2))
-         WHERE workspace_id = $3 AND id = $4 AND jsonb_array_length(timeline) < {MAX_STEPS}"
+             'status', status, 'at', to_char(app_now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
+             'refused', $1))
+         WHERE workspace_id = $2 AND id = $3 AND jsonb_array_length(timeline) < {MAX_STEPS}"
     ))
-    .bind::<Interval, _>(clock.offset())
     .bind::<Text, _>(code)
-    .bind::<Text, _>(workspace)
-    .bind::<Text, _>(id);
+    .bind::<Text, _>(key.workspace_id)
+    .bind::<Text, _>(key.id);
     query.execute(conn).await?;
     Ok(())
 }

@@ -6,7 +6,6 @@ use diesel::sql_types::{BigInt, Interval, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::{DbError, Yes};
-use crate::clock::Clock;
 use crate::ids::{AccountId, WorkspaceId};
 
 /// The reason of a connect that brought another person's account than the one that it names.
@@ -22,7 +21,6 @@ const LOOKED_AT: i64 = 50;
 /// When the query fails.
 pub async fn was_another_person(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     workspace: &WorkspaceId,
     account: &AccountId,
 ) -> Result<bool, DbError> {
@@ -31,14 +29,13 @@ pub async fn was_another_person(
              SELECT reason_code = $1 FROM (
                  SELECT id, account_id, status, reason_code, created_at FROM connects
                  WHERE workspace_id = $2 ORDER BY id DESC LIMIT $3) AS newest
-             WHERE account_id = $4 AND status = 'failed' AND created_at > moment($5) - $6
+             WHERE account_id = $4 AND status = 'failed' AND created_at > app_now() - $5
              ORDER BY id DESC LIMIT 1), false) AS yes",
     )
     .bind::<Text, _>(IDENTITY_MISMATCH)
     .bind::<Text, _>(workspace)
     .bind::<BigInt, _>(LOOKED_AT)
     .bind::<Text, _>(account)
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(REMEMBERED_FOR);
     Ok(query.get_result::<Yes>(conn).await?.yes)
 }

@@ -7,11 +7,10 @@ use serde_json::Value;
 
 use super::accounts::Account;
 use super::schema::connects;
-use super::{DbError, Page, now, now_plus, text_enum};
-use crate::clock::Clock;
+use super::{DbError, Page, app_now, app_now_plus, text_enum};
 use crate::events::{ConnectData, EventData, NewEvent};
-use crate::ids::{AccountId, AppId, ConnectId, GrantId, ProfileId, WorkspaceId};
-use crate::keyring::Place;
+use crate::ids::{AccountId, AppId, ConnectId, ConnectKey, GrantId, ProfileId, WorkspaceId};
+use crate::keyring::Aad;
 
 mod advance;
 mod claim;
@@ -21,11 +20,11 @@ mod mismatch;
 mod selection;
 
 pub use advance::{Advance, advance, note_try, set_lease, shorten_lease, store_grant};
-pub use claim::{claim, claim_place, set_claim};
+pub use claim::{claim, claim_aad, set_claim};
 pub use due::{left_behind, open_of_app, overdue};
 pub use link::{find_by_link, note_refusal, trade_link};
 pub use mismatch::{IDENTITY_MISMATCH, was_another_person};
-pub use selection::{candidates_place, select, set_candidates};
+pub use selection::{candidates_aad, select, set_candidates};
 
 text_enum! {
     /// How far a connect is.
@@ -164,6 +163,12 @@ pub struct Connect {
 }
 
 impl Connect {
+    /// Its workspace and id.
+    #[must_use]
+    pub fn key(&self) -> ConnectKey<'_> {
+        ConnectKey { workspace_id: &self.workspace_id, id: &self.id }
+    }
+
     /// Whether it must leave an account alone that is in use for another profile: clients of PostPeer see no event
     /// that would tell them that it was taken.
     #[must_use]
@@ -241,37 +246,22 @@ pub struct NewConnect<'a> {
     pub lifetime: TimeDelta,
 }
 
-/// Where a connect's PKCE verifier stands.
+/// What a connect's PKCE verifier is encrypted with.
 #[must_use]
-pub fn verifier_place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectId) -> Place<'a> {
-    Place {
-        column: "connects.sealed_verifier",
-        tenant: workspace.as_str(),
-        row: id.as_str(),
-        generation: 0,
-    }
+pub fn verifier_aad(key: ConnectKey<'_>) -> Aad<'_> {
+    Aad::of_workspace("connects.sealed_verifier", key.workspace_id, key.id.as_str())
 }
 
-/// Where a connect's code stands.
+/// What a connect's code is encrypted with.
 #[must_use]
-pub fn code_place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectId) -> Place<'a> {
-    Place {
-        column: "connects.sealed_code",
-        tenant: workspace.as_str(),
-        row: id.as_str(),
-        generation: 0,
-    }
+pub fn code_aad(key: ConnectKey<'_>) -> Aad<'_> {
+    Aad::of_workspace("connects.sealed_code", key.workspace_id, key.id.as_str())
 }
 
-/// Where a connect's state stands.
+/// What a connect's state is encrypted with.
 #[must_use]
-pub fn state_place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectId) -> Place<'a> {
-    Place {
-        column: "connects.sealed_state",
-        tenant: workspace.as_str(),
-        row: id.as_str(),
-        generation: 0,
-    }
+pub fn state_aad(key: ConnectKey<'_>) -> Aad<'_> {
+    Aad::of_workspace("connects.sealed_state", key.workspace_id, key.id.as_str())
 }
 
 /// Starts a connect.
@@ -280,7 +270,6 @@ pub fn state_place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectId) -> Place<'
 /// When the query fails.
 pub async fn insert(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     new: &NewConnect<'_>,
 ) -> Result<Connect, DbError> {
     let row = diesel::insert_into(connects::table)
@@ -309,9 +298,9 @@ pub async fn insert(
                 connects::binding.eq(new.binding),
                 connects::exclusive.eq(new.exclusive),
                 connects::result_format.eq(new.result_format),
-                connects::status_at.eq(now(clock)),
-                connects::expires_at.eq(now_plus(clock, new.lifetime)),
-                connects::created_at.eq(now(clock)),
+                connects::status_at.eq(app_now()),
+                connects::expires_at.eq(app_now_plus(new.lifetime)),
+                connects::created_at.eq(app_now()),
             ),
         ))
         .returning(connects::id)
@@ -319,8 +308,7 @@ pub async fn insert(
         .await?;
     advance(
         conn,
-        clock,
-        (new.workspace_id, &row),
+        ConnectKey { workspace_id: new.workspace_id, id: &row },
         &Advance::to(ConnectStatus::Pending, &[ConnectStatus::Pending]),
     )
     .await?
@@ -418,14 +406,13 @@ pub async fn somebody_came_back(
 /// When the query fails.
 pub async fn has_room(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     workspace: &WorkspaceId,
     max: i64,
 ) -> Result<bool, DbError> {
     let last = connects::table
         .filter(connects::workspace_id.eq(workspace))
         .filter(connects::status.eq_any(ConnectStatus::OPEN))
-        .filter(connects::expires_at.gt(now(clock)))
+        .filter(connects::expires_at.gt(app_now()))
         .offset((max - 1).max(0))
         .limit(1);
     let is_full: bool = diesel::select(diesel::dsl::exists(last)).get_result(conn).await?;

@@ -6,19 +6,13 @@ use diesel::sql_types::{Array, Bytea, Interval, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::DbError;
-use crate::clock::Clock;
-use crate::ids::{ConnectId, WorkspaceId};
-use crate::keyring::Place;
+use crate::ids::ConnectKey;
+use crate::keyring::Aad;
 
 /// Where a connect's candidates stand.
 #[must_use]
-pub fn candidates_place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectId) -> Place<'a> {
-    Place {
-        column: "connects.sealed_candidates",
-        tenant: workspace.as_str(),
-        row: id.as_str(),
-        generation: 0,
-    }
+pub fn candidates_aad(key: ConnectKey<'_>) -> Aad<'_> {
+    Aad::of_workspace("connects.sealed_candidates", key.workspace_id, key.id.as_str())
 }
 
 /// Lays the candidates before the person, who has so long to choose. Part of the step to `selecting`.
@@ -27,19 +21,18 @@ pub fn candidates_place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectId) -> Pl
 /// When the query fails.
 pub async fn set_candidates(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &ConnectId),
-    (sealed, lifetime): (&[u8], TimeDelta),
+    key: ConnectKey<'_>,
+    sealed: &[u8],
+    lifetime: TimeDelta,
 ) -> Result<(), DbError> {
     let query = sql_query(
-        "UPDATE connects SET sealed_candidates = $1, expires_at = moment($2) + $3, lease_until = NULL
-         WHERE workspace_id = $4 AND id = $5 AND status = 'selecting'",
+        "UPDATE connects SET sealed_candidates = $1, expires_at = app_now() + $2, lease_until = NULL
+         WHERE workspace_id = $3 AND id = $4 AND status = 'selecting'",
     )
     .bind::<Bytea, _>(sealed)
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(lifetime)
-    .bind::<Text, _>(workspace)
-    .bind::<Text, _>(id);
+    .bind::<Text, _>(key.workspace_id)
+    .bind::<Text, _>(key.id);
     query.execute(conn).await?;
     Ok(())
 }
@@ -51,19 +44,18 @@ pub async fn set_candidates(
 /// When the query fails.
 pub async fn select(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &ConnectId),
-    (selection, deselection): (&[String], &[String]),
+    key: ConnectKey<'_>,
+    selection: &[String],
+    deselection: &[String],
 ) -> Result<bool, DbError> {
     let query = sql_query(
-        "UPDATE connects SET selection = $1, deselection = $5, lease_until = moment($2) + interval '3 s'
-         WHERE workspace_id = $3 AND id = $4 AND status = 'selecting' AND selection IS NULL
-           AND expires_at > moment($2)",
+        "UPDATE connects SET selection = $1, deselection = $4, lease_until = app_now() + interval '3 s'
+         WHERE workspace_id = $2 AND id = $3 AND status = 'selecting' AND selection IS NULL
+           AND expires_at > app_now()",
     )
     .bind::<Array<Text>, _>(selection)
-    .bind::<Interval, _>(clock.offset())
-    .bind::<Text, _>(workspace)
-    .bind::<Text, _>(id)
+    .bind::<Text, _>(key.workspace_id)
+    .bind::<Text, _>(key.id)
     .bind::<Array<Text>, _>(deselection);
     Ok(query.execute(conn).await? == 1)
 }

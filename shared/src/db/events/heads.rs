@@ -2,11 +2,10 @@
 
 use diesel::QueryableByName;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Integer, Interval, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::LogPosition;
-use crate::clock::Clock;
 use crate::db::DbError;
 use crate::ids::{AccountId, OrganisationId, WorkspaceId};
 
@@ -34,9 +33,9 @@ pub struct EventHead {
 /// When the query fails.
 pub async fn heads(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     organisations: &[&str],
-    (from, before): (&LogPosition, &LogPosition),
+    from: &LogPosition,
+    before: &LogPosition,
     limit: i64,
 ) -> Result<Vec<EventHead>, DbError> {
     let query = sql_query(
@@ -44,15 +43,14 @@ pub async fn heads(
              SELECT organisation_id, workspace_id, account_id, type AS kind FROM events
              WHERE events.organisation_id = waiting.organisation_id
                AND (epoch, xid) >= ($2, $3) AND (epoch, xid) < ($4, $5)
-               AND created_at > moment($6) - interval '1 day'
-             ORDER BY epoch, xid, id LIMIT $7) AS new",
+               AND created_at > app_now() - interval '1 day'
+             ORDER BY epoch, xid, id LIMIT $6) AS new",
     )
     .bind::<Array<Text>, _>(organisations)
     .bind::<Integer, _>(from.epoch)
     .bind::<BigInt, _>(from.xid)
     .bind::<Integer, _>(before.epoch)
     .bind::<BigInt, _>(before.xid)
-    .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limit);
     Ok(query.load(conn).await?)
 }

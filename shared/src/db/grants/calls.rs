@@ -9,10 +9,9 @@ use serde_json::json;
 
 use super::super::account_history::{RefreshEnding, note_refresh};
 use super::super::schema::grants;
-use super::super::{DbError, now, now_plus};
+use super::super::{DbError, app_now, app_now_plus};
 use super::{Grant, GrantStatus, NewTokens, reauth};
-use crate::clock::Clock;
-use crate::ids::{GrantId, WorkspaceId};
+use crate::ids::GrantKey;
 
 /// A lease about to be taken.
 #[derive(Debug)]
@@ -31,16 +30,15 @@ pub struct Lease<'a> {
 /// When the query fails.
 pub async fn begin_call(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     grant: &Grant,
     lease: &Lease<'_>,
 ) -> Result<(), DbError> {
     let look_after = lease.look_after.min(lease.length);
-    one!(&grant.workspace_id, &grant.id)
+    one!(grant.key())
         .set((
             grants::lease_holder.eq(lease.holder),
-            grants::lease_until.eq(now_plus(clock, lease.length).nullable()),
-            grants::next_attempt_at.eq(now_plus(clock, look_after).nullable()),
+            grants::lease_until.eq(app_now_plus(lease.length).nullable()),
+            grants::next_attempt_at.eq(app_now_plus(look_after).nullable()),
             grants::calling_generation.eq(grant.generation),
             grants::in_doubt_since.eq(grant.in_doubt_since),
             grants::wake_at.eq(None::<DateTime<Utc>>),
@@ -58,18 +56,16 @@ pub async fn begin_call(
 /// When the query fails.
 pub async fn wait_for_lease(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     grant: &Grant,
     look_after: Option<TimeDelta>,
 ) -> Result<(), DbError> {
     let query = sql_query(
         "UPDATE grants SET dispatches = 0,
-             next_attempt_at = least(lease_until, moment($3) + coalesce($4, interval '1 day'))
-         WHERE workspace_id = $1 AND id = $2 AND lease_until > moment($3)",
+             next_attempt_at = least(lease_until, app_now() + coalesce($3, interval '1 day'))
+         WHERE workspace_id = $1 AND id = $2 AND lease_until > app_now()",
     )
     .bind::<Text, _>(&grant.workspace_id)
     .bind::<Text, _>(&grant.id)
-    .bind::<Interval, _>(clock.offset())
     .bind::<Nullable<Interval>, _>(look_after);
     query.execute(conn).await?;
     Ok(())
@@ -82,19 +78,17 @@ pub async fn wait_for_lease(
 /// When the query fails.
 pub async fn put_back(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &GrantId),
+    key: GrantKey<'_>,
     not_before: Option<DateTime<Utc>>,
 ) -> Result<(), DbError> {
     let query = sql_query(
         "UPDATE grants SET dispatches = greatest(dispatches - 1, 0), next_attempt_at = greatest(refresh_at, $3)
          WHERE workspace_id = $1 AND id = $2 AND status = 'active'
-             AND (lease_until IS NULL OR lease_until <= moment($4))",
+             AND (lease_until IS NULL OR lease_until <= app_now())",
     )
-    .bind::<Text, _>(workspace)
-    .bind::<Text, _>(id)
-    .bind::<Nullable<Timestamptz>, _>(not_before)
-    .bind::<Interval, _>(clock.offset());
+    .bind::<Text, _>(key.workspace_id)
+    .bind::<Text, _>(key.id)
+    .bind::<Nullable<Timestamptz>, _>(not_before);
     query.execute(conn).await?;
     Ok(())
 }
@@ -108,7 +102,7 @@ pub async fn give_back(
     grant: &Grant,
     holder: &str,
 ) -> Result<(), DbError> {
-    one!(&grant.workspace_id, &grant.id)
+    one!(grant.key())
         .filter(grants::lease_holder.eq(holder))
         .set((
             grants::lease_holder.eq(None::<String>),
@@ -129,11 +123,10 @@ pub async fn give_back(
 /// When the query fails.
 pub async fn store_answer(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     grant: &Grant,
     tokens: &NewTokens,
 ) -> Result<Option<GrantStatus>, DbError> {
-    let row = one!(&grant.workspace_id, &grant.id)
+    let row = one!(grant.key())
         .filter(grants::generation.eq(grant.generation))
         .filter(grants::status.eq_any([
             GrantStatus::Active,
@@ -160,7 +153,7 @@ pub async fn store_answer(
                 grants::calling_generation.eq(None::<i64>),
                 grants::in_doubt_since.eq(None::<DateTime<Utc>>),
                 grants::overdue_since.eq(None::<DateTime<Utc>>),
-                grants::last_refreshed_at.eq(now(clock).nullable()),
+                grants::last_refreshed_at.eq(app_now().nullable()),
             ),
             (
                 grants::wake_at.eq(None::<DateTime<Utc>>),
@@ -173,14 +166,13 @@ pub async fn store_answer(
     let status = row.get_result(conn).await.optional()?;
     if status.is_some() {
         if tokens.reauth.is_some() || grant.reauth_at.is_some() {
-            reauth::renew(conn, (&grant.workspace_id, &grant.id), tokens.reauth).await?;
+            reauth::renew(conn, grant.key(), tokens.reauth).await?;
         }
         let data = json!({
             "tokenGeneration": grant.generation + 1,
             "tokenExpiresAt": tokens.access_expires_at.map(as_text),
         });
-        let ending = (RefreshEnding::Succeeded, &data);
-        note_refresh(conn, clock, (&grant.workspace_id, &grant.id), ending).await?;
+        note_refresh(conn, grant.key(), RefreshEnding::Succeeded, &data).await?;
     }
     Ok(status)
 }
@@ -195,7 +187,7 @@ pub async fn trade_in(
     grant: &Grant,
     tokens: &NewTokens,
 ) -> Result<bool, DbError> {
-    let rows = one!(&grant.workspace_id, &grant.id)
+    let rows = one!(grant.key())
         .filter(grants::status.eq(GrantStatus::Pending))
         .filter(grants::generation.eq(grant.generation))
         .set((
@@ -247,11 +239,10 @@ pub struct Refused<'a> {
 /// When the query fails.
 pub async fn put_off(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     grant: &Grant,
     failed: &FailedCall<'_>,
 ) -> Result<(), DbError> {
-    let rows = one!(&grant.workspace_id, &grant.id)
+    let rows = one!(grant.key())
         .filter(grants::generation.eq(grant.generation))
         .set((
             grants::refresh_at.eq(failed.retry_at),
@@ -266,9 +257,9 @@ pub async fn put_off(
                 (grants::refused_since.eq(refused.since), grants::refused_as.eq(refused.words))
             }),
             (failed.in_doubt && grant.in_doubt_since.is_none())
-                .then(|| grants::in_doubt_since.eq(now(clock).nullable())),
+                .then(|| grants::in_doubt_since.eq(app_now().nullable())),
             grants::last_error_code.eq(failed.error_code),
-            grants::last_error_at.eq(now(clock).nullable()),
+            grants::last_error_at.eq(app_now().nullable()),
         ))
         .execute(conn)
         .await?;
@@ -278,8 +269,7 @@ pub async fn put_off(
             "inDoubt": failed.in_doubt,
             "nextAttemptAt": as_text(failed.retry_at),
         });
-        let ending = (RefreshEnding::Failed, &data);
-        note_refresh(conn, clock, (&grant.workspace_id, &grant.id), ending).await?;
+        note_refresh(conn, grant.key(), RefreshEnding::Failed, &data).await?;
     }
     Ok(())
 }
@@ -295,7 +285,7 @@ pub async fn make_due(
 ) -> Result<(), DbError> {
     // The planner gives the command that says so a few seconds.
     let planned_at = at + TimeDelta::seconds(5);
-    one!(&grant.workspace_id, &grant.id)
+    one!(grant.key())
         .set((grants::refresh_at.eq(at), grants::next_attempt_at.eq(planned_at)))
         .execute(conn)
         .await?;
@@ -308,12 +298,11 @@ pub async fn make_due(
 /// When the query fails.
 pub async fn note_action_needed(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     grant: &Grant,
 ) -> Result<bool, DbError> {
-    let rows = one!(&grant.workspace_id, &grant.id)
+    let rows = one!(grant.key())
         .filter(grants::action_needed_since.is_null())
-        .set(grants::action_needed_since.eq(now(clock).nullable()))
+        .set(grants::action_needed_since.eq(app_now().nullable()))
         .execute(conn);
     Ok(rows.await? == 1)
 }
@@ -322,14 +311,10 @@ pub async fn note_action_needed(
 ///
 /// # Errors
 /// When the query fails.
-pub async fn note_overdue(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    grant: &Grant,
-) -> Result<bool, DbError> {
-    let rows = one!(&grant.workspace_id, &grant.id)
+pub async fn note_overdue(conn: &mut AsyncPgConnection, grant: &Grant) -> Result<bool, DbError> {
+    let rows = one!(grant.key())
         .filter(grants::overdue_since.is_null())
-        .set(grants::overdue_since.eq(now(clock).nullable()))
+        .set(grants::overdue_since.eq(app_now().nullable()))
         .execute(conn);
     Ok(rows.await? == 1)
 }

@@ -2,12 +2,11 @@
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Interval, Text};
+use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::DbError;
 use super::super::app_health::AppKey;
-use crate::clock::Clock;
 use crate::ids::{GrantId, WorkspaceId};
 use crate::messages::GrantRef;
 
@@ -64,17 +63,16 @@ pub(in crate::db) const REFRESHED_APPS: &str = "apps AS (
 /// When the query fails.
 pub async fn take_due(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     limits: PlanLimits,
 ) -> Result<Vec<DueGrant>, DbError> {
     let query = sql_query(format!(
         "WITH RECURSIVE {REFRESHED_APPS}, allowed AS (
              SELECT apps.platform, apps.app, h.braked_since IS NOT NULL AS braked, CASE
-                 WHEN h.braked_since IS NOT NULL THEN CASE WHEN h.probe_at <= moment($1) THEN 1 ELSE 0 END
-                 WHEN h.busy_until > moment($1) THEN $3 ELSE $2 END AS wanted
+                 WHEN h.braked_since IS NOT NULL THEN CASE WHEN h.probe_at <= app_now() THEN 1 ELSE 0 END
+                 WHEN h.busy_until > app_now() THEN $2 ELSE $1 END AS wanted
              FROM apps LEFT JOIN app_health h ON h.platform = apps.platform AND h.app_id = apps.app
              WHERE NOT EXISTS (SELECT FROM app_pauses pause WHERE pause.platform = apps.platform
-                   AND pause.app_id = apps.app AND pause.until > moment($1))),
+                   AND pause.app_id = apps.app AND pause.until > app_now())),
          due AS (
              SELECT locked.id, locked.access_expires_at FROM allowed CROSS JOIN LATERAL (
                  SELECT g.id, g.access_expires_at FROM grants g WHERE g.id IN (
@@ -82,20 +80,19 @@ pub async fn take_due(
                          SELECT id, access_expires_at, refused_since, in_doubt_since FROM grants
                          WHERE status = 'active' AND next_attempt_at IS NOT NULL
                            AND platform = allowed.platform AND coalesce(app_id, '') = allowed.app
-                           AND next_attempt_at <= moment($1)
-                         ORDER BY next_attempt_at LIMIT $4) AS oldest
+                           AND next_attempt_at <= app_now()
+                         ORDER BY next_attempt_at LIMIT $3) AS oldest
                      ORDER BY allowed.braked AND num_nonnulls(refused_since, in_doubt_since) > 0,
                          oldest.access_expires_at NULLS LAST LIMIT allowed.wanted)
-                   AND g.next_attempt_at <= moment($1)
+                   AND g.next_attempt_at <= app_now()
                  FOR UPDATE OF g SKIP LOCKED) AS locked),
          taken AS (
              UPDATE grants SET dispatches = dispatches + 1,
-                 next_attempt_at = moment($1) + interval '2 min' * power(2, least(dispatches, 6))
+                 next_attempt_at = app_now() + interval '2 min' * power(2, least(dispatches, 6))
              FROM due WHERE grants.id = due.id
              RETURNING platform, coalesce(app_id, '') AS app, workspace_id, grants.id, grants.access_expires_at)
          SELECT platform, app, workspace_id, id FROM taken ORDER BY access_expires_at NULLS LAST",
     ))
-    .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limits.per_app)
     .bind::<BigInt, _>(limits.busy)
     .bind::<BigInt, _>(limits.window);
@@ -112,17 +109,12 @@ pub async fn take_due(
 ///
 /// # Errors
 /// When the query fails.
-pub async fn lapsed(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    limit: i64,
-) -> Result<Vec<GrantRef>, DbError> {
+pub async fn lapsed(conn: &mut AsyncPgConnection, limit: i64) -> Result<Vec<GrantRef>, DbError> {
     let query = sql_query(
         "SELECT platform, '' AS app, workspace_id, id FROM grants
-         WHERE status = 'active' AND renewable AND overdue_since IS NULL AND access_expires_at <= moment($1)
-         ORDER BY access_expires_at LIMIT $2",
+         WHERE status = 'active' AND renewable AND overdue_since IS NULL AND access_expires_at <= app_now()
+         ORDER BY access_expires_at LIMIT $1",
     )
-    .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limit);
     let rows: Vec<Due> = query.load(conn).await?;
     let grant = |row: Due| GrantRef { workspace_id: row.workspace_id, grant_id: row.id };
@@ -135,20 +127,15 @@ pub async fn lapsed(
 ///
 /// # Errors
 /// When the query fails.
-pub async fn ended(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    limit: i64,
-) -> Result<Vec<GrantRef>, DbError> {
+pub async fn ended(conn: &mut AsyncPgConnection, limit: i64) -> Result<Vec<GrantRef>, DbError> {
     let query = sql_query(
         "SELECT '' AS platform, '' AS app, workspace_id, id FROM grants
          WHERE status = 'active'
            AND CASE WHEN renewable THEN refresh_expires_at ELSE access_expires_at END IS NOT NULL
-           AND CASE WHEN renewable THEN refresh_expires_at ELSE access_expires_at END <= moment($1)
-           AND (lease_until IS NULL OR lease_until < moment($1))
-         ORDER BY CASE WHEN renewable THEN refresh_expires_at ELSE access_expires_at END LIMIT $2",
+           AND CASE WHEN renewable THEN refresh_expires_at ELSE access_expires_at END <= app_now()
+           AND (lease_until IS NULL OR lease_until < app_now())
+         ORDER BY CASE WHEN renewable THEN refresh_expires_at ELSE access_expires_at END LIMIT $1",
     )
-    .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limit);
     let rows: Vec<Due> = query.load(conn).await?;
     Ok(rows

@@ -5,10 +5,9 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::schema::grants;
-use super::super::{DbError, now};
+use super::super::{DbError, app_now};
 use super::{Grant, GrantStatus};
-use crate::clock::Clock;
-use crate::ids::{GrantId, WorkspaceId};
+use crate::ids::{GrantId, GrantKey, WorkspaceId};
 
 /// Whose grant it is, once the platform has said so, with its tokens sealed anew: they hold whatever of
 /// the person calls must name. False when it is not waiting for that any more.
@@ -21,7 +20,7 @@ pub async fn name_holder(
     holder_hash: &[u8],
     sealed: &[u8],
 ) -> Result<bool, DbError> {
-    let rows = one!(&grant.workspace_id, &grant.id)
+    let rows = one!(grant.key())
         .filter(grants::status.eq(GrantStatus::Pending))
         .filter(grants::generation.eq(grant.generation))
         .set((grants::holder_hash.eq(holder_hash), grants::sealed_tokens.eq(sealed)))
@@ -38,7 +37,7 @@ pub async fn activate(
     workspace: &WorkspaceId,
     id: &GrantId,
 ) -> Result<bool, DbError> {
-    let rows = one!(workspace, id)
+    let rows = one!(GrantKey { workspace_id: workspace, id })
         .filter(grants::status.eq(GrantStatus::Pending))
         .filter(grants::holder_hash.is_not_null())
         .set((
@@ -57,9 +56,10 @@ pub async fn adopt_refresh_token(
     conn: &mut AsyncPgConnection,
     grant: &Grant,
     sealed: &[u8],
-    (refresh_expires_at, refresh_at): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
+    refresh_expires_at: Option<DateTime<Utc>>,
+    refresh_at: Option<DateTime<Utc>>,
 ) -> Result<(), DbError> {
-    one!(&grant.workspace_id, &grant.id)
+    one!(grant.key())
         .filter(grants::generation.eq(grant.generation))
         .set((
             grants::sealed_tokens.eq(sealed),
@@ -79,12 +79,11 @@ pub async fn adopt_refresh_token(
 /// When the query fails.
 pub async fn note_error(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, id): (&WorkspaceId, &GrantId),
+    key: GrantKey<'_>,
     code: &str,
 ) -> Result<(), DbError> {
-    one!(workspace, id)
-        .set((grants::last_error_code.eq(code), grants::last_error_at.eq(now(clock).nullable())))
+    one!(key)
+        .set((grants::last_error_code.eq(code), grants::last_error_at.eq(app_now().nullable())))
         .execute(conn)
         .await?;
     Ok(())
@@ -96,11 +95,10 @@ pub async fn note_error(
 /// When the query fails.
 pub async fn expire(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     grant: &Grant,
     reason: &str,
 ) -> Result<bool, DbError> {
-    let rows = one!(&grant.workspace_id, &grant.id)
+    let rows = one!(grant.key())
         .filter(grants::status.eq(GrantStatus::Active))
         .filter(grants::generation.eq(grant.generation))
         .set((
@@ -110,7 +108,7 @@ pub async fn expire(
             grants::lease_holder.eq(None::<String>),
             grants::lease_until.eq(None::<DateTime<Utc>>),
             grants::last_error_code.eq(reason),
-            grants::last_error_at.eq(now(clock).nullable()),
+            grants::last_error_at.eq(app_now().nullable()),
         ))
         .execute(conn);
     Ok(rows.await? == 1)
@@ -125,7 +123,7 @@ pub async fn revive(
     workspace: &WorkspaceId,
     id: &GrantId,
 ) -> Result<bool, DbError> {
-    let rows = one!(workspace, id)
+    let rows = one!(GrantKey { workspace_id: workspace, id })
         .filter(grants::status.eq(GrantStatus::Expired))
         .set((grants::status.eq(GrantStatus::Active), grants::end_reason.eq(None::<String>)))
         .execute(conn);
@@ -138,12 +136,11 @@ pub async fn revive(
 /// When the query fails.
 pub async fn release(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     workspace: &WorkspaceId,
     id: &GrantId,
     reason: &str,
 ) -> Result<bool, DbError> {
-    let rows = one!(workspace, id)
+    let rows = one!(GrantKey { workspace_id: workspace, id })
         .filter(grants::status.eq_any([
             GrantStatus::Pending,
             GrantStatus::Active,
@@ -152,7 +149,7 @@ pub async fn release(
         .set((
             grants::status.eq(GrantStatus::Releasing),
             grants::end_reason.eq(reason),
-            grants::released_at.eq(now(clock).nullable()),
+            grants::released_at.eq(app_now().nullable()),
             grants::next_attempt_at.eq(None::<DateTime<Utc>>),
         ))
         .execute(conn);
@@ -170,7 +167,7 @@ pub async fn supersede(
     id: &GrantId,
     reason: &str,
 ) -> Result<bool, DbError> {
-    end(conn, (workspace, id), (GrantStatus::Superseded, reason)).await
+    end(conn, GrantKey { workspace_id: workspace, id }, GrantStatus::Superseded, reason).await
 }
 
 /// The platform was told, or will never be: destroys the tokens.
@@ -183,15 +180,16 @@ pub async fn finish_release(
     id: &GrantId,
     reason: &str,
 ) -> Result<bool, DbError> {
-    end(conn, (workspace, id), (GrantStatus::Revoked, reason)).await
+    end(conn, GrantKey { workspace_id: workspace, id }, GrantStatus::Revoked, reason).await
 }
 
 async fn end(
     conn: &mut AsyncPgConnection,
-    (workspace, id): (&WorkspaceId, &GrantId),
-    (status, reason): (GrantStatus, &str),
+    key: GrantKey<'_>,
+    status: GrantStatus,
+    reason: &str,
 ) -> Result<bool, DbError> {
-    let rows = one!(workspace, id)
+    let rows = one!(key)
         .filter(grants::status.ne_all([GrantStatus::Revoked, GrantStatus::Superseded]))
         .set((
             grants::status.eq(status),
@@ -212,11 +210,10 @@ async fn end(
 /// When the query fails.
 pub async fn note_revocation_sent(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     grant: &Grant,
 ) -> Result<(), DbError> {
-    one!(&grant.workspace_id, &grant.id)
-        .set(grants::revocation_sent_at.eq(now(clock).nullable()))
+    one!(grant.key())
+        .set(grants::revocation_sent_at.eq(app_now().nullable()))
         .execute(conn)
         .await?;
     Ok(())

@@ -9,17 +9,16 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::app_health::AppKey;
 use super::schema::grants;
-use super::{DbError, now, text_enum};
-use crate::clock::Clock;
-use crate::ids::{AppId, GrantId, WorkspaceId};
-use crate::keyring::Place;
+use super::{DbError, app_now, text_enum};
+use crate::ids::{AppId, GrantId, GrantKey, WorkspaceId};
+use crate::keyring::Aad;
 
 /// One grant of a workspace, about to be changed.
 macro_rules! one {
-    ($workspace:expr, $id:expr) => {
+    ($key:expr) => {
         diesel::update(grants::table)
-            .filter(grants::workspace_id.eq($workspace))
-            .filter(grants::id.eq($id))
+            .filter(grants::workspace_id.eq($key.workspace_id))
+            .filter(grants::id.eq($key.id))
     };
 }
 
@@ -154,10 +153,16 @@ impl Grant {
         }
     }
 
+    /// Its workspace and id.
+    #[must_use]
+    pub fn key(&self) -> GrantKey<'_> {
+        GrantKey { workspace_id: &self.workspace_id, id: &self.id }
+    }
+
     /// Where the tokens of this grant's current generation stand.
     #[must_use]
-    pub fn tokens_place(&self) -> Place<'_> {
-        tokens_place(&self.workspace_id, &self.id, self.generation)
+    pub fn tokens_aad(&self) -> Aad<'_> {
+        tokens_aad(self.key(), self.generation)
     }
 
     /// Whether the token of the current generation was presented and no answer was stored.
@@ -169,13 +174,9 @@ impl Grant {
 
 /// Where the tokens of a generation of a grant stand.
 #[must_use]
-pub fn tokens_place<'a>(workspace: &'a WorkspaceId, id: &'a GrantId, generation: i64) -> Place<'a> {
-    Place {
-        column: "grants.sealed_tokens",
-        tenant: workspace.as_str(),
-        row: id.as_str(),
-        generation,
-    }
+pub fn tokens_aad(key: GrantKey<'_>, generation: i64) -> Aad<'_> {
+    Aad::of_workspace("grants.sealed_tokens", key.workspace_id, key.id.as_str())
+        .with_generation(generation)
 }
 
 /// A token set about to be stored.
@@ -241,11 +242,7 @@ pub struct NewGrant<'a> {
 ///
 /// # Errors
 /// When the query fails.
-pub async fn insert(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    new: &NewGrant<'_>,
-) -> Result<(), DbError> {
+pub async fn insert(conn: &mut AsyncPgConnection, new: &NewGrant<'_>) -> Result<(), DbError> {
     let tokens = new.tokens;
     diesel::insert_into(grants::table)
         .values((
@@ -256,9 +253,9 @@ pub async fn insert(
                 grants::app_id.eq(new.app_id),
                 grants::status.eq(new.status),
                 grants::generation.eq(1),
-                grants::created_at.eq(now(clock)),
+                grants::created_at.eq(app_now()),
                 (new.status == GrantStatus::Releasing)
-                    .then(|| grants::released_at.eq(now(clock).nullable())),
+                    .then(|| grants::released_at.eq(app_now().nullable())),
             ),
             (
                 grants::sealed_tokens.eq(&tokens.sealed),

@@ -3,14 +3,13 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Interval, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::DbError;
 use super::super::schema::grants;
 use super::Reauth;
-use crate::clock::Clock;
-use crate::ids::{GrantId, WorkspaceId};
+use crate::ids::{GrantId, GrantKey, WorkspaceId};
 use crate::messages::GrantRef;
 
 /// Says by when the person must consent again, and when applications are told of it next.
@@ -19,10 +18,10 @@ use crate::messages::GrantRef;
 /// When the query fails.
 pub async fn set_reauth(
     conn: &mut AsyncPgConnection,
-    (workspace, id): (&WorkspaceId, &GrantId),
+    key: GrantKey<'_>,
     reauth: Option<Reauth>,
 ) -> Result<(), DbError> {
-    one!(workspace, id)
+    one!(key)
         .set((
             grants::reauth_at.eq(reauth.map(|reauth| reauth.at)),
             grants::reauth_notice_at.eq(reauth.and_then(|reauth| reauth.notice_at)),
@@ -39,7 +38,7 @@ pub async fn set_reauth(
 /// When the query fails.
 pub(super) async fn renew(
     conn: &mut AsyncPgConnection,
-    (workspace, id): (&WorkspaceId, &GrantId),
+    key: GrantKey<'_>,
     reauth: Option<Reauth>,
 ) -> Result<(), DbError> {
     let query = sql_query(
@@ -49,8 +48,8 @@ pub(super) async fn renew(
     )
     .bind::<Nullable<Timestamptz>, _>(reauth.map(|reauth| reauth.at))
     .bind::<Nullable<Timestamptz>, _>(reauth.and_then(|reauth| reauth.notice_at))
-    .bind::<Text, _>(workspace)
-    .bind::<Text, _>(id);
+    .bind::<Text, _>(key.workspace_id)
+    .bind::<Text, _>(key.id);
     query.execute(conn).await?;
     Ok(())
 }
@@ -69,14 +68,12 @@ struct Noticeable {
 /// When the query fails.
 pub async fn noticeable(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     limit: i64,
 ) -> Result<Vec<GrantRef>, DbError> {
     let query = sql_query(
         "SELECT workspace_id, id FROM grants
-         WHERE status = 'active' AND reauth_notice_at <= moment($1) ORDER BY reauth_notice_at LIMIT $2",
+         WHERE status = 'active' AND reauth_notice_at <= app_now() ORDER BY reauth_notice_at LIMIT $1",
     )
-    .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limit);
     let rows: Vec<Noticeable> = query.load(conn).await?;
     let grant = |row: Noticeable| GrantRef { workspace_id: row.workspace_id, grant_id: row.id };
@@ -90,17 +87,17 @@ pub async fn noticeable(
 /// When the query fails.
 pub async fn take_notice(
     conn: &mut AsyncPgConnection,
-    (workspace, id): (&WorkspaceId, &GrantId),
+    key: GrantKey<'_>,
     now: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, DbError> {
     let due = grants::table
-        .filter(grants::workspace_id.eq(workspace))
-        .filter(grants::id.eq(id))
+        .filter(grants::workspace_id.eq(key.workspace_id))
+        .filter(grants::id.eq(key.id))
         .filter(grants::reauth_notice_at.le(now))
         .select(grants::reauth_at);
     let Some(Some(at)) = due.first::<Option<DateTime<Utc>>>(conn).await.optional()? else {
         return Ok(None);
     };
-    set_reauth(conn, (workspace, id), Some(Reauth::new(at, now))).await?;
+    set_reauth(conn, key, Some(Reauth::new(at, now))).await?;
     Ok(Some(at))
 }

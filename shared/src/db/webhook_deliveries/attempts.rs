@@ -7,7 +7,6 @@ use diesel::sql_types::{Integer, Interval, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::{Delivery, DeliveryStatus};
-use crate::clock::Clock;
 use crate::db::DbError;
 
 /// What is said of an attempt whose end nobody wrote down.
@@ -26,27 +25,25 @@ struct Begun {
 /// When the query fails.
 pub async fn begin_attempt(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     delivery: &Delivery,
     lease: TimeDelta,
 ) -> Result<Option<i32>, DbError> {
     let query = sql_query(
         "WITH begun AS (
-             UPDATE webhook_deliveries SET attempts = attempts + 1, attempt_until = moment($3) + $4,
-                 next_attempt_at = moment($3) + $4
+             UPDATE webhook_deliveries SET attempts = attempts + 1, attempt_until = app_now() + $3,
+                 next_attempt_at = app_now() + $3
              WHERE organisation_id = $1 AND id = $2 AND status = 'pending'
-               AND (attempt_until IS NULL OR attempt_until < moment($3))
+               AND (attempt_until IS NULL OR attempt_until < app_now())
              RETURNING id, organisation_id, attempts),
          abandoned AS (
-             UPDATE webhook_attempts a SET error = $5 FROM begun
+             UPDATE webhook_attempts a SET error = $4 FROM begun
              WHERE a.delivery_id = begun.id AND a.duration_ms IS NULL AND a.error IS NULL)
          INSERT INTO webhook_attempts (delivery_id, number, organisation_id, begun_at)
-         SELECT id, attempts, organisation_id, moment($3) FROM begun
+         SELECT id, attempts, organisation_id, app_now() FROM begun
          RETURNING number",
     )
     .bind::<Text, _>(&delivery.organisation_id)
     .bind::<Text, _>(&delivery.id)
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(lease)
     .bind::<Text, _>(ABANDONED);
     let begun: Option<Begun> = query.get_result(conn).await.optional()?;
@@ -78,7 +75,6 @@ pub struct AttemptResult<'a> {
 /// When the query fails.
 pub async fn end_attempt(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     delivery: &Delivery,
     result: &AttemptResult<'_>,
 ) -> Result<(), DbError> {
@@ -86,9 +82,9 @@ pub async fn end_attempt(
         "WITH ended AS (
              UPDATE webhook_attempts SET duration_ms = $4, http_status = $5, error = $6, answer = $7
              WHERE organisation_id = $1 AND delivery_id = $2 AND number = $3)
-         UPDATE webhook_deliveries SET status = $8, next_attempt_at = moment($9) + $10, attempt_until = NULL,
+         UPDATE webhook_deliveries SET status = $8, next_attempt_at = app_now() + $9, attempt_until = NULL,
              last_status = $5, last_error = $6,
-             ended_at = CASE WHEN $8 = 'pending' THEN NULL ELSE moment($9) END
+             ended_at = CASE WHEN $8 = 'pending' THEN NULL ELSE app_now() END
          WHERE organisation_id = $1 AND id = $2 AND attempts = $3 AND status = 'pending'",
     )
     .bind::<Text, _>(&delivery.organisation_id)
@@ -99,7 +95,6 @@ pub async fn end_attempt(
     .bind::<Nullable<Text>, _>(result.error)
     .bind::<Nullable<Text>, _>(result.answer)
     .bind::<Text, _>(result.status)
-    .bind::<Interval, _>(clock.offset())
     .bind::<Nullable<Interval>, _>(result.next);
     query.execute(conn).await?;
     Ok(())

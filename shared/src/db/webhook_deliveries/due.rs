@@ -8,7 +8,6 @@ use diesel::sql_types::{BigInt, Integer, Interval, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::Due;
-use crate::clock::Clock;
 use crate::db::DbError;
 use crate::db::webhook_endpoints::Endpoint;
 use crate::messages::WebhookDue;
@@ -34,34 +33,33 @@ const NOT_PROMPT: i64 = 16;
 /// When the query fails.
 pub async fn take_due(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (cap, limit): (i32, i64),
+    cap: i32,
+    limit: i64,
 ) -> Result<Vec<WebhookDue>, DbError> {
     // What is due is looked at again behind the lock, in words that only a look at the row can answer.
     let query = sql_query(format!(
         "WITH RECURSIVE {QUEUES}, room AS (
              SELECT e.id, e.pace = 'prompt' AS is_prompt,
                  row_number() OVER (PARTITION BY e.organisation_id, e.pace = 'prompt' ORDER BY random()) AS turn,
-                 CASE e.pace WHEN 'prompt' THEN $2 ELSE 1 END - (SELECT count(*) FROM webhook_deliveries d
-                    WHERE d.endpoint_id = e.id AND d.attempt_until > moment($1)) AS free
+                 CASE e.pace WHEN 'prompt' THEN $1 ELSE 1 END - (SELECT count(*) FROM webhook_deliveries d
+                    WHERE d.endpoint_id = e.id AND d.attempt_until > app_now()) AS free
              FROM queues JOIN webhook_endpoints e ON e.id = queues.endpoint_id
              WHERE e.disabled_at IS NULL),
          fair AS (
              SELECT first.id FROM room CROSS JOIN LATERAL (
                  SELECT d.id, d.next_attempt_at, row_number() OVER (ORDER BY d.next_attempt_at, d.id) AS place
                  FROM webhook_deliveries d
-                 WHERE d.endpoint_id = room.id AND d.next_attempt_at <= moment($1)
+                 WHERE d.endpoint_id = room.id AND d.next_attempt_at <= app_now()
                  ORDER BY d.next_attempt_at, d.id LIMIT greatest(room.free, 0)) first
-             WHERE room.is_prompt OR room.turn <= $4
-             ORDER BY first.place, first.next_attempt_at LIMIT $3)
-         UPDATE webhook_deliveries SET next_attempt_at = moment($1) + interval '2 min'
+             WHERE room.is_prompt OR room.turn <= $3
+             ORDER BY first.place, first.next_attempt_at LIMIT $2)
+         UPDATE webhook_deliveries SET next_attempt_at = app_now() + interval '2 min'
          WHERE id IN (
              SELECT id FROM webhook_deliveries WHERE id IN (SELECT id FROM fair)
-                 AND coalesce(next_attempt_at, 'infinity') <= moment($1) FOR UPDATE SKIP LOCKED)
+                 AND coalesce(next_attempt_at, 'infinity') <= app_now() FOR UPDATE SKIP LOCKED)
            AND status = 'pending'
          RETURNING organisation_id, id",
     ))
-    .bind::<Interval, _>(clock.offset())
     .bind::<Integer, _>(cap)
     .bind::<BigInt, _>(limit)
     .bind::<BigInt, _>(NOT_PROMPT);
@@ -74,20 +72,18 @@ pub async fn take_due(
 /// When the query fails.
 pub async fn take_next(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     endpoint: &Endpoint,
 ) -> Result<Option<WebhookDue>, DbError> {
     let query = sql_query(
-        "UPDATE webhook_deliveries SET next_attempt_at = moment($3) + interval '2 min'
+        "UPDATE webhook_deliveries SET next_attempt_at = app_now() + interval '2 min'
          WHERE status = 'pending' AND id = (
              SELECT id FROM webhook_deliveries
-             WHERE organisation_id = $1 AND endpoint_id = $2 AND next_attempt_at <= moment($3)
+             WHERE organisation_id = $1 AND endpoint_id = $2 AND next_attempt_at <= app_now()
              ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED)
          RETURNING organisation_id, id",
     )
     .bind::<Text, _>(&endpoint.organisation_id)
-    .bind::<Text, _>(&endpoint.id)
-    .bind::<Interval, _>(clock.offset());
+    .bind::<Text, _>(&endpoint.id);
     let due: Option<Due> = query.get_result(conn).await.optional()?;
     Ok(due.map(WebhookDue::from))
 }
@@ -98,18 +94,16 @@ pub async fn take_next(
 /// When the query fails.
 pub async fn put_off(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     delivery: &WebhookDue,
     by: TimeDelta,
 ) -> Result<(), DbError> {
     let query = sql_query(
-        "UPDATE webhook_deliveries SET next_attempt_at = moment($3) + $4
+        "UPDATE webhook_deliveries SET next_attempt_at = app_now() + $3
          WHERE organisation_id = $1 AND id = $2 AND status = 'pending'
-           AND (attempt_until IS NULL OR attempt_until < moment($3))",
+           AND (attempt_until IS NULL OR attempt_until < app_now())",
     )
     .bind::<Text, _>(&delivery.organisation_id)
     .bind::<Text, _>(&delivery.delivery_id)
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(by);
     query.execute(conn).await?;
     Ok(())
@@ -119,25 +113,20 @@ pub async fn put_off(
 ///
 /// # Errors
 /// When the query fails.
-pub async fn fail_disabled(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    limit: i64,
-) -> Result<usize, DbError> {
+pub async fn fail_disabled(conn: &mut AsyncPgConnection, limit: i64) -> Result<usize, DbError> {
     let query = sql_query(format!(
         "WITH RECURSIVE {QUEUES}
          UPDATE webhook_deliveries SET status = 'failed', next_attempt_at = NULL, attempt_until = NULL,
-             last_error = $3, ended_at = moment($1)
+             last_error = $2, ended_at = app_now()
          WHERE status = 'pending' AND id IN (
              SELECT waiting.id FROM queues LEFT JOIN webhook_endpoints e ON e.id = queues.endpoint_id
              CROSS JOIN LATERAL (
                  SELECT d.id FROM webhook_deliveries d
                  WHERE d.endpoint_id = queues.endpoint_id AND d.next_attempt_at IS NOT NULL
-                   AND (d.attempt_until IS NULL OR d.attempt_until < moment($1))
-                 LIMIT $2 FOR UPDATE SKIP LOCKED) AS waiting
-             WHERE e.id IS NULL OR e.disabled_at IS NOT NULL LIMIT $2)",
+                   AND (d.attempt_until IS NULL OR d.attempt_until < app_now())
+                 LIMIT $1 FOR UPDATE SKIP LOCKED) AS waiting
+             WHERE e.id IS NULL OR e.disabled_at IS NOT NULL LIMIT $1)",
     ))
-    .bind::<Interval, _>(clock.offset())
     .bind::<BigInt, _>(limit)
     .bind::<Text, _>(super::ENDPOINT_DISABLED);
     Ok(query.execute(conn).await?)

@@ -19,8 +19,7 @@ use serde_json::Value;
 use super::events::LoggedEvent;
 use super::schema::{events, webhook_deliveries, webhook_endpoints};
 use super::webhook_endpoints::{Endpoint, Pace};
-use super::{DbError, now, now_plus, text_enum};
-use crate::clock::Clock;
+use super::{DbError, Session, app_now, app_now_plus, text_enum};
 use crate::events::Envelope;
 use crate::ids::{DeliveryId, EndpointId, EventId, OrganisationId, WorkspaceId};
 use crate::messages::WebhookDue;
@@ -92,8 +91,7 @@ const AT_ONCE: i64 = 4;
 /// # Errors
 /// When the query fails.
 pub async fn insert_for(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
+    session: &mut Session,
     event: &LoggedEvent,
 ) -> Result<Vec<WebhookDue>, DbError> {
     let waiting = webhook_deliveries::table
@@ -115,13 +113,13 @@ pub async fn insert_for(
                 .or(webhook_endpoints::event_types.contains(vec![event.kind.as_str()])),
         )
         .select((webhook_endpoints::id, is_at_once))
-        .load(conn)
+        .load(session)
         .await?;
     let mut at_once = Vec::new();
     let rows: Vec<_> = endpoints
         .into_iter()
         .map(|(endpoint, is_at_once)| {
-            let id = DeliveryId::new(clock);
+            let id = DeliveryId::new(session.clock());
             if is_at_once {
                 at_once.push(id.clone());
             }
@@ -133,15 +131,15 @@ pub async fn insert_for(
                 webhook_deliveries::event_id.eq(&event.id),
                 webhook_deliveries::event_at.eq(event.created_at),
                 webhook_deliveries::status.eq(DeliveryStatus::Pending),
-                webhook_deliveries::next_attempt_at.eq(now_plus(clock, patience).nullable()),
-                webhook_deliveries::created_at.eq(now(clock)),
+                webhook_deliveries::next_attempt_at.eq(app_now_plus(patience).nullable()),
+                webhook_deliveries::created_at.eq(app_now()),
             )
         })
         .collect();
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    diesel::insert_into(webhook_deliveries::table).values(rows).execute(conn).await?;
+    diesel::insert_into(webhook_deliveries::table).values(rows).execute(session).await?;
     let due = |id| WebhookDue { organisation_id: event.organisation_id.clone(), delivery_id: id };
     Ok(at_once.into_iter().map(due).collect())
 }
@@ -151,12 +149,13 @@ pub async fn insert_for(
 /// # Errors
 /// When the query fails.
 pub async fn insert_test(
-    conn: &mut AsyncPgConnection,
-    clock: &Clock,
+    session: &mut Session,
     endpoint: &Endpoint,
-    (event, at, body): (&EventId, DateTime<Utc>, &Value),
+    event: &EventId,
+    at: DateTime<Utc>,
+    body: &Value,
 ) -> Result<WebhookDue, DbError> {
-    let id = DeliveryId::new(clock);
+    let id = DeliveryId::new(session.clock());
     diesel::insert_into(webhook_deliveries::table)
         .values((
             webhook_deliveries::id.eq(&id),
@@ -166,10 +165,10 @@ pub async fn insert_test(
             webhook_deliveries::event_at.eq(at),
             webhook_deliveries::body.eq(body),
             webhook_deliveries::status.eq(DeliveryStatus::Pending),
-            webhook_deliveries::next_attempt_at.eq(now_plus(clock, FIRST_CHANCE).nullable()),
-            webhook_deliveries::created_at.eq(now(clock)),
+            webhook_deliveries::next_attempt_at.eq(app_now_plus(FIRST_CHANCE).nullable()),
+            webhook_deliveries::created_at.eq(app_now()),
         ))
-        .execute(conn)
+        .execute(session)
         .await?;
     Ok(WebhookDue { organisation_id: endpoint.organisation_id.clone(), delivery_id: id })
 }
@@ -181,19 +180,18 @@ pub async fn insert_test(
 /// When the query fails.
 pub async fn restart(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (endpoint, id): (&Endpoint, &DeliveryId),
+    endpoint: &Endpoint,
+    id: &DeliveryId,
 ) -> Result<Option<WebhookDue>, DbError> {
     let query = sql_query(
         "UPDATE webhook_deliveries SET status = 'pending', round_start = attempts, ended_at = NULL,
-             next_attempt_at = CASE WHEN attempt_until > moment($4) THEN next_attempt_at ELSE moment($4) + $5 END
+             next_attempt_at = CASE WHEN attempt_until > app_now() THEN next_attempt_at ELSE app_now() + $4 END
          WHERE organisation_id = $1 AND endpoint_id = $2 AND id = $3
          RETURNING organisation_id, id",
     )
     .bind::<Text, _>(&endpoint.organisation_id)
     .bind::<Text, _>(&endpoint.id)
     .bind::<Text, _>(id)
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(FIRST_CHANCE);
     let due: Option<Due> = query.get_result(conn).await.optional()?;
     Ok(due.map(WebhookDue::from))
@@ -205,7 +203,6 @@ pub async fn restart(
 /// When the query fails.
 pub async fn give_up(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     delivery: &Delivery,
     why: &str,
 ) -> Result<(), DbError> {
@@ -218,7 +215,7 @@ pub async fn give_up(
             webhook_deliveries::next_attempt_at.eq(None::<DateTime<Utc>>),
             webhook_deliveries::attempt_until.eq(None::<DateTime<Utc>>),
             webhook_deliveries::last_error.eq(why),
-            webhook_deliveries::ended_at.eq(now(clock).nullable()),
+            webhook_deliveries::ended_at.eq(app_now().nullable()),
         ))
         .execute(conn)
         .await?;
@@ -281,15 +278,13 @@ pub async fn event_body(
 /// When the query fails.
 pub async fn prune(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
     keep: TimeDelta,
     limit: i64,
 ) -> Result<usize, DbError> {
     let query = sql_query(
         "DELETE FROM webhook_deliveries WHERE id IN
-             (SELECT id FROM webhook_deliveries WHERE ended_at < moment($1) - $2 LIMIT $3)",
+             (SELECT id FROM webhook_deliveries WHERE ended_at < app_now() - $1 LIMIT $2)",
     )
-    .bind::<Interval, _>(clock.offset())
     .bind::<Interval, _>(keep)
     .bind::<BigInt, _>(limit);
     Ok(query.execute(conn).await?)

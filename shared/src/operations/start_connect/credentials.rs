@@ -37,7 +37,8 @@ struct Plain<'a> {
 /// When credentials are out of place, or not of their form.
 pub fn check(
     given: Option<&Credentials>,
-    (platform, endpoints): (&Platform, &Endpoints),
+    platform: &Platform,
+    endpoints: &Endpoints,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, Refused> {
     match (platform.flow, given) {
         (Flow::AuthorizationCode, Some(_)) => {

@@ -5,7 +5,7 @@ pub mod credentials;
 mod request;
 mod slot;
 
-pub use request::{Door, StartConnect};
+pub use request::{AskedThrough, Door, StartConnect};
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ use crate::db::connects::{self, Binding, Connect, ConnectStatus, NewConnect};
 use crate::db::workspaces::{AccountPolicy, Workspace};
 use crate::db::{accounts, profiles};
 use crate::events::EventData;
-use crate::ids::{AccountId, AppId, ConnectId};
-use crate::keyring::Owner;
+use crate::ids::{AccountId, AppId, ConnectId, ConnectKey};
+use crate::keyring::KeyOwner;
 use crate::platforms::{Endpoints, Flow, OperatorClient, Platform, Platforms};
 use crate::refused::Refused;
 use crate::timestamp::Timestamp;
@@ -91,8 +91,9 @@ struct Client {
 pub async fn prepare<'a>(
     means: Means<'a>,
     workspace: &'a Workspace,
-    (request, door): (StartConnect, Door),
+    asked: AskedThrough,
 ) -> Result<Prepared<'a>, Unable> {
+    let AskedThrough { request, door } = asked;
     request.check()?;
     let platform = find_platform(means.platforms, &request.platform)?;
     let redirect_url = check_redirect(request.redirect_url.as_deref(), workspace)?;
@@ -106,23 +107,20 @@ pub async fn prepare<'a>(
     let asked_by = door;
     let door = Door { exclusive: one, ..door };
     let account_id = match request.account_id.clone() {
-        None if one => {
-            let place = (workspace, platform);
-            slot::find(&mut conn, means.clock(), place, (&request, asked_by)).await?
-        }
+        None if one => slot::find(&mut conn, workspace, platform, &request, asked_by).await?,
         Some(account) if one => {
-            slot::check(&mut conn, workspace, (platform, &account)).await?;
+            slot::check(&mut conn, workspace, platform, &account).await?;
             Some(account)
         }
         named => named,
     };
     let account_app = match &account_id {
-        Some(account) => reconnected_app(&mut conn, workspace, (account, platform)).await?,
+        Some(account) => reconnected_app(&mut conn, workspace, account, platform).await?,
         None => None,
     };
     let app_id = request.app_id.clone().or(account_app);
     let client = match &app_id {
-        Some(id) => find_client(&mut conn, workspace, (id, platform)).await?,
+        Some(id) => find_client(&mut conn, workspace, id, platform).await?,
         None => {
             let id = operator_client(platform)?.id.clone();
             Client { id, scopes: None, door: AppDoor::Native }
@@ -133,7 +131,7 @@ pub async fn prepare<'a>(
     let endpoints = endpoints.map_err(|_| Refused::platform_unavailable(&platform.name))?;
     let usual = client.scopes.clone().unwrap_or_else(|| platform.default_scopes.clone());
     Ok(Prepared {
-        credentials: credentials::check(request.credentials.as_ref(), (platform, &endpoints))?,
+        credentials: credentials::check(request.credentials.as_ref(), platform, &endpoints)?,
         scopes: choose_scopes(platform, request.scopes.clone(), usual)?,
         means,
         workspace,
@@ -220,7 +218,7 @@ async fn check_room(
     workspace: &Workspace,
 ) -> Result<(), Unable> {
     let max = means.max_open_connects;
-    if connects::has_room(conn, means.clock(), &workspace.id, max).await? {
+    if connects::has_room(conn, &workspace.id, max).await? {
         return Ok(());
     }
     let detail = format!("{max} are open: wait until some end or expire, or cancel some.");
@@ -237,7 +235,8 @@ fn missing(code: Code, what: &str, pointer: &str) -> Refused {
 async fn reconnected_app(
     conn: &mut AsyncPgConnection,
     workspace: &Workspace,
-    (account, platform): (&AccountId, &Platform),
+    account: &AccountId,
+    platform: &Platform,
 ) -> Result<Option<AppId>, Unable> {
     let account = accounts::find(conn, &workspace.id, account).await?;
     account
@@ -251,7 +250,8 @@ async fn reconnected_app(
 async fn find_client(
     conn: &mut AsyncPgConnection,
     workspace: &Workspace,
-    (app, platform): (&AppId, &Platform),
+    app: &AppId,
+    platform: &Platform,
 ) -> Result<Client, Unable> {
     let app = apps::find(conn, &workspace.organisation_id, &workspace.id, app).await?;
     app.filter(|app| app.platform == platform.id)
@@ -284,8 +284,8 @@ impl Prepared<'_> {
         let mut connect = self.insert(work, &fresh).await?;
         work.emit(connect.event(EventData::ConnectStarted)).await?;
         if let Some(credentials) = &self.credentials {
-            let (place, what) = ((&self.workspace.id, &fresh.id), Brought::once(credentials));
-            let authorized = handover::authorize(work, place, what).await?;
+            let key = ConnectKey { workspace_id: &self.workspace.id, id: &fresh.id };
+            let authorized = handover::authorize(work, key, Brought::once(credentials)).await?;
             connect = authorized.ok_or_else(|| Unable::Broken(format!("{} is new", fresh.id)))?;
         }
         Ok(self.started(connect, fresh))
@@ -297,11 +297,10 @@ impl Prepared<'_> {
 
     async fn insert(&self, work: &mut Work, fresh: &Fresh) -> Result<Connect, Unable> {
         let (workspace, id) = (&self.workspace.id, &fresh.id);
-        let vault = self.means.store.vault();
-        let key = vault.sealing_key(work, Owner::workspace(workspace)).await?;
+        let key = work.encryption_key(KeyOwner::workspace(workspace)).await?;
         let sealed_verifier = fresh.verifier.as_ref().map(|verifier| {
-            let place = connects::verifier_place(workspace, id);
-            key.seal(place, verifier.expose_secret().as_bytes())
+            let aad = connects::verifier_aad(ConnectKey { workspace_id: workspace, id });
+            key.encrypt(aad, verifier.expose_secret().as_bytes())
         });
         let sealed_verifier = sealed_verifier.transpose()?;
         let link_hash = self.credentials.is_none().then(|| authorize::hash(&fresh.link));
@@ -319,15 +318,17 @@ impl Prepared<'_> {
             metadata: &Value::Object(self.request.metadata.clone().unwrap_or_default()),
             state_hash: &authorize::hash(&fresh.state),
             sealed_verifier: sealed_verifier.as_deref(),
-            sealed_state: &key
-                .seal(connects::state_place(workspace, id), fresh.state.as_bytes())?,
+            sealed_state: &key.encrypt(
+                connects::state_aad(ConnectKey { workspace_id: workspace, id }),
+                fresh.state.as_bytes(),
+            )?,
             link_hash: link_hash.as_deref(),
             binding: self.binding(),
             exclusive: self.door.exclusive,
             result_format: self.door.result_format,
             lifetime: self.means.connect_lifetime,
         };
-        Ok(connects::insert(work, self.means.clock(), &new).await?)
+        Ok(connects::insert(work, &new).await?)
     }
 
     fn started(&self, connect: Connect, fresh: Fresh) -> StartedConnect {

@@ -45,6 +45,15 @@ pub struct StartConnect {
     pub binding: Option<Binding>,
 }
 
+/// A request together with the door that it came through.
+#[derive(Debug)]
+pub struct AskedThrough {
+    /// What was asked for.
+    pub request: StartConnect,
+    /// Through which door.
+    pub door: Door,
+}
+
 /// Through whose API a connect comes, and what that one promises.
 #[derive(Clone, Copy, Debug)]
 pub struct Door {

@@ -4,7 +4,6 @@
 use diesel_async::AsyncPgConnection;
 
 use super::{Door, StartConnect};
-use crate::clock::Clock;
 use crate::code::Code;
 use crate::db::accounts::{self, Account, AccountStatus};
 use crate::db::connects;
@@ -20,9 +19,10 @@ use crate::refused::Refused;
 /// When the slot is taken.
 pub(super) async fn find(
     conn: &mut AsyncPgConnection,
-    clock: &Clock,
-    (workspace, platform): (&Workspace, &Platform),
-    (request, door): (&StartConnect, Door),
+    workspace: &Workspace,
+    platform: &Platform,
+    request: &StartConnect,
+    door: Door,
 ) -> Result<Option<AccountId>, Unable> {
     let holders = accounts::in_use(conn, &workspace.id, &platform.id).await?;
     let Some(first) = holders.first() else { return Ok(None) };
@@ -32,8 +32,7 @@ pub(super) async fn find(
     }
     // Clients of this door cannot say whom they mean: without an answer here another person would be led through
     // the platform again and again.
-    if door.exclusive && connects::was_another_person(conn, clock, &workspace.id, &first.id).await?
-    {
+    if door.exclusive && connects::was_another_person(conn, &workspace.id, &first.id).await? {
         return Err(taken(platform, first).into());
     }
     Ok(Some(first.id.clone()))
@@ -46,7 +45,8 @@ pub(super) async fn find(
 pub(super) async fn check(
     conn: &mut AsyncPgConnection,
     workspace: &Workspace,
-    (platform, account): (&Platform, &AccountId),
+    platform: &Platform,
+    account: &AccountId,
 ) -> Result<(), Unable> {
     let holders = accounts::in_use(conn, &workspace.id, &platform.id).await?;
     match holders.iter().find(|holder| holder.id != *account) {

@@ -6,7 +6,6 @@ use latchkey_shared::db::accounts;
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus, ResultFormat};
 use latchkey_shared::db::grants::Grant;
 use latchkey_shared::events::EventData;
-use latchkey_shared::keyring::Owner;
 use latchkey_shared::tokens::TokenSet;
 use serde_json::json;
 
@@ -25,7 +24,8 @@ const PATIENCE: TimeDelta = TimeDelta::hours(24);
 pub async fn run(
     context: &Context,
     connect: &Connect,
-    brought: (&Grant, &TokenSet),
+    grant: &Grant,
+    tokens: &TokenSet,
     candidates: Vec<Candidate>,
 ) -> Result<Outcome, Failure> {
     if let Some(wanted) = reconnected(context, connect).await? {
@@ -36,7 +36,7 @@ pub async fn run(
                 let reason = Reason { code: "NO_ACCOUNTS", platform_error };
                 give_up(context, connect, &reason).await
             }
-            Some(wanted) => finish::run(context, connect, brought, &[wanted]).await,
+            Some(wanted) => finish::run(context, connect, grant, tokens, &[wanted]).await,
         };
     }
     let good = candidates.iter().filter(|candidate| candidate.ineligible.is_none()).count();
@@ -47,9 +47,9 @@ pub async fn run(
             give_up(context, connect, &Reason { code: "NO_ACCOUNTS", platform_error }).await
         }
         (1, 1) if !is_always_asked(connect) => {
-            finish::run(context, connect, brought, &candidates).await
+            finish::run(context, connect, grant, tokens, &candidates).await
         }
-        _ => lay_out(context, connect, brought.0, &candidates).await,
+        _ => lay_out(context, connect, grant, &candidates).await,
     }
 }
 
@@ -82,16 +82,13 @@ async fn lay_out(
     if now.status != ConnectStatus::Exchanging || now.grant_id.as_ref() != Some(&grant.id) {
         return Ok(Outcome::Stale("ended meanwhile"));
     }
-    let key = context.store.vault().sealing_key(&mut work, Owner::workspace(workspace)).await?;
-    let sealed = candidates::seal(candidates, &key, connects::candidates_place(workspace, id))?;
+    let aad = connects::candidates_aad(connect.key());
+    let sealed = candidates::encrypt(&mut work, aad, candidates).await?;
     let step = Advance::to(ConnectStatus::Selecting, &[ConnectStatus::Exchanging]);
-    let Some(selecting) =
-        connects::advance(&mut work, context.clock(), (workspace, id), &step).await?
-    else {
+    let Some(selecting) = connects::advance(&mut work, connect.key(), &step).await? else {
         return Ok(Outcome::Stale("ended meanwhile"));
     };
-    let laid_out = (sealed.as_slice(), PATIENCE);
-    connects::set_candidates(&mut work, context.clock(), (workspace, id), laid_out).await?;
+    connects::set_candidates(&mut work, connect.key(), &sealed, PATIENCE).await?;
     work.emit(selecting.event(EventData::ConnectSelecting)).await?;
     work.commit().await?;
     Ok(Outcome::Done)
@@ -108,14 +105,9 @@ pub async fn resume(context: &Context, connect: &Connect) -> Result<Outcome, Fai
         return Ok(Outcome::Stale("its tokens are gone"));
     };
     let mut chosen = {
-        let mut conn = context.store.conn().await?;
-        let owner = Owner::workspace(&connect.workspace_id);
-        let key = context.store.vault().opening_key(&mut conn, owner, sealed).await?;
-        candidates::open(
-            &key,
-            connects::candidates_place(&connect.workspace_id, &connect.id),
-            sealed,
-        )?
+        let mut session = context.store.conn().await?;
+        let aad = connects::candidates_aad(connect.key());
+        candidates::decrypt(&mut session, aad, sealed).await?
     };
     // What is claimed without having been chosen was all that there was.
     let selection = connect.selection.as_ref();
@@ -126,5 +118,5 @@ pub async fn resume(context: &Context, connect: &Connect) -> Result<Outcome, Fai
     if chosen.is_empty() {
         return give_up(context, connect, &Reason::new("NO_ACCOUNTS")).await;
     }
-    finish::run(context, connect, (&grant, &tokens), &chosen).await
+    finish::run(context, connect, &grant, &tokens, &chosen).await
 }

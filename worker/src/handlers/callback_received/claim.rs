@@ -5,7 +5,6 @@ use chrono::TimeDelta;
 use latchkey_shared::candidates::{self, Candidate};
 use latchkey_shared::db::connects::{self, Advance, Binding, Connect, ConnectStatus};
 use latchkey_shared::db::grants::Grant;
-use latchkey_shared::keyring::Owner;
 use latchkey_shared::random;
 
 use super::admit::{self, Verdict};
@@ -36,23 +35,22 @@ pub async fn run(
         return Ok(Outcome::Stale("ended meanwhile"));
     };
     if let Verdict::Refused(code) = admit::judge(&mut work, &connect, chosen).await? {
-        fail(&mut work, context, &connect, &Reason::new(code)).await?;
+        fail(&mut work, &connect, &Reason::new(code)).await?;
         work.commit().await?;
         return Ok(Outcome::Done);
     }
-    let (workspace, id) = (&connect.workspace_id, &connect.id);
     let step = Advance::to(
         ConnectStatus::Claiming,
         &[ConnectStatus::Exchanging, ConnectStatus::Selecting],
     );
-    if connects::advance(&mut work, context.clock(), (workspace, id), &step).await?.is_none() {
+    if connects::advance(&mut work, connect.key(), &step).await?.is_none() {
         return Ok(Outcome::Stale("it waits to be claimed"));
     }
-    let key = context.store.vault().sealing_key(&mut work, Owner::workspace(workspace)).await?;
-    let claim = key.seal(connects::claim_place(workspace, id), random::token().as_bytes())?;
-    let chosen = candidates::seal(chosen, &key, connects::candidates_place(workspace, id))?;
-    let laid_down = (claim.as_slice(), chosen.as_slice(), PATIENCE);
-    connects::set_claim(&mut work, context.clock(), (workspace, id), laid_down).await?;
+    let claim = connects::claim_aad(connect.key());
+    let claim = work.encrypt(claim, random::token().as_bytes()).await?;
+    let aad = connects::candidates_aad(connect.key());
+    let chosen = candidates::encrypt(&mut work, aad, chosen).await?;
+    connects::set_claim(&mut work, connect.key(), &claim, &chosen, PATIENCE).await?;
     work.commit().await?;
     Ok(Outcome::Done)
 }

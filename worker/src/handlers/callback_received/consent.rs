@@ -4,7 +4,8 @@ use latchkey_shared::credentials;
 use latchkey_shared::db::connects::Connect;
 use latchkey_shared::db::grants::{self, Grant, GrantStatus};
 use latchkey_shared::db::{self, accounts};
-use latchkey_shared::keyring::Owner;
+use latchkey_shared::ids::GrantKey;
+use latchkey_shared::keyring::KeyOwner;
 use latchkey_shared::platforms::{Platform, Reach};
 use latchkey_shared::tokens::TokenSet;
 use latchkey_shared::work::Work;
@@ -24,7 +25,7 @@ pub async fn load(
     connect: &Connect,
 ) -> Result<Option<(Grant, TokenSet)>, Failure> {
     let Some(grant) = &connect.grant_id else { return Ok(None) };
-    open_grant(context, (&connect.workspace_id, grant)).await
+    open_grant(context, GrantKey { workspace_id: &connect.workspace_id, id: grant }).await
 }
 
 /// The hash of a person at a platform.
@@ -37,11 +38,15 @@ pub async fn hash(
     platform: &Platform,
     person: &str,
 ) -> Result<Vec<u8>, Failure> {
-    let mut conn = context.store.conn().await?;
-    let vault = context.store.vault();
-    let app = (&connect.workspace_id, connect.app_id.as_ref());
-    let client = credentials::resolve(&mut conn, vault, platform, app).await?;
-    let key = vault.sealing_key(&mut conn, Owner::Installation).await?;
+    let mut session = context.store.conn().await?;
+    let client = credentials::resolve(
+        &mut session,
+        platform,
+        &connect.workspace_id,
+        connect.app_id.as_ref(),
+    )
+    .await?;
+    let key = session.encryption_key(KeyOwner::Installation).await?;
     Ok(key.hash(&[platform.vendor(), &client.client_id, person]))
 }
 
@@ -66,7 +71,8 @@ pub enum Named {
 pub async fn name(
     context: &Context,
     connect: &Connect,
-    (grant, tokens): (Grant, &TokenSet),
+    grant: Grant,
+    tokens: &TokenSet,
     holder: Vec<u8>,
 ) -> Result<Named, Failure> {
     let platform = context.platform(&grant.platform)?;
@@ -75,9 +81,8 @@ pub async fn name(
         return Ok(Named::Gone);
     }
     grants::lock_holder(&mut work, &holder).await?;
-    let owner = Owner::workspace(&grant.workspace_id);
-    let key = context.store.vault().sealing_key(&mut work, owner).await?;
-    let sealed = tokens.seal(&key, grant.tokens_place())?;
+    let key = work.encryption_key(KeyOwner::workspace(&grant.workspace_id)).await?;
+    let sealed = tokens.encrypt(&key, grant.tokens_aad())?;
     if !grants::name_holder(&mut work, &grant, &holder, &sealed).await? {
         return Ok(Named::Gone);
     }
@@ -86,7 +91,7 @@ pub async fn name(
         spare_releasing(&mut work, context, &holder).await?;
         told = grants::last_revocation(&mut work, &holder).await?;
     }
-    let now = db::read_now(&mut work, context.clock()).await?;
+    let now = db::read_now(&mut work).await?;
     work.commit().await?;
     let grant = Grant { holder_hash: Some(holder), ..grant };
     let lands_within = lease(context.http.timeouts().other);

@@ -8,8 +8,6 @@ use latchkey_shared::events::DisconnectedBy;
 use latchkey_shared::release;
 use latchkey_shared::work::Work;
 
-use crate::context::Context;
-
 /// The accounts that the person unticked and that are still in use, in one order.
 ///
 /// # Errors
@@ -33,13 +31,9 @@ pub(super) async fn accounts(work: &mut Work, connect: &Connect) -> Result<Vec<A
 ///
 /// # Errors
 /// When a query fails.
-pub(super) async fn disconnect(
-    work: &mut Work,
-    context: &Context,
-    unticked: &[Account],
-) -> Result<(), DbError> {
+pub(super) async fn disconnect(work: &mut Work, unticked: &[Account]) -> Result<(), DbError> {
     for account in unticked {
-        release::disconnect(work, context.clock(), account, (DisconnectedBy::Person, None)).await?;
+        release::disconnect(work, account, DisconnectedBy::Person, None).await?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::{self, DbError};
 use latchkey_shared::events::EventData;
+use latchkey_shared::ids::GrantKey;
 use latchkey_shared::messages::CallbackReceived;
 use latchkey_shared::release;
 use latchkey_shared::work::Work;
@@ -27,7 +28,8 @@ impl Reason {
 pub(super) async fn misconfigured(
     context: &Context,
     connect: &Connect,
-    (code, said): (&str, Value),
+    code: &str,
+    said: Value,
 ) -> Result<Outcome, Failure> {
     let words = said["description"].as_str().unwrap_or_default();
     tracing::error!(
@@ -51,7 +53,7 @@ pub(super) async fn give_up(
     let Some(now) = connects::lock(&mut work, &connect.workspace_id, &connect.id).await? else {
         return Ok(Outcome::Stale("no such connect"));
     };
-    fail(&mut work, context, &now, reason).await?;
+    fail(&mut work, &now, reason).await?;
     work.commit().await?;
     Ok(Outcome::Done)
 }
@@ -59,7 +61,6 @@ pub(super) async fn give_up(
 /// Ends a connect without an account, in the caller's transaction: what it brought is disposed of.
 pub(super) async fn fail(
     work: &mut Work,
-    context: &Context,
     connect: &Connect,
     reason: &Reason,
 ) -> Result<(), DbError> {
@@ -68,26 +69,21 @@ pub(super) async fn fail(
         platform_error: reason.platform_error.as_ref(),
         ..Advance::to(ConnectStatus::Failed, &ConnectStatus::OPEN)
     };
-    let key = (&connect.workspace_id, &connect.id);
-    let Some(failed) = connects::advance(work, context.clock(), key, &step).await? else {
+    let key = connect.key();
+    let Some(failed) = connects::advance(work, key, &step).await? else {
         return Ok(());
     };
-    dispose(work, context, &failed, reason.code).await?;
+    dispose(work, &failed, reason.code).await?;
     work.emit(failed.event(EventData::ConnectFailed)).await.map(drop)
 }
 
 /// Lets go of the grant that a connect brought, if it brought one.
-async fn dispose(
-    work: &mut Work,
-    context: &Context,
-    connect: &Connect,
-    reason: &str,
-) -> Result<(), DbError> {
+async fn dispose(work: &mut Work, connect: &Connect, reason: &str) -> Result<(), DbError> {
     let Some(grant_id) = &connect.grant_id else {
         return Ok(());
     };
-    let grant = (&connect.workspace_id, grant_id);
-    release::release(work, context.clock(), grant, reason).await.map(drop)
+    let grant = GrantKey { workspace_id: &connect.workspace_id, id: grant_id };
+    release::release(work, grant, reason).await.map(drop)
 }
 
 /// Ends a connect that nobody finished in time.
@@ -101,22 +97,21 @@ pub async fn expire(context: &Context, message: &CallbackReceived) -> Result<Out
     else {
         return Ok(Outcome::Stale("no such connect"));
     };
-    if connect.expires_at > db::read_now(&mut work, context.clock()).await? {
+    if connect.expires_at > db::read_now(&mut work).await? {
         return Ok(Outcome::Stale("not over yet"));
     }
     match connect.status {
         ConnectStatus::Pending | ConnectStatus::Selecting | ConnectStatus::Claiming => {
             let from = [connect.status];
             let step = Advance::to(ConnectStatus::Expired, &from);
-            let key = (&connect.workspace_id, &connect.id);
-            if let Some(expired) = connects::advance(&mut work, context.clock(), key, &step).await?
-            {
-                dispose(&mut work, context, &expired, "connect_expired").await?;
+            let key = connect.key();
+            if let Some(expired) = connects::advance(&mut work, key, &step).await? {
+                dispose(&mut work, &expired, "connect_expired").await?;
                 work.emit(expired.event(EventData::ConnectExpired)).await?;
             }
         }
         ConnectStatus::Authorized | ConnectStatus::Exchanging => {
-            fail(&mut work, context, &connect, &Reason::new("NOT_FINISHED_IN_TIME")).await?;
+            fail(&mut work, &connect, &Reason::new("NOT_FINISHED_IN_TIME")).await?;
         }
         _ => return Ok(Outcome::Stale("ended already")),
     }

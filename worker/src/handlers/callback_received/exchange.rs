@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel_async::AsyncPgConnection;
 use latchkey_shared::credentials::{self, Credentials};
+use latchkey_shared::db::Session;
 use latchkey_shared::db::app_health::AppKey;
 use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::grants::{self, GrantStatus, NewGrant, NewTokens};
 use latchkey_shared::db::{self, DbError};
 use latchkey_shared::failpoint;
-use latchkey_shared::ids::GrantId;
-use latchkey_shared::keyring::{DataKey, Owner, Place, SealError};
+use latchkey_shared::ids::{GrantId, GrantKey};
+use latchkey_shared::keyring::{DataKey, KeyOwner, SealError};
 use latchkey_shared::messages::{Command, RevocationDue};
 use latchkey_shared::platforms::{Endpoints, Flow, Platform, Reach};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -52,7 +52,7 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Option<Connect>
             let app = AppKey::new(&connect.platform, connect.app_id.as_ref());
             let (own, called_at) = (context.clone(), prepared.called_at);
             context.tasks.spawn(async move { health::note_answered(&own, &app, called_at).await });
-            store(context, connect, (platform, &prepared), &answer).await
+            store(context, connect, platform, &prepared, &answer).await
         }
         Err(TokenError::Call(
             error @ (CallError::NotSent(_) | CallError::Undiscovered(_) | CallError::Unresolved(_)),
@@ -84,7 +84,7 @@ async fn put_off(
     error: CallError,
 ) -> Result<(), Failure> {
     let rest = rest(connect, platform, &error);
-    let now = db::read_now(&mut *context.store.conn().await?, context.clock()).await?;
+    let now = db::read_now(&mut *context.store.conn().await?).await?;
     let lifetime = TimeDelta::from_std(platform.quirks.code_lifetime).unwrap_or(TimeDelta::MAX);
     let good = |rest: &TimeDelta| {
         connect.authorized_at().is_some_and(|since| now + *rest < since + lifetime)
@@ -115,14 +115,13 @@ async fn present(
             return app_password::begin(&context.http, directory, given).await;
         }
     };
-    let at = (platform, endpoints.as_ref());
-    let called = exchange(&context.http, at, client, code.clone()).await;
+    let called = exchange(&context.http, platform, endpoints.as_ref(), client, code.clone()).await;
     let refused = called.as_ref().is_err_and(|error| error.refuses_the_client(platform));
     let in_time = begun.elapsed() < SECOND_CALL_WITHIN;
     match client.older().filter(|_| refused && in_time) {
         Some(older) => {
             note_refused_secret(&older);
-            exchange(&context.http, at, &older, code.clone()).await
+            exchange(&context.http, platform, endpoints.as_ref(), &older, code.clone()).await
         }
         None => called,
     }
@@ -151,19 +150,17 @@ async fn prepare<'a>(
     let begun = Instant::now();
     let platform = context.platform(&connect.platform)?;
     let endpoints = context.endpoints(platform).await?;
-    let (vault, workspace) = (context.store.vault(), &connect.workspace_id);
-    let mut conn = context.store.conn().await?;
-    let app = (workspace, connect.app_id.as_ref());
-    let client = credentials::resolve(&mut conn, vault, platform, app).await?;
-    let owner = Owner::workspace(workspace);
-    let key = vault.sealing_key(&mut conn, owner).await?;
-    let code = (&connect.sealed_code, connects::code_place(workspace, &connect.id));
-    let verifier = (&connect.sealed_verifier, connects::verifier_place(workspace, &connect.id));
-    let code = open(&mut conn, context, owner, code).await?.ok_or(SealError::UnknownFormat)?;
+    let workspace = &connect.workspace_id;
+    let mut session = context.store.conn().await?;
+    let client =
+        credentials::resolve(&mut session, platform, workspace, connect.app_id.as_ref()).await?;
+    let key = session.encryption_key(KeyOwner::workspace(workspace)).await?;
+    let sealed = connect.sealed_code.as_deref().ok_or(SealError::UnknownFormat)?;
+    let code = session.decrypt_text(connects::code_aad(connect.key()), sealed).await?;
     let presented = match platform.flow {
         Flow::AuthorizationCode => Presented::Code(CodeExchange {
             code,
-            verifier: open(&mut conn, context, owner, verifier).await?,
+            verifier: decrypt_verifier(&mut session, connect).await?,
             redirect_uri: &connect.redirect_uri,
         }),
         Flow::AppPassword => {
@@ -171,22 +168,18 @@ async fn prepare<'a>(
             Presented::AppPassword(given.map_err(|_| SealError::UnknownFormat)?)
         }
     };
-    let called_at = db::read_now(&mut conn, context.clock()).await?;
+    let called_at = db::read_now(&mut session).await?;
     let prepared = Prepared { begun, endpoints, client, key, presented, called_at };
     Ok((platform, prepared))
 }
 
-async fn open(
-    conn: &mut AsyncPgConnection,
-    context: &Context,
-    owner: Owner<'_>,
-    (sealed, place): (&Option<Vec<u8>>, Place<'_>),
-) -> Result<Option<SecretString>, Failure> {
-    let Some(sealed) = sealed else { return Ok(None) };
-    let key = context.store.vault().opening_key(conn, owner, sealed).await?;
-    let plain = key.open(place, sealed)?;
-    let text = std::str::from_utf8(&plain).map_err(|_| SealError::UnknownFormat)?;
-    Ok(Some(SecretString::from(text)))
+async fn decrypt_verifier(
+    session: &mut Session,
+    connect: &Connect,
+) -> Result<Option<SecretString>, SealError> {
+    let Some(sealed) = &connect.sealed_verifier else { return Ok(None) };
+    let aad = connects::verifier_aad(connect.key());
+    session.decrypt_text(aad, sealed).await.map(Some)
 }
 
 /// Stores the answer as a grant. A connect that ended meanwhile does not want it any more: then the
@@ -194,15 +187,16 @@ async fn open(
 async fn store(
     context: &Context,
     connect: &Connect,
-    (platform, prepared): (&Platform, &Prepared<'_>),
+    platform: &Platform,
+    prepared: &Prepared<'_>,
     answer: &Answer,
 ) -> Result<Option<Connect>, Failure> {
     let id = GrantId::new(context.clock());
-    let place = grants::tokens_place(&connect.workspace_id, &id, 1);
-    let sealed = answer.tokens.seal(&prepared.key, place)?;
+    let aad = grants::tokens_aad(GrantKey { workspace_id: &connect.workspace_id, id: &id }, 1);
+    let sealed = answer.tokens.encrypt(&prepared.key, aad)?;
     let called_at = prepared.called_at;
     let origin = Origin { called_at, scopes: &connect.scopes, refresh_end: None };
-    let tokens = new_tokens(platform, &id, (answer, sealed), &origin);
+    let tokens = new_tokens(platform, &id, answer, sealed, &origin);
     let unfit = answer.unfit;
     let what = connect.id.as_str();
     let insert = || insert(context, connect, platform, (&id, &tokens, unfit));
@@ -222,7 +216,7 @@ async fn store(
 async fn dispose(context: &Context, platform: &Platform, prepared: &Prepared<'_>, answer: &Answer) {
     let url = prepared.endpoints.revoke_url.as_ref();
     let Some(url) = url.filter(|_| platform.reach == Reach::Token) else { return };
-    match revoke(&context.http, platform, (url, &prepared.client), &answer.tokens).await {
+    match revoke(&context.http, platform, url, &prepared.client, &answer.tokens).await {
         Ok(said) => tracing::debug!("tokens that cannot be stored were revoked: {said:?}"),
         Err(error) => {
             tracing::error!("tokens that cannot be stored live on at {}: {error}", platform.name);
@@ -254,19 +248,19 @@ async fn insert(
         status,
         tokens,
     };
-    grants::insert(&mut work, context.clock(), &new).await?;
+    grants::insert(&mut work, &new).await?;
     let mut stored = None;
     if wanted {
         connects::store_grant(&mut work, workspace, &connect.id, id).await?;
         let lease = identity_lease(context, platform);
-        connects::set_lease(&mut work, context.clock(), (workspace, &connect.id), lease).await?;
+        connects::set_lease(&mut work, connect.key(), lease).await?;
         stored = connects::find(&mut work, workspace, &connect.id).await?;
     } else {
         let command = RevocationDue { workspace_id: workspace.clone(), grant_id: id.clone() };
         work.send(&Command::RevocationDue(command)).await?;
     }
     if let (Some(reason), Some(unfit)) = (unfit, &stored) {
-        fail(&mut work, context, unfit, &Reason::new(reason)).await?;
+        fail(&mut work, unfit, &Reason::new(reason)).await?;
         stored = None;
     }
     work.commit().await?;
@@ -291,10 +285,10 @@ async fn give_back(
             lease_was: connect.lease_until,
             ..Advance::to(ConnectStatus::Authorized, &[ConnectStatus::Exchanging])
         };
-        let key = (&connect.workspace_id, &connect.id);
-        let given_back = connects::advance(&mut work, context.clock(), key, &step).await?;
+        let key = connect.key();
+        let given_back = connects::advance(&mut work, key, &step).await?;
         if let Some(rest) = rest.filter(|_| given_back.is_some()) {
-            connects::note_try(&mut work, context.clock(), key, rest).await?;
+            connects::note_try(&mut work, key, rest).await?;
         }
         work.commit().await
     };
@@ -308,8 +302,8 @@ async fn refused(
     error: &TokenError,
 ) -> Result<(), Failure> {
     if error.class_of_exchange(platform) == FailureClass::OurFault {
-        let said = (&*error.code(), error.to_json());
-        return misconfigured(context, connect, said).await.map(drop);
+        let said = error.to_json();
+        return misconfigured(context, connect, &error.code(), said).await.map(drop);
     }
     let code = match error {
         TokenError::Refused(_) => "EXCHANGE_REFUSED",

@@ -12,7 +12,7 @@ use latchkey_shared::db::connects::{self, Advance, Connect, ConnectStatus};
 use latchkey_shared::db::grants::{self, Grant, GrantStatus, Reauth};
 use latchkey_shared::events::{AccountConnected, EventData, NewEvent};
 use latchkey_shared::ids::GrantId;
-use latchkey_shared::keyring::Owner;
+use latchkey_shared::keyring::KeyOwner;
 use latchkey_shared::platforms::{Brought, Platform, RefreshModel, missing_scopes};
 use latchkey_shared::release;
 use latchkey_shared::tokens::TokenSet;
@@ -36,13 +36,14 @@ use crate::outcome::{Failure, Outcome};
 pub async fn run(
     context: &Context,
     connect: &Connect,
-    brought: (&Grant, &TokenSet),
+    grant: &Grant,
+    tokens: &TokenSet,
     chosen: &[Candidate],
 ) -> Result<Outcome, Failure> {
     if claim::is_due(connect) {
-        return claim::run(context, connect, brought.0, chosen).await;
+        return claim::run(context, connect, grant, chosen).await;
     }
-    match connect_all(context, connect, brought, chosen).await {
+    match connect_all(context, connect, grant, tokens, chosen).await {
         // Whoever added the other account did not take the workspace's lock.
         Err(failure) if is_of_the_slot(&failure) => {
             give_up(context, connect, &Reason::new(admit::ALREADY_CONNECTED)).await
@@ -59,7 +60,8 @@ fn is_of_the_slot(failure: &Failure) -> bool {
 async fn connect_all(
     context: &Context,
     connect: &Connect,
-    (grant, tokens): (&Grant, &TokenSet),
+    grant: &Grant,
+    tokens: &TokenSet,
     chosen: &[Candidate],
 ) -> Result<Outcome, Failure> {
     let platform = context.platform(&connect.platform)?;
@@ -70,7 +72,7 @@ async fn connect_all(
     let Ground { before, exclusive } = match admit::judge(&mut work, &connect, chosen).await? {
         Verdict::Admitted(ground) => ground,
         Verdict::Refused(code) => {
-            fail(&mut work, context, &connect, &Reason::new(code)).await?;
+            fail(&mut work, &connect, &Reason::new(code)).await?;
             work.commit().await?;
             return Ok(Outcome::Done);
         }
@@ -81,10 +83,10 @@ async fn connect_all(
     let unticked = deselect::accounts(&mut work, &connect).await?;
     let had = before.values().chain(&unticked);
     let mut olds = lock_old_grants(&mut work, had, &grant.id).await?;
-    let kept = keep_refresh_token(&mut work, context, (&olds, grant), tokens).await?;
+    let kept = keep_refresh_token(&mut work, context, &olds, grant, tokens).await?;
     let grant = &Grant { renewable: grant.renewable || kept, ..grant.clone() };
     if matches!(platform.refresh, RefreshModel::Rotating { .. }) && !grant.renewable {
-        note_no_refresh_token(&mut work, context, grant).await?;
+        note_no_refresh_token(&mut work, grant).await?;
     }
     let mut ids = Vec::new();
     // In one order: two persons may administer the same pages.
@@ -93,16 +95,15 @@ async fn connect_all(
         tell(&mut work, &connect, &account, before.get(&one.id)).await?;
         ids.push(account.id.to_string());
     }
-    deselect::disconnect(&mut work, context, &unticked).await?;
+    deselect::disconnect(&mut work, &unticked).await?;
     // Theirs are settled.
     olds.retain(|old| !unticked.iter().any(|account| account.grant_id.as_ref() == Some(&old.id)));
     for old in &olds {
-        retire(&mut work, context, old, platform).await?;
+        retire(&mut work, old, platform).await?;
     }
     let step =
         Advance { account_ids: &ids, ..Advance::to(ConnectStatus::Connected, &admit::WAITING) };
-    connects::advance(&mut work, context.clock(), (&connect.workspace_id, &connect.id), &step)
-        .await?;
+    connects::advance(&mut work, connect.key(), &step).await?;
     work.commit().await?;
     for id in ids {
         tracing::info!(connect.id = %connect.id, account.id = id, platform.id = platform.id, "account connected");
@@ -138,7 +139,8 @@ async fn lock_old_grants(
 async fn keep_refresh_token(
     work: &mut Work,
     context: &Context,
-    (olds, new): (&[Grant], &Grant),
+    olds: &[Grant],
+    new: &Grant,
     tokens: &TokenSet,
 ) -> Result<bool, Failure> {
     let same = |old: &&Grant| {
@@ -152,37 +154,31 @@ async fn keep_refresh_token(
     else {
         return Ok(false);
     };
-    let owner = Owner::workspace(&old.workspace_id);
-    let key = context.store.vault().opening_key(work, owner, sealed).await?;
-    let kept = TokenSet::open(&key, old.tokens_place(), sealed)?.refresh_token;
-    let key = context.store.vault().sealing_key(work, owner).await?;
+    let kept = TokenSet::decrypt(work, old.tokens_aad(), sealed).await?.refresh_token;
     let both = TokenSet { refresh_token: kept, ..tokens.clone() };
     let platform = context.platform(&new.platform)?;
     let refresh_at = new
         .access_expires_at
         .map(|end| schedule::refresh_at(platform, &new.id, new.issued_at, end));
-    let sealed = both.seal(&key, new.tokens_place())?;
-    grants::adopt_refresh_token(work, new, &sealed, (old.refresh_expires_at, refresh_at)).await?;
+    let key = work.encryption_key(KeyOwner::workspace(&new.workspace_id)).await?;
+    let sealed = both.encrypt(&key, new.tokens_aad())?;
+    grants::adopt_refresh_token(work, new, &sealed, old.refresh_expires_at, refresh_at).await?;
     let reauth = old.reauth_at.map(|at| Reauth::new(at, new.issued_at));
-    grants::set_reauth(work, (&new.workspace_id, &new.id), reauth).await?;
+    grants::set_reauth(work, new.key(), reauth).await?;
     Ok(true)
 }
 
 /// The platform is said to give refresh tokens and gave none: the account ends with its access token. The log
 /// tells the operator, and the account's last error tells the application.
-async fn note_no_refresh_token(
-    work: &mut Work,
-    context: &Context,
-    grant: &Grant,
-) -> Result<(), DbError> {
+async fn note_no_refresh_token(work: &mut Work, grant: &Grant) -> Result<(), DbError> {
     tracing::warn!(
         platform.id = grant.platform,
         grant.id = %grant.id,
         "the platform gave no refresh token: the account ends with its access token. Ask for the scope that brings \
          one, or say `refresh = \"reconsent_only\"` in the platforms file"
     );
-    let of = (&grant.workspace_id, &grant.id);
-    grants::note_error(work, context.clock(), of, "no_refresh_token").await
+    let of = grant.key();
+    grants::note_error(work, of, "no_refresh_token").await
 }
 
 async fn upsert(
@@ -211,12 +207,11 @@ async fn upsert(
         metadata: Some(&connect.metadata).filter(|given| **given != json!({})),
         exclusive,
     };
-    let account = accounts::upsert(work, context.clock(), &new).await?;
+    let account = accounts::upsert(work, &new).await?;
     if let Some(token) = &one.token {
-        let key = context.store.vault().sealing_key(work, Owner::workspace(&account.workspace_id));
-        let place = account_checks::token_place(&account.workspace_id, &account.id);
-        let sealed = key.await?.seal(place, token.expose_secret().as_bytes())?;
-        account_checks::set_token(work, context.clock(), &account, &sealed).await?;
+        let aad = account_checks::token_aad(account.key());
+        let sealed = work.encrypt(aad, token.expose_secret().as_bytes()).await?;
+        account_checks::set_token(work, &account, &sealed).await?;
     } else if context.platform(&account.platform)?.daily_look {
         let first = schedule::check_at(&account.id, account.connected_at, LOOKED_AT_EVERY);
         account_checks::schedule(work, &account, first).await?;
@@ -226,18 +221,13 @@ async fn upsert(
 
 /// The grant that a reconnect left without accounts: revoked where that ends it alone, else only
 /// destroyed.
-async fn retire(
-    work: &mut Work,
-    context: &Context,
-    old: &Grant,
-    platform: &Platform,
-) -> Result<(), Failure> {
+async fn retire(work: &mut Work, old: &Grant, platform: &Platform) -> Result<(), Failure> {
     let (workspace, id) = (&old.workspace_id, &old.id);
     if accounts::grant_is_in_use(work, workspace, id).await? {
         return Ok(());
     }
     if reaches_one_token(platform) && old.status == GrantStatus::Active {
-        release::release(work, context.clock(), (workspace, id), "reconnected").await?;
+        release::release(work, old.key(), "reconnected").await?;
     } else {
         grants::supersede(work, workspace, id, "reconnected").await?;
     }

@@ -29,32 +29,34 @@ pub async fn run(context: &Context, connect: &Connect) -> Result<Outcome, Failur
     let endpoints = match context.endpoints(platform).await {
         Ok(endpoints) => endpoints,
         Err(error) => {
-            return ask_again(context, connect, platform, (CallError::from(error), FAILED)).await;
+            return ask_again(context, connect, platform, CallError::from(error), FAILED).await;
         }
     };
-    let at = (platform, endpoints.as_ref());
-    let (grant, tokens) = match trade_in::run(context, connect, at, (grant, tokens)).await? {
+    let (grant, tokens) = match trade_in::run(context, connect, &endpoints, grant, tokens).await? {
         trade_in::Step::On(grant, tokens) => (*grant, tokens),
         trade_in::Step::Over(outcome) => return Ok(outcome),
     };
-    let (identity, listed) = match ask(context, at, (&tokens, &grant.scopes)).await {
+    let (identity, listed) = match ask(context, platform, &endpoints, &tokens, &grant.scopes).await
+    {
         Ok(answers) => answers,
-        Err(error) => return unanswered(context, connect, (platform, &grant), error).await,
+        Err(error) => return unanswered(context, connect, platform, &grant, error).await,
     };
     let hash = consent::hash(context, connect, platform, &identity.id).await?;
     let tokens = with_subject(tokens, &identity);
-    let grant = match consent::name(context, connect, (grant, &tokens), hash).await? {
+    let grant = match consent::name(context, connect, grant, &tokens, hash).await? {
         Named::Yes(grant) => grant,
-        Named::InDoubt(grant) => match ask(context, at, (&tokens, &grant.scopes)).await {
-            Ok(_) => grant,
-            Err(error) => return unanswered(context, connect, (platform, &grant), error).await,
-        },
+        Named::InDoubt(grant) => {
+            match ask(context, platform, &endpoints, &tokens, &grant.scopes).await {
+                Ok(_) => grant,
+                Err(error) => return unanswered(context, connect, platform, &grant, error).await,
+            }
+        }
         Named::NotYet => return Ok(Outcome::Snooze(look_again_soon(context, connect).await?)),
         Named::Gone => return Ok(Outcome::Stale("its grant has moved on")),
     };
     match listed {
-        None => finish::run(context, connect, (&grant, &tokens), &[identity.into()]).await,
-        Some(candidates) => choose::run(context, connect, (&grant, &tokens), candidates).await,
+        None => finish::run(context, connect, &grant, &tokens, &[identity.into()]).await,
+        Some(candidates) => choose::run(context, connect, &grant, &tokens, candidates).await,
     }
 }
 
@@ -65,24 +67,24 @@ pub(super) const FAILED: &str = "IDENTITY_FAILED";
 async fn unanswered(
     context: &Context,
     connect: &Connect,
-    (platform, grant): (&Platform, &Grant),
+    platform: &Platform,
+    grant: &Grant,
     error: AskError,
 ) -> Result<Outcome, Failure> {
     let (code, said) = match error {
         AskError::Call(error) => {
-            return ask_again(context, connect, platform, (error, FAILED)).await;
+            return ask_again(context, connect, platform, error, FAILED).await;
         }
         AskError::Said(refusal) => match refusal.class(platform) {
             FailureClass::OurFault => {
-                let said = (&*refusal.code, refusal.to_json());
-                return misconfigured(context, connect, said).await;
+                return misconfigured(context, connect, &refusal.code, refusal.to_json()).await;
             }
             FailureClass::NeedsConsent => {
                 ("PERMISSION_MISSING", with_missing(refusal.to_json(), connect, grant))
             }
             FailureClass::Checkpoint => ("ACTION_REQUIRED", refusal.to_json()),
             FailureClass::DeadIfRepeated => {
-                return ask_again(context, connect, platform, (busy(platform, refusal), FAILED))
+                return ask_again(context, connect, platform, busy(platform, refusal), FAILED)
                     .await;
             }
             _ => ("IDENTITY_REFUSED", refusal.to_json()),
@@ -90,7 +92,7 @@ async fn unanswered(
         AskError::Jwt => {
             let words = error.to_string();
             let said = json!({ "error": "jwt", "description": words });
-            return misconfigured(context, connect, ("jwt", said)).await;
+            return misconfigured(context, connect, "jwt", said).await;
         }
         other => ("IDENTITY_REFUSED", json!({ "cause": other.to_string() })),
     };
@@ -110,10 +112,12 @@ fn with_missing(mut said: Value, connect: &Connect, grant: &Grant) -> Value {
 /// The person, and what they may choose from where that is not the person alone.
 async fn ask(
     context: &Context,
-    (platform, endpoints): (&Platform, &Endpoints),
-    (tokens, scopes): (&TokenSet, &[String]),
+    platform: &Platform,
+    endpoints: &Endpoints,
+    tokens: &TokenSet,
+    scopes: &[String],
 ) -> Result<(Identity, Option<Vec<Candidate>>), AskError> {
-    let told = identify(&context.http, (platform, endpoints), (tokens, scopes)).await;
+    let told = identify(&context.http, platform, endpoints, tokens, scopes).await;
     let mut identity = match told {
         // At a person's own host the session said already who it is. Name and picture are an extra: another server
         // has them, and not of every account.
@@ -125,7 +129,7 @@ async fn ask(
     }
     let listed = match (&platform.quirks.accounts, &endpoints.accounts_url) {
         (Accounts::Listed(listing), Some(url)) => {
-            Some(list(&context.http, platform, (url, listing), tokens).await?)
+            Some(list(&context.http, platform, url, listing, tokens).await?)
         }
         _ => None,
     };

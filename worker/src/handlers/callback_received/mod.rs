@@ -118,20 +118,19 @@ async fn identify(context: &Context, connect: &Connect) -> Result<Outcome, Failu
 
 /// Only the lease that was taken here: what [`ask_again`] or another worker set since then stays.
 async fn shorten_lease(context: &Context, connect: &Connect) -> Result<(), DbError> {
-    let key = (&connect.workspace_id, &connect.id);
+    let key = connect.key();
     let mut conn = context.store.conn().await?;
-    connects::shorten_lease(&mut conn, context.clock(), key, (connect.lease_until, ASK_AGAIN)).await
+    connects::shorten_lease(&mut conn, key, connect.lease_until, ASK_AGAIN).await
 }
 
 /// Loads, guards, and takes the lease on what is to be done next.
 async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Failure> {
-    let clock = context.clock();
-    let key = (&message.workspace_id, &message.connect_id);
+    let key = message.key();
     let mut work = context.store.begin().await?;
-    let Some(connect) = connects::lock(&mut work, key.0, key.1).await? else {
+    let Some(connect) = connects::lock(&mut work, key.workspace_id, key.id).await? else {
         return Ok(Step::Over(Outcome::Stale("no such connect")));
     };
-    let now = db::read_now(&mut work, clock).await?;
+    let now = db::read_now(&mut work).await?;
     let waiting = connect.lease_until.filter(|until| *until > now).map(|until| until - now);
     let step = match (connect.status, waiting) {
         (ConnectStatus::Authorized, None) => {
@@ -139,7 +138,7 @@ async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Fai
                 lease: Some(exchange_lease(context)),
                 ..Advance::to(ConnectStatus::Exchanging, &[ConnectStatus::Authorized])
             };
-            match connects::advance(&mut work, clock, key, &step).await? {
+            match connects::advance(&mut work, key, &step).await? {
                 Some(connect) => Step::Exchange(connect),
                 None => Step::Over(Outcome::Stale("taken by another worker")),
             }
@@ -149,11 +148,11 @@ async fn take(context: &Context, message: &CallbackReceived) -> Result<Step, Fai
         }
         (ConnectStatus::Exchanging, None) if connect.grant_id.is_some() => {
             let lease = identity_lease(context, context.platform(&connect.platform)?);
-            let lease_until = connects::set_lease(&mut work, clock, key, lease).await?;
+            let lease_until = connects::set_lease(&mut work, key, lease).await?;
             Step::Identify(Connect { lease_until, ..connect })
         }
         (ConnectStatus::Exchanging, None) => {
-            fail(&mut work, context, &connect, &Reason::new("EXCHANGE_INTERRUPTED")).await?;
+            fail(&mut work, &connect, &Reason::new("EXCHANGE_INTERRUPTED")).await?;
             Step::Over(Outcome::Done)
         }
         (ConnectStatus::Selecting, _) if connect.selection.is_some() => Step::Connect(connect),

@@ -41,15 +41,16 @@ pub(super) async fn ask_again(
     context: &Context,
     connect: &Connect,
     platform: &Platform,
-    (error, code): (CallError, &'static str),
+    error: CallError,
+    code: &'static str,
 ) -> Result<Outcome, Failure> {
     let Some(rest) = rest(connect, platform, &error) else {
         let reason = Reason { code, platform_error: Some(error.to_json()) };
         return give_up(context, connect, &reason).await;
     };
     let mut conn = context.store.conn().await?;
-    let key = (&connect.workspace_id, &connect.id);
-    connects::note_try(&mut conn, context.clock(), key, rest).await?;
+    let key = connect.key();
+    connects::note_try(&mut conn, key, rest).await?;
     Err(Failure::Later(error.into()))
 }
 
@@ -60,8 +61,8 @@ pub(super) async fn look_again_soon(
     connect: &Connect,
 ) -> Result<Duration, Failure> {
     let mut conn = context.store.conn().await?;
-    let key = (&connect.workspace_id, &connect.id);
-    connects::set_lease(&mut conn, context.clock(), key, ASK_AGAIN).await?;
+    let key = connect.key();
+    connects::set_lease(&mut conn, key, ASK_AGAIN).await?;
     Ok(ASK_AGAIN.to_std().unwrap_or(Duration::from_secs(2)))
 }
 
@@ -77,8 +78,8 @@ pub(super) async fn end_if_refused(
     };
     if connect.tries + 1 < MAX_REFUSALS {
         let mut conn = context.store.conn().await?;
-        let key = (&connect.workspace_id, &connect.id);
-        connects::note_try(&mut conn, context.clock(), key, ASK_AGAIN).await?;
+        let key = connect.key();
+        connects::note_try(&mut conn, key, ASK_AGAIN).await?;
         return Err(failure);
     }
     let error = anyhow::Error::from(failure);

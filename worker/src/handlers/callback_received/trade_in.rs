@@ -5,17 +5,15 @@ use latchkey_shared::credentials::{self, Credentials};
 use latchkey_shared::db::connects::Connect;
 use latchkey_shared::db::grants::{self, Grant, NewTokens};
 use latchkey_shared::db::{self, DbError};
-use latchkey_shared::keyring::Owner;
-use latchkey_shared::platforms::quirks::Wire;
+use latchkey_shared::keyring::KeyOwner;
 use latchkey_shared::platforms::{Endpoints, Platform};
 use latchkey_shared::tokens::TokenSet;
-use url::Url;
 
 use super::{Reason, ask_again, give_up, misconfigured};
 use crate::context::Context;
 use crate::handlers::new_tokens::{Origin, new_tokens};
 use crate::handlers::note_refused_secret;
-use crate::oauth::refresh::trade_in;
+use crate::oauth::refresh::{LongLived, trade_in};
 use crate::oauth::refusal::{FailureClass, TokenError};
 use crate::oauth::{Answer, busy};
 use crate::outcome::{Failure, Outcome};
@@ -38,9 +36,11 @@ pub enum Step {
 pub async fn run(
     context: &Context,
     connect: &Connect,
-    (platform, endpoints): (&Platform, &Endpoints),
-    (grant, tokens): (Grant, TokenSet),
+    endpoints: &Endpoints,
+    grant: Grant,
+    tokens: TokenSet,
 ) -> Result<Step, Failure> {
+    let platform = context.platform(&connect.platform)?;
     let (Some(wire), Some(url)) = (&platform.quirks.long_lived, &endpoints.long_lived_url) else {
         return Ok(Step::On(Box::new(grant), tokens));
     };
@@ -49,24 +49,27 @@ pub async fn run(
     }
     let (client, called_at) = {
         let mut conn = context.store.conn().await?;
-        let app = (&connect.workspace_id, connect.app_id.as_ref());
-        let vault = context.store.vault();
-        let client = credentials::resolve(&mut conn, vault, platform, app).await?;
-        (client, db::read_now(&mut conn, context.clock()).await?)
+        let client = credentials::resolve(
+            &mut conn,
+            platform,
+            &connect.workspace_id,
+            connect.app_id.as_ref(),
+        )
+        .await?;
+        (client, db::read_now(&mut conn).await?)
     };
-    let answer = match present(context, (platform, url, wire), &client, &tokens).await {
+    let answer = match present(context, platform, LongLived { url, wire }, &client, &tokens).await {
         Ok(answer) => answer,
         Err(error) => return refused(context, connect, platform, error).await.map(Step::Over),
     };
-    let place = grants::tokens_place(&grant.workspace_id, &grant.id, grant.generation + 1);
+    let aad = grants::tokens_aad(grant.key(), grant.generation + 1);
     let key = {
         let mut conn = context.store.conn().await?;
-        let owner = Owner::workspace(&grant.workspace_id);
-        context.store.vault().sealing_key(&mut conn, owner).await?
+        conn.encryption_key(KeyOwner::workspace(&grant.workspace_id)).await?
     };
-    let sealed = answer.tokens.seal(&key, place)?;
+    let sealed = answer.tokens.encrypt(&key, aad)?;
     let origin = Origin { called_at, scopes: &grant.scopes, refresh_end: None };
-    let row = new_tokens(platform, &grant.id, (&answer, sealed), &origin);
+    let row = new_tokens(platform, &grant.id, &answer, sealed, &origin);
     match context.held.until_stored(grant.id.as_str(), || store(context, &grant, &row)).await? {
         Some(grant) => Ok(Step::On(Box::new(grant), answer.tokens)),
         None => Ok(Step::Over(Outcome::Stale("its grant has moved on"))),
@@ -91,16 +94,17 @@ async fn store(
 /// Calls once, and once more where only the client's newest secret was refused.
 async fn present(
     context: &Context,
-    (platform, url, wire): (&Platform, &Url, &Wire),
+    platform: &Platform,
+    to: LongLived<'_>,
     client: &Credentials,
     tokens: &TokenSet,
 ) -> Result<Answer, TokenError> {
-    let called = trade_in(&context.http, platform, (url, wire), client, tokens).await;
+    let called = trade_in(&context.http, platform, to, client, tokens).await;
     let refused = called.as_ref().is_err_and(|error| error.refuses_the_client(platform));
     match client.older().filter(|_| refused) {
         Some(older) => {
             note_refused_secret(&older);
-            trade_in(&context.http, platform, (url, wire), &older, tokens).await
+            trade_in(&context.http, platform, to, &older, tokens).await
         }
         None => called,
     }
@@ -122,12 +126,12 @@ async fn refused(
         }
         error if class == FailureClass::OurFault => {
             let said = error.to_json();
-            return misconfigured(context, connect, (&error.code(), said)).await;
+            return misconfigured(context, connect, &error.code(), said).await;
         }
         error => {
             let reason = Reason { code: REFUSED, platform_error: Some(error.to_json()) };
             return give_up(context, connect, &reason).await;
         }
     };
-    ask_again(context, connect, platform, (error, REFUSED)).await
+    ask_again(context, connect, platform, error, REFUSED).await
 }

@@ -8,7 +8,7 @@ use latchkey_shared::credentials::{self, Credentials};
 use latchkey_shared::db::app_health::{self, AppHealth, AppKey};
 use latchkey_shared::db::grants::{self, FailedCall, Grant, GrantStatus, Lease};
 use latchkey_shared::db::{self, DbError, app_pauses, workers};
-use latchkey_shared::keyring::{DataKey, Owner};
+use latchkey_shared::keyring::{DataKey, KeyOwner};
 use latchkey_shared::messages::GrantRef;
 use latchkey_shared::platforms::Platform;
 use latchkey_shared::random;
@@ -88,12 +88,12 @@ pub async fn claim(
     let Some(grant) = grants::lock(&mut work, &grant.workspace_id, &grant.grant_id).await? else {
         return Ok(Claim::Stale("no such grant"));
     };
-    let now = db::read_now(&mut work, context.clock()).await?;
-    if let Some(why) = not_now(context, &mut work, (platform, &grant), now).await? {
+    let now = db::read_now(&mut work).await?;
+    if let Some(why) = not_now(context, &mut work, platform, &grant, now).await? {
         work.commit().await?;
         return Ok(Claim::Stale(why));
     }
-    let Some(tokens) = open(&mut work, context, &grant).await? else {
+    let Some(tokens) = decrypt(&mut work, &grant).await? else {
         work.commit().await?;
         return Ok(Claim::Stale("its tokens cannot be decrypted"));
     };
@@ -107,12 +107,13 @@ pub async fn claim(
     let Some(token) = refresh::presented(platform, &tokens).cloned() else {
         return Ok(Claim::Stale("nothing to present"));
     };
-    let (vault, of) = (context.store.vault(), (&grant.workspace_id, grant.app_id.as_ref()));
-    let client = credentials::resolve(&mut work, vault, platform, of).await?;
-    let key = vault.sealing_key(&mut work, Owner::workspace(&grant.workspace_id)).await?;
+    let client =
+        credentials::resolve(&mut work, platform, &grant.workspace_id, grant.app_id.as_ref())
+            .await?;
+    let key = work.encryption_key(KeyOwner::workspace(&grant.workspace_id)).await?;
     let holder = context.lease_holder();
     let grant = mark_doubt(grant, platform, now);
-    begin_call(context, &mut work, (platform, &grant), &holder).await?;
+    begin_call(context, &mut work, platform, &grant, &holder).await?;
     work.commit().await?;
     let called_at = now;
     let claimed =
@@ -123,43 +124,44 @@ pub async fn claim(
 async fn begin_call(
     context: &Context,
     work: &mut Work,
-    (platform, grant): (&Platform, &Grant),
+    platform: &Platform,
+    grant: &Grant,
     holder: &str,
 ) -> Result<(), DbError> {
     let delta = |length| TimeDelta::from_std(length).unwrap_or(TimeDelta::minutes(3));
     let length = delta(context.http.timeouts().refresh_lease(platform.refresh));
     let look_after = liveness::look_after(platform.refresh).map_or(length, delta);
     let lease = Lease { holder, length, look_after };
-    grants::begin_call(work, context.clock(), grant, &lease).await
+    grants::begin_call(work, grant, &lease).await
 }
 
 /// Why nobody calls for a grant now; its row says then when somebody looks again.
 async fn not_now(
     context: &Context,
     work: &mut Work,
-    (platform, grant): (&Platform, &Grant),
+    platform: &Platform,
+    grant: &Grant,
     now: DateTime<Utc>,
 ) -> Result<Option<&'static str>, DbError> {
-    let clock = context.clock();
     if grant.status != GrantStatus::Active {
         return Ok(Some("not in use"));
     }
     if grant.lease_until.is_some_and(|until| until > now) {
-        if !holder_is_gone(context, work, (platform, grant)).await? {
+        if !holder_is_gone(context, work, platform, grant).await? {
             let look_after = liveness::look_after(platform.refresh);
             let look_after = look_after.and_then(|wait| TimeDelta::from_std(wait).ok());
-            grants::wait_for_lease(work, clock, grant, look_after).await?;
+            grants::wait_for_lease(work, grant, look_after).await?;
             return Ok(Some("somebody else is calling"));
         }
     } else if grant.refresh_at.is_none_or(|at| at > now) {
-        put_back(work, context, grant, None).await?;
+        put_back(work, grant, None).await?;
         return Ok(Some("not due"));
     }
     let earliest = platform.refresh.earliest(grant.issued_at);
     let earliest =
         earliest.max(platform.next_refresh_after(grant.issued_at, grant.access_expires_at));
     if earliest.is_some_and(|earliest| earliest > now) {
-        put_back(work, context, grant, earliest).await?;
+        put_back(work, grant, earliest).await?;
         return Ok(Some("too young to be refreshed"));
     }
     if let Some(second) = must_wait(context, platform, grant, now) {
@@ -170,7 +172,7 @@ async fn not_now(
             in_doubt: true,
             refused: None,
         };
-        grants::put_off(work, clock, grant, &failed).await?;
+        grants::put_off(work, grant, &failed).await?;
         if grant.in_doubt_since.is_none() {
             count_in_doubt(grant);
         }
@@ -184,7 +186,8 @@ async fn not_now(
 async fn holder_is_gone(
     context: &Context,
     work: &mut Work,
-    (platform, grant): (&Platform, &Grant),
+    platform: &Platform,
+    grant: &Grant,
 ) -> Result<bool, DbError> {
     let judged = liveness::look_after(platform.refresh)
         .and_then(|_| context.liveness.judges_after(platform.refresh));
@@ -202,36 +205,34 @@ async fn app_waits(
     health: &AppHealth,
 ) -> Result<Option<&'static str>, DbError> {
     let key = health.key();
-    if let Some(until) = app_pauses::until(work, context.clock(), &key, &grant.workspace_id).await?
-    {
-        if app_pauses::of_app(work, context.clock(), &key).await?.is_some() {
+    if let Some(until) = app_pauses::until(work, &key, &grant.workspace_id).await? {
+        if app_pauses::of_app(work, &key).await?.is_some() {
             slow_down(context, grant, &key);
-            put_back(work, context, grant, Some(until)).await?;
+            put_back(work, grant, Some(until)).await?;
             return Ok(Some("its app is left alone for a while"));
         }
         // Others go on meanwhile, as fast as before: its own calls do not come all at once.
         let spread = AFTER_OWN_PAUSE.mul_f64(random::unit());
         let later = until + TimeDelta::from_std(spread).unwrap_or_default();
-        put_back(work, context, grant, Some(later)).await?;
+        put_back(work, grant, Some(later)).await?;
         return Ok(Some("its app is left alone for its organisation"));
     }
-    if health::may_call(context, work, health).await? {
+    if health::may_call(work, health).await? {
         return Ok(None);
     }
     slow_down(context, grant, &key);
     // Of a person's own host the planner knows nothing.
     let own_host = key != grant.app_key();
-    put_back(work, context, grant, health.probe_at.filter(|_| own_host)).await?;
+    put_back(work, grant, health.probe_at.filter(|_| own_host)).await?;
     Ok(Some("its app fails: the next probe finds out"))
 }
 
 async fn put_back(
     work: &mut Work,
-    context: &Context,
     grant: &Grant,
     not_before: Option<DateTime<Utc>>,
 ) -> Result<(), DbError> {
-    grants::put_back(work, context.clock(), (&grant.workspace_id, &grant.id), not_before).await
+    grants::put_back(work, grant.key(), not_before).await
 }
 
 /// When the app is called again, one call goes first. Of a person's own host the permits know nothing.
@@ -254,15 +255,13 @@ pub fn app_called(platform: &Platform, grant: &Grant, tokens: &TokenSet) -> AppK
 const UNREADABLE_PAUSE: TimeDelta = TimeDelta::hours(1);
 
 /// The tokens of a grant. `None`: they cannot be decrypted, which is noted.
-async fn open(
-    work: &mut Work,
-    context: &Context,
-    grant: &Grant,
-) -> Result<Option<TokenSet>, Failure> {
-    let opened = decrypt(work, context, grant).await;
-    let Err(Failure::Never(error)) = opened else { return opened.map(Some) };
+async fn decrypt(work: &mut Work, grant: &Grant) -> Result<Option<TokenSet>, Failure> {
+    let sealed = grant.sealed_tokens.as_deref().unwrap_or_default();
+    let decrypted = TokenSet::decrypt(work, grant.tokens_aad(), sealed).await;
+    let decrypted = decrypted.map_err(Failure::from);
+    let Err(Failure::Never(error)) = decrypted else { return decrypted.map(Some) };
     tracing::error!(grant.id = %grant.id, "its tokens cannot be decrypted: {error:#}");
-    let retry_at = db::read_now(work, context.clock()).await? + UNREADABLE_PAUSE;
+    let retry_at = db::read_now(work).await? + UNREADABLE_PAUSE;
     let failed = FailedCall {
         error_code: "seal_broken",
         retry_at,
@@ -270,15 +269,8 @@ async fn open(
         in_doubt: false,
         refused: None,
     };
-    grants::put_off(work, context.clock(), grant, &failed).await?;
+    grants::put_off(work, grant, &failed).await?;
     Ok(None)
-}
-
-async fn decrypt(work: &mut Work, context: &Context, grant: &Grant) -> Result<TokenSet, Failure> {
-    let sealed = grant.sealed_tokens.as_deref().unwrap_or_default();
-    let owner = Owner::workspace(&grant.workspace_id);
-    let key = context.store.vault().opening_key(work, owner, sealed).await?;
-    Ok(TokenSet::open(&key, grant.tokens_place(), sealed)?)
 }
 
 /// How long after a lease has ended a worker waits before it presents the token again. The process that called
@@ -295,8 +287,8 @@ fn must_wait(
     if !grant.is_unanswered() || !platform.refresh.rotates() {
         return None;
     }
-    let silent = (now, Doubt::Silent);
-    let second = schedule::second_try(platform.refresh, grant, silent, context.in_doubt_lead);
+    let lead = context.in_doubt_lead;
+    let second = schedule::second_try(platform.refresh, grant, now, Doubt::Silent, lead);
     if grant.lease_until.is_some_and(|until| until <= now) {
         return Some(schedule::Retry { at: second.at.max(now + HOLDER_FIRST), ..second });
     }

@@ -16,7 +16,7 @@ use latchkey_shared::work::Work;
 use serde_json::Value;
 
 use super::super::expiry::expire_account;
-use super::super::judge::{Before, Judgement, judge};
+use super::super::judge::{Before, JudgedAt, Judgement, judge};
 use super::super::pause::{Pause, pause_app};
 use super::claim::{Claimed, count_in_doubt, slow_down};
 use crate::brake::Failed;
@@ -89,13 +89,13 @@ impl FailedRefresh<'_> {
         let Some(current) = current.filter(|current| current.generation == grant.generation) else {
             return Ok(Ending { stale: true, ..Ending::default() });
         };
-        let now = db::read_clock(&mut work, context.clock()).await?;
+        let now = db::read_clock(&mut work).await?;
         let (health, changed) = self.note_failure(context, &mut work, &current).await?;
         let judgement = self.judge(context, &current, &health, now);
         let mut ending = Ending { changed, ..Ending::default() };
         if judgement.as_ref().is_some_and(|judgement| judgement.dies) {
             let reason = self.reason(&current);
-            expire(&mut work, context, &current, (reason, &self.error.to_json())).await?;
+            expire(&mut work, &current, reason, &self.error.to_json()).await?;
             health::note_death(&mut work, &self.claimed.app).await?;
             ending.died = Some(reason);
         } else {
@@ -104,8 +104,8 @@ impl FailedRefresh<'_> {
         }
         // What a person's own host says of rates, it says of this person alone.
         if let Some(wait) = self.asked_patience().filter(|_| !self.platform.quirks.own_host) {
-            let (code, of) = (self.error.code(), (&self.claimed.app, &grant.workspace_id));
-            ending.pause = pause_app(&mut work, context.clock(), of, (wait, &code)).await?;
+            let (code, app) = (self.error.code(), &self.claimed.app);
+            ending.pause = pause_app(&mut work, app, &grant.workspace_id, wait, &code).await?;
         }
         work.commit().await?;
         Ok(ending)
@@ -137,8 +137,7 @@ impl FailedRefresh<'_> {
             refused_since: current.refused_since,
             in_doubt: current.in_doubt_since.is_some(),
         };
-        let key = (&self.claimed.app, &current.workspace_id);
-        health::note_failure(context, work, key, &failed).await
+        health::note_failure(context, work, &self.claimed.app, &current.workspace_id, &failed).await
     }
 
     fn judge(
@@ -150,7 +149,13 @@ impl FailedRefresh<'_> {
     ) -> Option<Judgement> {
         let before = Before { since: current.refused_since, words: current.refused_as.as_deref() };
         let signature = self.error.signature().unwrap_or_default();
-        judge(self.class, &signature, before, health, (now, context.refusal_confirm))
+        judge(
+            self.class,
+            &signature,
+            before,
+            health,
+            JudgedAt { now, confirm: context.refusal_confirm },
+        )
     }
 
     fn reason(&self, current: &Grant) -> &'static str {
@@ -168,8 +173,7 @@ impl FailedRefresh<'_> {
         current: &Grant,
         judgement: Option<&Judgement>,
     ) -> Result<DateTime<Utc>, DbError> {
-        let clock = context.clock();
-        let now = db::read_now(work, clock).await?;
+        let now = db::read_now(work).await?;
         let again_at = judgement.and_then(|judgement| judgement.again_at);
         let retry = match again_at {
             Some(at) => Retry { at: at.max(now + TimeDelta::seconds(1)), wake_at: Some(at) },
@@ -184,12 +188,12 @@ impl FailedRefresh<'_> {
             in_doubt: matches!(self.class, FailureClass::InDoubt(_)),
             refused,
         };
-        grants::put_off(work, clock, current, &failed).await?;
+        grants::put_off(work, current, &failed).await?;
         if self.class == FailureClass::Checkpoint {
-            ask_to_act(work, context, current, &self.error.to_json()).await?;
+            ask_to_act(work, current, &self.error.to_json()).await?;
         }
         if current.access_expires_at.is_some_and(|end| end <= now) {
-            note_overdue(work, context, current, failed.error_code).await?;
+            note_overdue(work, current, failed.error_code).await?;
         }
         Ok(retry.at)
     }
@@ -198,7 +202,7 @@ impl FailedRefresh<'_> {
         let model = self.platform.refresh;
         let asked = self.asked_patience();
         let second =
-            |doubt| schedule::second_try(model, current, (now, doubt), context.in_doubt_lead);
+            |doubt| schedule::second_try(model, current, now, doubt, context.in_doubt_lead);
         match self.class {
             FailureClass::InDoubt(doubt) => second(doubt),
             FailureClass::Checkpoint => schedule::retry_when_person_acts(current, now),
@@ -231,13 +235,8 @@ fn is_strict(model: RefreshModel) -> bool {
 }
 
 /// The application is told once that its person is to act at the platform.
-async fn ask_to_act(
-    work: &mut Work,
-    context: &Context,
-    grant: &Grant,
-    platform_error: &Value,
-) -> Result<(), DbError> {
-    if !grants::note_action_needed(work, context.clock(), grant).await? {
+async fn ask_to_act(work: &mut Work, grant: &Grant, platform_error: &Value) -> Result<(), DbError> {
+    if !grants::note_action_needed(work, grant).await? {
         return Ok(());
     }
     let needed = |account: &Account| {
@@ -247,13 +246,8 @@ async fn ask_to_act(
 }
 
 /// The application is told once that the access token has ended while its refresh is not done.
-async fn note_overdue(
-    work: &mut Work,
-    context: &Context,
-    grant: &Grant,
-    error: &str,
-) -> Result<(), DbError> {
-    if !grants::note_overdue(work, context.clock(), grant).await? {
+async fn note_overdue(work: &mut Work, grant: &Grant, error: &str) -> Result<(), DbError> {
+    if !grants::note_overdue(work, grant).await? {
         return Ok(());
     }
     let overdue = |account: &Account| {
@@ -287,13 +281,13 @@ pub async fn note_lapsed(context: &Context, grant: &GrantRef) -> Result<Outcome,
     let Some(grant) = grants::lock(&mut work, &grant.workspace_id, &grant.grant_id).await? else {
         return Ok(Outcome::Stale("no such grant"));
     };
-    let now = db::read_clock(&mut work, context.clock()).await?;
+    let now = db::read_clock(&mut work).await?;
     let lapsed = grant.access_expires_at.is_some_and(|end| end <= now);
     if grant.status != GrantStatus::Active || !grant.renewable || !lapsed {
         return Ok(Outcome::Stale("refreshed meanwhile, or out of use"));
     }
     let error = grant.last_error_code.as_deref().unwrap_or("not_refreshed_in_time");
-    note_overdue(&mut work, context, &grant, error).await?;
+    note_overdue(&mut work, &grant, error).await?;
     work.commit().await?;
     Ok(Outcome::Done)
 }
@@ -307,7 +301,7 @@ pub async fn expire_ended(context: &Context, grant: &GrantRef) -> Result<Outcome
     let Some(grant) = grants::lock(&mut work, &grant.workspace_id, &grant.grant_id).await? else {
         return Ok(Outcome::Stale("no such grant"));
     };
-    let now = db::read_now(&mut work, context.clock()).await?;
+    let now = db::read_now(&mut work).await?;
     let end = if grant.renewable { grant.refresh_expires_at } else { grant.access_expires_at };
     let calling = grant.lease_until.is_some_and(|until| until > now);
     if grant.status != GrantStatus::Active || calling || end.is_none_or(|end| end > now) {
@@ -316,7 +310,7 @@ pub async fn expire_ended(context: &Context, grant: &GrantRef) -> Result<Outcome
     let itself = grant.refresh_expires_at == grant.access_expires_at;
     let reason =
         if grant.renewable && !itself { "refresh_token_ended" } else { "access_token_ended" };
-    expire(&mut work, context, &grant, (reason, &Value::Null)).await?;
+    expire(&mut work, &grant, reason, &Value::Null).await?;
     work.commit().await?;
     Ok(Outcome::Done)
 }
@@ -327,16 +321,15 @@ pub async fn expire_ended(context: &Context, grant: &GrantRef) -> Result<Outcome
 /// When the database fails.
 pub async fn expire(
     work: &mut Work,
-    context: &Context,
     grant: &Grant,
-    (reason, platform_error): (&str, &Value),
+    reason: &str,
+    platform_error: &Value,
 ) -> Result<(), DbError> {
-    let clock = context.clock();
-    if !grants::expire(work, clock, grant, reason).await? {
+    if !grants::expire(work, grant, reason).await? {
         return Ok(());
     }
     for account in accounts::lock_of_grant(work, &grant.workspace_id, &grant.id).await? {
-        expire_account(work, clock, &account, (reason, platform_error)).await?;
+        expire_account(work, &account, reason, platform_error).await?;
     }
     Ok(())
 }

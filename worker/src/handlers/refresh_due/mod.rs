@@ -33,7 +33,7 @@ use super::note_refused_secret;
 use crate::brake::Succeeded;
 use crate::context::Context;
 use crate::health;
-use crate::oauth::refresh::refresh;
+use crate::oauth::refresh::{Presented, refresh};
 use crate::oauth::refusal::TokenError;
 use crate::oauth::{Answer, CallError};
 use crate::outcome::{Failure, Outcome, Terms};
@@ -66,7 +66,7 @@ pub async fn handle(context: &Context, message: &RefreshDue) -> Result<Outcome, 
     let refreshing = message.grants.iter().map(|grant| async {
         // A panic over one grant must not cut the calls that others have open.
         let refreshed =
-            AssertUnwindSafe(refresh_one(context, (platform, &app), grant)).catch_unwind().await;
+            AssertUnwindSafe(refresh_one(context, platform, &app, grant)).catch_unwind().await;
         refreshed.unwrap_or_else(|_| Err(Failure::Later(anyhow!("a refresh panicked"))))
     });
     let results = join_all(refreshing).await;
@@ -90,7 +90,8 @@ async fn app_of(context: &Context, message: &RefreshDue) -> Result<Option<AppKey
 
 async fn refresh_one(
     context: &Context,
-    (platform, app): (&Platform, &AppKey),
+    platform: &Platform,
+    app: &AppKey,
     grant: &GrantRef,
 ) -> Result<Outcome, Failure> {
     let Some(permit) = context.permit(app).await else {
@@ -111,11 +112,11 @@ async fn refresh_one(
     }
     failpoint::reach("refresh_claimed", || claimed.grant.id.to_string()).await;
     let called = match endpoints {
-        Ok(endpoints) => present(context, (platform, &endpoints), &claimed).await,
+        Ok(endpoints) => present(context, platform, &endpoints, &claimed).await,
         Err(error) => Err(CallError::from(error).into()),
     };
     failpoint::reach("refresh_answered", || claimed.grant.id.to_string()).await;
-    conclude(context, platform, (&claimed, permit), called).await
+    conclude(context, platform, &claimed, permit, called).await
 }
 
 /// Writes down what a call brought. The permit is held until that is done: no more answers can be held than
@@ -123,7 +124,8 @@ async fn refresh_one(
 async fn conclude(
     context: &Context,
     platform: &Platform,
-    (claimed, permit): (&Claimed, Permit),
+    claimed: &Claimed,
+    permit: Permit,
     called: Result<Answer, TokenError>,
 ) -> Result<Outcome, Failure> {
     match called {
@@ -151,25 +153,26 @@ async fn leave_to_planner(
     grant: &GrantRef,
 ) -> Result<(), DbError> {
     let mut conn = context.store.conn().await?;
-    let row = (&grant.workspace_id, &grant.grant_id);
-    grants::put_back(&mut conn, context.clock(), row, None).await?;
-    app_health::note_busy(&mut conn, context.clock(), app, BUSY).await
+    let row = grant.key();
+    grants::put_back(&mut conn, row, None).await?;
+    app_health::note_busy(&mut conn, app, BUSY).await
 }
 
 /// Calls once, and once more where only the client's newest secret was refused: that spent nothing.
 async fn present(
     context: &Context,
-    at: (&Platform, &Endpoints),
+    platform: &Platform,
+    endpoints: &Endpoints,
     claimed: &Claimed,
 ) -> Result<Answer, TokenError> {
-    let called = present_in_time(context, at, claimed).await;
-    let refused = called.as_ref().is_err_and(|error| error.refuses_the_client(at.0));
-    let in_time = claimed.has_time_for(context.http.timeouts().refresh(at.0.refresh));
+    let called = present_in_time(context, platform, endpoints, claimed).await;
+    let refused = called.as_ref().is_err_and(|error| error.refuses_the_client(platform));
+    let in_time = claimed.has_time_for(context.http.timeouts().refresh(platform.refresh));
     match claimed.client.older().filter(|_| refused && in_time) {
         Some(older) => {
             note_refused_secret(&older);
-            let presented = (&claimed.tokens, &claimed.token);
-            refresh(&context.http, at, &older, presented).await
+            let presented = Presented { tokens: &claimed.tokens, token: &claimed.token };
+            refresh(&context.http, platform, endpoints, &older, presented).await
         }
         None => called,
     }
@@ -180,12 +183,13 @@ async fn present(
 /// the platform forgives it. The first good answer counts.
 async fn present_in_time(
     context: &Context,
-    at: (&Platform, &Endpoints),
+    platform: &Platform,
+    endpoints: &Endpoints,
     claimed: &Claimed,
 ) -> Result<Answer, TokenError> {
-    let presented = (&claimed.tokens, &claimed.token);
-    let first = pin!(refresh(&context.http, at, &claimed.client, presented));
-    let half = match at.0.refresh {
+    let presented = Presented { tokens: &claimed.tokens, token: &claimed.token };
+    let first = pin!(refresh(&context.http, platform, endpoints, &claimed.client, presented));
+    let half = match platform.refresh {
         RefreshModel::Rotating { grace: Some(grace) } => grace / 2,
         _ => return first.await,
     };
@@ -193,7 +197,7 @@ async fn present_in_time(
         Either::Left((called, _)) => return called,
         Either::Right(((), first)) => first,
     };
-    let second = pin!(refresh(&context.http, at, &claimed.client, presented));
+    let second = pin!(refresh(&context.http, platform, endpoints, &claimed.client, presented));
     match select(first, second).await {
         Either::Left((Ok(answer), _)) | Either::Right((Ok(answer), _)) => Ok(answer),
         Either::Left((Err(_), second)) => second.await,
@@ -209,13 +213,13 @@ async fn store(
     answer: Answer,
 ) -> Result<Outcome, Failure> {
     let grant = &claimed.grant;
-    let tokens = seal(platform, claimed, &answer)?;
+    let tokens = encrypt(platform, claimed, &answer)?;
     let stored = context.held.until_stored(grant.id.as_str(), || async {
         let mut work = context.answers.begin().await?;
         work.make_durable().await?;
         let stored = store_answer(&mut work, context, grant, &tokens).await?;
         if let Some(reason) = answer.unfit.filter(|_| stored.is_some()) {
-            end_unfit(&mut work, context, grant, reason).await?;
+            end_unfit(&mut work, grant, reason).await?;
         }
         work.commit().await?;
         Ok(stored)
@@ -239,12 +243,12 @@ async fn store_answer(
     grant: &Grant,
     tokens: &grants::NewTokens,
 ) -> Result<Option<GrantStatus>, DbError> {
-    let stored = grants::store_answer(work, context.clock(), grant, tokens).await?;
+    let stored = grants::store_answer(work, grant, tokens).await?;
     if stored == Some(GrantStatus::Expired) {
         end::recover(work, grant).await?;
     }
     if stored.is_some() && tokens.scopes != grant.scopes {
-        change_scopes(work, (&grant.workspace_id, &grant.id), &tokens.scopes).await?;
+        change_scopes(work, grant.key(), &tokens.scopes).await?;
     }
     if stored.is_some() && context.refreshed_events {
         tell_refreshed(work, grant, tokens).await?;
@@ -253,15 +257,10 @@ async fn store_answer(
 }
 
 /// The tokens are new and the platform says that the account is out of use: it is not shown as connected.
-async fn end_unfit(
-    work: &mut Work,
-    context: &Context,
-    grant: &Grant,
-    reason: &str,
-) -> Result<(), DbError> {
+async fn end_unfit(work: &mut Work, grant: &Grant, reason: &str) -> Result<(), DbError> {
     let renewed = Grant { generation: grant.generation + 1, ..grant.clone() };
     let reason = reason.to_ascii_lowercase();
-    expire(work, context, &renewed, (&reason, &Value::Null)).await
+    expire(work, &renewed, &reason, &Value::Null).await
 }
 
 async fn tell_refreshed(
@@ -280,20 +279,20 @@ async fn tell_refreshed(
     end::emit_of_each(work, grant, refreshed).await
 }
 
-fn seal(
+fn encrypt(
     platform: &Platform,
     claimed: &Claimed,
     answer: &Answer,
 ) -> Result<grants::NewTokens, SealError> {
     let grant = &claimed.grant;
-    let place = grants::tokens_place(&grant.workspace_id, &grant.id, grant.generation + 1);
-    let sealed = answer.tokens.seal(&claimed.key, place)?;
+    let aad = grants::tokens_aad(grant.key(), grant.generation + 1);
+    let sealed = answer.tokens.encrypt(&claimed.key, aad)?;
     let origin = Origin {
         called_at: claimed.called_at,
         scopes: &grant.scopes,
         refresh_end: grant.refresh_expires_at,
     };
-    Ok(new_tokens(platform, &grant.id, (answer, sealed), &origin))
+    Ok(new_tokens(platform, &grant.id, answer, sealed, &origin))
 }
 
 fn count(claimed: &Claimed, result: &'static str) {

@@ -11,7 +11,6 @@ use latchkey_shared::work::Work;
 use super::Request;
 use super::schedule::next_attempt;
 use super::send::{Answer, Sent};
-use crate::context::Context;
 
 /// After so long with nothing but failure an endpoint is disabled.
 const PATIENCE: TimeDelta = TimeDelta::days(5);
@@ -19,41 +18,40 @@ const PATIENCE: TimeDelta = TimeDelta::days(5);
 const GONE: u16 = 410;
 
 /// Writes it down. The endpoint comes first, as wherever both are locked.
-pub(super) async fn write(
-    context: &Context,
-    work: &mut Work,
-    request: &Request,
-    sent: &Sent,
-) -> Result<(), DbError> {
-    let (clock, endpoint) = (context.clock(), &request.endpoint);
+pub(super) async fn write(work: &mut Work, request: &Request, sent: &Sent) -> Result<(), DbError> {
+    let endpoint = &request.endpoint;
     let result = judge(request, sent);
     let took_it = result.status == DeliveryStatus::Delivered;
-    webhook_endpoints::note_attempt(work, clock, endpoint, (took_it, sent.pace)).await?;
+    webhook_endpoints::note_attempt(work, endpoint, took_it, sent.pace).await?;
     let reason = match &sent.answer {
         _ if took_it => None,
         Answer::Status { status: GONE, .. } => Some(DisabledReason::Gone),
         _ => Some(DisabledReason::Failing),
     };
-    webhook_deliveries::end_attempt(work, clock, &request.delivery, &result).await?;
+    webhook_deliveries::end_attempt(work, &request.delivery, &result).await?;
     if let Some(reason) = reason {
-        disable(context, work, request, reason).await?;
+        disable(work, request, reason).await?;
     }
-    if let Some(next) = webhook_deliveries::take_next(work, clock, endpoint).await? {
+    if let Some(next) = webhook_deliveries::take_next(work, endpoint).await? {
         work.nudge(Command::WebhookDue(next));
     }
-    count(context, work, request, &result).await
+    count(work, request, &result).await
 }
 
 /// Disables an endpoint if there is reason enough, and tells the others.
 async fn disable(
-    context: &Context,
     work: &mut Work,
     request: &Request,
     reason: DisabledReason,
 ) -> Result<(), DbError> {
-    let whose = (&request.endpoint.organisation_id, &request.endpoint.id);
-    let clock = context.clock();
-    let disabled = webhook_endpoints::disable(work, clock, whose, (reason, PATIENCE)).await?;
+    let disabled = webhook_endpoints::disable(
+        work,
+        &request.endpoint.organisation_id,
+        &request.endpoint.id,
+        reason,
+        PATIENCE,
+    )
+    .await?;
     if let Some(endpoint) = disabled {
         let word = reason.as_str();
         tracing::warn!(endpoint.id = %endpoint.id, reason = word, "a webhook endpoint is disabled");
@@ -91,7 +89,6 @@ fn judge<'a>(request: &Request, sent: &'a Sent) -> AttemptResult<'a> {
 }
 
 async fn count(
-    context: &Context,
     work: &mut Work,
     request: &Request,
     result: &AttemptResult<'_>,
@@ -101,7 +98,7 @@ async fn count(
     // One that was sent again says nothing of how long the first took.
     let first_round = request.delivery.round_start == 0;
     if first_round && result.status == DeliveryStatus::Delivered {
-        let after = db::read_now(work, context.clock()).await? - request.delivery.event_at;
+        let after = db::read_now(work).await? - request.delivery.event_at;
         let after = after.to_std().unwrap_or_default();
         metrics::histogram!("latchkey_webhook_delivery_seconds").record(after);
     }

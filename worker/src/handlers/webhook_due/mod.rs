@@ -18,7 +18,6 @@ use latchkey_shared::db::app_health::AppKey;
 use latchkey_shared::db::webhook_deliveries::{self, Delivery, DeliveryStatus, ENDPOINT_DISABLED};
 use latchkey_shared::db::webhook_endpoints::Endpoint;
 use latchkey_shared::db::{self, DbError};
-use latchkey_shared::keyring::{Owner, SealError};
 use latchkey_shared::messages::WebhookDue;
 use latchkey_shared::random;
 use latchkey_shared::work::Work;
@@ -68,7 +67,7 @@ pub async fn handle(context: &Context, message: &WebhookDue) -> Result<Outcome, 
     };
     let (begun, mut prepared) = (Instant::now(), prepare(context, message).await?);
     while let Prepared::Full(full, to) = &prepared {
-        if !has_room_after_all(context, message, (*full, to), begun).await? {
+        if !has_room_after_all(context, message, *full, to, begun).await? {
             return Ok(Outcome::Stale("it waits for others"));
         }
         prepared = prepare(context, message).await?;
@@ -81,7 +80,7 @@ pub async fn handle(context: &Context, message: &WebhookDue) -> Result<Outcome, 
     // gone back there, and so is seen by one of the two.
     drop(lane);
     let mut work = context.store.begin().await?;
-    finish::write(context, &mut work, &request, &sent).await?;
+    finish::write(&mut work, &request, &sent).await?;
     work.commit().await?;
     Ok(Outcome::Done)
 }
@@ -92,7 +91,6 @@ fn receivers() -> AppKey {
 }
 
 async fn prepare(context: &Context, message: &WebhookDue) -> Result<Prepared, Failure> {
-    let clock = context.clock();
     let mut work = context.store.begin().await?;
     let found =
         webhook_deliveries::find(&mut work, &message.organisation_id, &message.delivery_id).await?;
@@ -108,7 +106,7 @@ async fn prepare(context: &Context, message: &WebhookDue) -> Result<Prepared, Fa
         Some(_) => None,
     };
     if let Some(why) = given_up {
-        webhook_deliveries::give_up(&mut work, clock, &delivery, why).await?;
+        webhook_deliveries::give_up(&mut work, &delivery, why).await?;
         work.commit().await?;
         return Ok(Prepared::Over);
     }
@@ -117,12 +115,11 @@ async fn prepare(context: &Context, message: &WebhookDue) -> Result<Prepared, Fa
         Ok(lane) => lane,
         Err(full) => return Ok(Prepared::Full(full, to)),
     };
-    let Some(attempt) =
-        webhook_deliveries::begin_attempt(&mut work, clock, &delivery, LEASE).await?
+    let Some(attempt) = webhook_deliveries::begin_attempt(&mut work, &delivery, LEASE).await?
     else {
         return Ok(Prepared::Over);
     };
-    let secrets = secrets(context, &mut work, &endpoint).await?;
+    let secrets = secrets(&mut work, &endpoint).await?;
     work.commit().await?;
     let body = event.map(|event| event.to_string()).unwrap_or_default();
     let request = Request { delivery, endpoint, body, secrets, attempt };
@@ -134,7 +131,8 @@ async fn prepare(context: &Context, message: &WebhookDue) -> Result<Prepared, Fa
 async fn has_room_after_all(
     context: &Context,
     message: &WebhookDue,
-    (full, to): (Full, &Receiver),
+    full: Full,
+    to: &Receiver,
     begun: Instant,
 ) -> Result<bool, DbError> {
     if full == Full::Others && context.lanes.until_room(to, begun).await {
@@ -152,28 +150,20 @@ async fn put_off(context: &Context, message: &WebhookDue, full: Full) -> Result<
     };
     let by = TimeDelta::from_std(by).unwrap_or_default();
     let mut conn = context.store.conn().await?;
-    webhook_deliveries::put_off(&mut conn, context.clock(), message, by).await
+    webhook_deliveries::put_off(&mut conn, message, by).await
 }
 
-async fn secrets(
-    context: &Context,
-    work: &mut Work,
-    endpoint: &Endpoint,
-) -> Result<Vec<SecretString>, Failure> {
-    let now = db::read_now(work, context.clock()).await?;
+async fn secrets(work: &mut Work, endpoint: &Endpoint) -> Result<Vec<SecretString>, Failure> {
+    let now = db::read_now(work).await?;
     let old = endpoint.sealed_old_secret.as_ref();
     let old = old.filter(|_| endpoint.old_secret_until.is_some_and(|until| now < until));
     let sealed = [
-        Some((&endpoint.sealed_secret, endpoint.secret_place())),
-        old.map(|sealed| (sealed, endpoint.old_secret_place())),
+        Some((&endpoint.sealed_secret, endpoint.secret_aad())),
+        old.map(|sealed| (sealed, endpoint.old_secret_aad())),
     ];
-    let owner = Owner::Organisation(&endpoint.organisation_id);
     let mut secrets = Vec::new();
-    for (sealed, place) in sealed.into_iter().flatten() {
-        let key = context.store.vault().opening_key(work, owner, sealed).await?;
-        let plain = key.open(place, sealed)?;
-        let text = std::str::from_utf8(&plain).map_err(|_| SealError::UnknownFormat)?;
-        secrets.push(SecretString::from(text));
+    for (sealed, aad) in sealed.into_iter().flatten() {
+        secrets.push(work.decrypt_text(aad, sealed).await?);
     }
     Ok(secrets)
 }

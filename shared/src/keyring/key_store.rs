@@ -8,62 +8,15 @@ use diesel_async::AsyncPgConnection;
 use zeroize::Zeroizing;
 
 use super::data_key::data_key_of;
-use super::{DataKey, Keyring, SealError, aad};
-use crate::clock::Clock;
+use super::{DataKey, KeyOwner, Keyring, SealError, join};
+use crate::db::Session;
 use crate::db::data_keys::{self, WrappedKey};
-use crate::ids::{DataKeyId, OrganisationId, WorkspaceId};
+use crate::ids::DataKeyId;
 use crate::random;
-
-/// Whose data key.
-#[derive(Clone, Copy, Debug)]
-pub enum Owner<'a> {
-    /// The installation: one key, for keyed hashes that hold across tenants.
-    Installation,
-    /// An organisation: apps and webhook endpoints.
-    Organisation(&'a OrganisationId),
-    /// A workspace: everything else.
-    Workspace {
-        /// Whose the workspace is; needed only to make a key.
-        organisation: Option<&'a OrganisationId>,
-        /// The workspace.
-        workspace: &'a WorkspaceId,
-    },
-}
-
-impl<'a> Owner<'a> {
-    /// The workspace, for looking its keys up.
-    #[must_use]
-    pub fn workspace(workspace: &'a WorkspaceId) -> Self {
-        Self::Workspace { organisation: None, workspace }
-    }
-
-    pub(crate) fn organisation_id(&self) -> Option<&'a OrganisationId> {
-        match self {
-            Self::Installation => None,
-            Self::Organisation(organisation) => Some(organisation),
-            Self::Workspace { organisation, .. } => *organisation,
-        }
-    }
-
-    pub(crate) fn workspace_id(&self) -> Option<&'a WorkspaceId> {
-        match self {
-            Self::Workspace { workspace, .. } => Some(workspace),
-            _ => None,
-        }
-    }
-
-    fn name(&self) -> &'a str {
-        match self {
-            Self::Installation => "installation",
-            Self::Organisation(id) => id.as_str(),
-            Self::Workspace { workspace, .. } => workspace.as_str(),
-        }
-    }
-}
 
 /// Finds, unwraps and remembers data keys.
 #[derive(Clone, Debug)]
-pub struct Vault {
+pub struct KeyStore {
     keyring: Arc<Keyring>,
     known: Arc<RwLock<HashMap<DataKeyId, Known>>>,
 }
@@ -79,8 +32,8 @@ struct Known {
 const REMEMBERED: Duration = Duration::from_secs(300);
 const CANARY: &[u8] = b"latchkey canary";
 
-impl Vault {
-    /// A vault that knows no data key yet.
+impl KeyStore {
+    /// A key store that knows no data key yet.
     #[must_use]
     pub fn new(keyring: Keyring) -> Self {
         Self { keyring: Arc::new(keyring), known: Arc::default() }
@@ -92,39 +45,38 @@ impl Vault {
     /// When the query fails.
     pub async fn create_key(
         &self,
-        conn: &mut AsyncPgConnection,
-        clock: &Clock,
-        owner: Owner<'_>,
+        session: &mut Session,
+        owner: KeyOwner<'_>,
     ) -> Result<(), SealError> {
-        let id = DataKeyId::new(clock);
+        let id = DataKeyId::new(session.clock());
         let kek_id = self.keyring.sealing_id().to_owned();
         let key = Zeroizing::new(random::bytes::<32>());
         let wrapped = self.keyring.wrap(&kek_id, &wrapping_aad(owner, &id), key.as_slice())?;
-        data_keys::insert(conn, clock, owner, &WrappedKey { id, kek_id, wrapped }).await?;
+        data_keys::insert(session, owner, &WrappedKey { id, kek_id, wrapped }).await?;
         Ok(())
     }
 
-    /// The key that seals new values of this owner.
+    /// The key that encrypts new values of this owner.
     ///
     /// # Errors
     /// [`SealError::OtherDataKey`] when the owner has none, or the keyring or the database refuses.
-    pub async fn sealing_key(
+    pub(crate) async fn encryption_key(
         &self,
         conn: &mut AsyncPgConnection,
-        owner: Owner<'_>,
+        owner: KeyOwner<'_>,
     ) -> Result<Arc<DataKey>, SealError> {
         let row = data_keys::find(conn, owner, None).await?.ok_or(SealError::OtherDataKey)?;
         self.unwrap(owner, &row)
     }
 
-    /// The key that opens `sealed`, which must be this owner's.
+    /// The key that decrypts `sealed`, which must be this owner's.
     ///
     /// # Errors
     /// [`SealError::OtherDataKey`] when it is not the owner's, or the keyring or the database refuses.
-    pub async fn opening_key(
+    pub(crate) async fn decryption_key(
         &self,
         conn: &mut AsyncPgConnection,
-        owner: Owner<'_>,
+        owner: KeyOwner<'_>,
         sealed: &[u8],
     ) -> Result<Arc<DataKey>, SealError> {
         let id = data_key_of(sealed)?;
@@ -136,36 +88,32 @@ impl Vault {
     ///
     /// # Errors
     /// [`SealError::UnknownKek`] or [`SealError::WrongKek`]: the process must not start.
-    pub async fn check(
-        &self,
-        conn: &mut AsyncPgConnection,
-        clock: &Clock,
-    ) -> Result<(), SealError> {
-        for kek_id in data_keys::kek_ids_in_use(conn).await? {
+    pub async fn check(&self, session: &mut Session) -> Result<(), SealError> {
+        for kek_id in data_keys::kek_ids_in_use(session).await? {
             self.keyring.key(&kek_id)?;
         }
         for kek_id in self.keyring.ids() {
-            let aad = aad(&[b"keyring_canaries.sealed", kek_id.as_bytes()]);
-            match data_keys::canary(conn, kek_id).await? {
+            let aad = join(&[b"keyring_canaries.sealed", kek_id.as_bytes()]);
+            match data_keys::canary(session, kek_id).await? {
                 Some(sealed) => drop(self.keyring.unwrap(kek_id, &aad, &sealed)?),
                 None => {
                     let sealed = self.keyring.wrap(kek_id, &aad, CANARY)?;
-                    data_keys::insert_canary(conn, clock, kek_id, &sealed).await?;
+                    data_keys::insert_canary(session, kek_id, &sealed).await?;
                 }
             }
         }
-        if data_keys::find(conn, Owner::Installation, None).await?.is_none() {
-            self.create_key(conn, clock, Owner::Installation).await?;
+        if data_keys::find(session, KeyOwner::Installation, None).await?.is_none() {
+            self.create_key(session, KeyOwner::Installation).await?;
         }
         Ok(())
     }
 
     /// Forgets the data keys of an owner that is being destroyed.
-    pub fn forget(&self, owner: Owner<'_>) {
+    pub fn forget(&self, owner: KeyOwner<'_>) {
         self.known().retain(|_, known| known.owner != owner.name());
     }
 
-    fn unwrap(&self, owner: Owner<'_>, row: &WrappedKey) -> Result<Arc<DataKey>, SealError> {
+    fn unwrap(&self, owner: KeyOwner<'_>, row: &WrappedKey) -> Result<Arc<DataKey>, SealError> {
         if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&row.id)
             && known.owner == owner.name()
         {
@@ -179,14 +127,14 @@ impl Vault {
         Ok(key)
     }
 
-    fn remember(&self, owner: Owner<'_>, key: &Arc<DataKey>, length: Duration) {
+    fn remember(&self, owner: KeyOwner<'_>, key: &Arc<DataKey>, length: Duration) {
         let id = key.id().clone();
         let known = Known { owner: owner.name().to_owned(), key: key.clone() };
         self.known().insert(id.clone(), known);
-        let vault = self.clone();
+        let store = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(length).await;
-            vault.known().remove(&id);
+            store.known().remove(&id);
         });
     }
 
@@ -195,44 +143,46 @@ impl Vault {
     }
 }
 
-fn wrapping_aad(owner: Owner<'_>, id: &DataKeyId) -> Vec<u8> {
-    aad(&[b"data_keys.wrapped", owner.name().as_bytes(), id.as_str().as_bytes()])
+fn wrapping_aad(owner: KeyOwner<'_>, id: &DataKeyId) -> Vec<u8> {
+    join(&[b"data_keys.wrapped", owner.name().as_bytes(), id.as_str().as_bytes()])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::ids::WorkspaceId;
 
-    /// A vault, and the row of a workspace's key.
-    fn vault(workspace: &WorkspaceId) -> (Vault, WrappedKey) {
-        let vault = Vault::new(Keyring::parse(&format!("a:{}", "A".repeat(43) + "=")).unwrap());
-        let (id, owner) = (DataKeyId::new(&Clock::system()), Owner::workspace(workspace));
-        let wrapped = vault.keyring.wrap("a", &wrapping_aad(owner, &id), &[7; 32]).unwrap();
-        (vault, WrappedKey { id, kek_id: "a".to_owned(), wrapped })
+    /// A key store, and the row of a workspace's key.
+    fn store(workspace: &WorkspaceId) -> (KeyStore, WrappedKey) {
+        let store = KeyStore::new(Keyring::parse(&format!("a:{}", "A".repeat(43) + "=")).unwrap());
+        let (id, owner) = (DataKeyId::new(&Clock::system()), KeyOwner::workspace(workspace));
+        let wrapped = store.keyring.wrap("a", &wrapping_aad(owner, &id), &[7; 32]).unwrap();
+        (store, WrappedKey { id, kek_id: "a".to_owned(), wrapped })
     }
 
     #[tokio::test]
     async fn a_key_that_is_remembered_is_its_owner_s_alone() {
         let (own, other) = (WorkspaceId::new(&Clock::system()), WorkspaceId::new(&Clock::system()));
-        let (vault, row) = vault(&own);
+        let (store, row) = store(&own);
         for _ in 0..2 {
-            assert!(vault.unwrap(Owner::workspace(&own), &row).is_ok());
+            assert!(store.unwrap(KeyOwner::workspace(&own), &row).is_ok());
             // As if somebody had moved the row.
-            assert!(vault.unwrap(Owner::workspace(&other), &row).is_err());
+            assert!(store.unwrap(KeyOwner::workspace(&other), &row).is_err());
         }
     }
 
     #[tokio::test]
     async fn a_key_is_forgotten_with_its_owner_and_after_a_while() {
         let own = WorkspaceId::new(&Clock::system());
-        let (vault, row) = vault(&own);
-        let key = vault.unwrap(Owner::workspace(&own), &row).unwrap();
-        vault.forget(Owner::workspace(&WorkspaceId::new(&Clock::system())));
-        assert_eq!(vault.known().len(), 1, "another's");
-        vault.forget(Owner::workspace(&own));
-        assert!(vault.known().is_empty());
-        vault.remember(Owner::workspace(&own), &key, Duration::ZERO);
-        while !vault.known().is_empty() {
+        let (store, row) = store(&own);
+        let key = store.unwrap(KeyOwner::workspace(&own), &row).unwrap();
+        store.forget(KeyOwner::workspace(&WorkspaceId::new(&Clock::system())));
+        assert_eq!(store.known().len(), 1, "another's");
+        store.forget(KeyOwner::workspace(&own));
+        assert!(store.known().is_empty());
+        store.remember(KeyOwner::workspace(&own), &key, Duration::ZERO);
+        while !store.known().is_empty() {
             tokio::task::yield_now().await;
         }
     }

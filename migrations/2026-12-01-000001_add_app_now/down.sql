@@ -1,0 +1,3 @@
+DROP FUNCTION app_clock();
+DROP FUNCTION app_now(interval);
+DROP FUNCTION app_now();
