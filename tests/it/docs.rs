@@ -362,6 +362,21 @@ fn the_tables_of_platforms_are_those_of_the_code() {
 }
 
 /// Whoever can set a variable of such a process could stop it anywhere.
+/// With an option beside the user's name, rabbitmqctl of RabbitMQ 4 waits for a password that it never reads.
+#[test]
+fn what_reads_a_password_from_standard_input_has_no_options() {
+    for file in ["docs/deploy/broker-users", "docs/MESSAGING.md", "README.md", "compose.yaml"] {
+        let wrong = read(file)
+            .lines()
+            .find(|line| {
+                line.contains("rabbitmqctl -")
+                    && ["add_user", "change_password"].iter().any(|it| line.contains(it))
+            })
+            .map(str::to_owned);
+        assert_eq!(wrong, None, "{file}");
+    }
+}
+
 #[test]
 fn what_is_shipped_has_no_failpoints() {
     let text = read("Dockerfile");

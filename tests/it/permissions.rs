@@ -42,7 +42,9 @@ impl Stage {
 
     /// Types these commands as the page's reader does, in the checkout's root. Answers what they print.
     async fn types(&self, commands: &str, user: &str) -> anyhow::Result<String> {
-        let tools = "rabbitmqctl() { env -u DATABASE_URL -u AMQP_URL \"$SERVICES\" rabbitmqctl --quiet \"$@\"; }
+        // Not quiet where it reads a password: RabbitMQ 4 then reads none.
+        let tools = "ctl() { env -u DATABASE_URL -u AMQP_URL \"$SERVICES\" rabbitmqctl \"$@\"; }
+            rabbitmqctl() { if [ \"$1\" = add_user ]; then ctl \"$@\" >&2; else ctl --quiet \"$@\"; fi; }
             latchkey-api() { env AMQP_URL=\"$OWN_AMQP_URL\" \"$LATCHKEY\" \"$@\"; }
             python() { \"$LATCHKEY_TEST_PYTHON\" -B \"$@\"; }";
         let latchkey = self.app.command("latchkey-api")?;
