@@ -40,10 +40,14 @@ pub(crate) async fn timed<T>(
 /// One row written and committed, and one request over HTTP that does nothing: nothing that answers a request and
 /// remembers it can be faster.
 pub(crate) async fn bare_limit(app: &TestApp) -> anyhow::Result<Duration> {
-    let db = app.db()?;
     let healthz = format!("{}/healthz", app.http.base());
     timed(async {
-        db.conn().await?.batch_execute("INSERT INTO bare VALUES (now())").await?;
+        app.worker_context()
+            .store
+            .conn()
+            .await?
+            .batch_execute("INSERT INTO bare VALUES (now())")
+            .await?;
         app.http.browse(&healthz).await?.expect(200)
     })
     .await
