@@ -4,14 +4,16 @@
 mod statements;
 
 use chrono::TimeDelta;
-use latchkey_tests::TestApp;
-use latchkey_tests::app::{Options, PrivateServers, Server, seed};
+use latchkey_tests::app::{Options, PrivateServers, Server, seed, worn};
+use latchkey_tests::{Person, TestApp};
 use latchkey_worker::sweeps::Sweep;
 use reqwest::Method;
+use serde_json::json;
 
 use crate::requests::{connect, linked};
 use crate::tenants::{Theirs, call, operations};
 
+const FAR_REACHING: &str = "TIKTOK_PERSONAL";
 /// What the dialects list, with the header of their keys.
 const DIALECTS: [(&str, &str); 6] = [
     ("/compat/ocoya/api/_public/v1/workspaces", "X-API-Key"),
@@ -35,6 +37,12 @@ async fn flows(app: &TestApp) -> anyhow::Result<Theirs> {
     // an insert that finds a full page of an index first clears it of what they left.
     for number in 0..12 {
         app.connect(&format!("person-{number}")).await?;
+    }
+    // Where a revocation ends all that a person consented to, a new consent is compared with the person's other grants.
+    for _ in 0..2 {
+        let started = app.start_connect(json!({ "platform": FAR_REACHING })).await?;
+        app.approve(&started, &Person::new("tam")?).await?.expect(303)?;
+        app.ended(started["connectId"].as_str().unwrap_or_default()).await?;
     }
     Ok(theirs)
 }
@@ -88,6 +96,7 @@ async fn no_query_reads_more_where_there_is_much() -> anyhow::Result<()> {
     let mut app = TestApp::start_with(Options {
         servers: Some((servers.url(Server::Postgres)?, servers.url(Server::RabbitMq)?)),
         worker: false,
+        platforms: worn(&[FAR_REACHING]),
         ..Options::default()
     })
     .await?;
